@@ -1,1 +1,4 @@
-//! Tandem xmpp.
+//! Tandem's XMPP server.
+pub mod jid;
+pub mod stanza;
+pub mod xml;

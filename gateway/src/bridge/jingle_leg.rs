@@ -1,0 +1,266 @@
+//! One Jingle session with one client (XEP-0166, XEP-0167), seen from our side.
+//!
+//! A machine without I/O: stanzas in, stanzas and events out. It acknowledges every IQ at once, before any human time
+//! passes, refuses what is out of order with the errors of XEP-0166 section 10, and leaves media to the exchange.
+
+use std::collections::VecDeque;
+
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::{Action, Content, Info, Jingle, Reason};
+use tandem_xmpp::stanza::{Condition, ErrorType, StanzaError};
+use tandem_xmpp::xml::Element;
+
+const CLIENT: &str = "jabber:client";
+const JINGLE_ERRORS: &str = "urn:xmpp:jingle:errors:1";
+
+/// What the other side did.
+#[derive(Debug)]
+pub enum Event {
+    /// It rings there.
+    Ringing,
+    /// It accepted our offer.
+    Accepted(Box<Content>),
+    /// More candidates for our ICE agent.
+    Candidates(Box<Content>),
+    /// It put us on hold, or took us off it.
+    Hold(bool),
+    /// It is over. `None`: the session was refused at the door (an IQ error).
+    Terminated(Option<Reason>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// `session-initiate` is out or in, no accept yet.
+    Pending,
+    Active,
+    Ended,
+}
+
+/// One session. Feed [`JingleLeg::handle_set`] and [`JingleLeg::handle_reply`]; drain the two queues after each call.
+#[derive(Debug)]
+pub struct JingleLeg {
+    us: Jid,
+    peer: Jid,
+    sid: String,
+    we_initiated: bool,
+    state: State,
+    next_id: u32,
+    initiate_id: Option<String>,
+    content: Option<(String, String)>,
+    stanzas: VecDeque<Element>,
+    events: VecDeque<Event>,
+}
+
+impl JingleLeg {
+    /// A session that `peer` initiates with us.
+    pub fn incoming(us: Jid, peer: Jid, sid: &str, offer: &Content) -> Self {
+        let mut leg = Self::new(us, peer, sid, false);
+        leg.content = Some((offer.creator.clone(), offer.name.clone()));
+        leg
+    }
+
+    /// A session that we initiate, with its offer on the way out.
+    pub fn outgoing(us: Jid, peer: Jid, sid: &str, offer: Content) -> Self {
+        let mut leg = Self::new(us, peer, sid, true);
+        leg.content = Some((offer.creator.clone(), offer.name.clone()));
+        let mut jingle = leg.jingle(Action::SessionInitiate);
+        jingle.initiator = Some(leg.us.to_string());
+        jingle.contents = vec![offer];
+        leg.initiate_id = Some(leg.send(&jingle));
+        leg
+    }
+
+    fn new(us: Jid, peer: Jid, sid: &str, we_initiated: bool) -> Self {
+        Self {
+            us,
+            peer,
+            sid: sid.to_owned(),
+            we_initiated,
+            state: State::Pending,
+            next_id: 0,
+            initiate_id: None,
+            content: None,
+            stanzas: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The client.
+    pub fn peer(&self) -> &Jid {
+        &self.peer
+    }
+
+    /// The session's id.
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// Creator and name of the session's one content.
+    pub fn content(&self) -> Option<(&str, &str)> {
+        self.content.as_ref().map(|(creator, name)| (creator.as_str(), name.as_str()))
+    }
+
+    /// The next stanza to send.
+    pub fn poll_stanza(&mut self) -> Option<Element> {
+        self.stanzas.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Takes a request of the session (an IQ set by the peer) other than its first `session-initiate`.
+    pub fn handle_set(&mut self, id: &str, jingle: Jingle) {
+        if self.state == State::Ended {
+            return self.refuse(id, Condition::ItemNotFound, Some("unknown-session"));
+        }
+        match jingle.action {
+            Action::SessionAccept => self.handle_accept(id, jingle),
+            Action::SessionTerminate => {
+                self.acknowledge(id);
+                self.state = State::Ended;
+                self.events.push_back(Event::Terminated(jingle.reason.map(|r| r.reason)));
+            }
+            Action::TransportInfo => {
+                self.acknowledge(id);
+                self.events
+                    .extend(jingle.contents.into_iter().map(|c| Event::Candidates(Box::new(c))));
+            }
+            Action::SessionInfo => self.handle_info(id, &jingle),
+            Action::DescriptionInfo => self.acknowledge(id),
+            Action::ContentAdd => {
+                // Audio only: the request is understood and turned down (XEP-0166 section 7.2.2).
+                self.acknowledge(id);
+                let mut reject = self.jingle(Action::ContentReject);
+                reject.contents = jingle.contents.into_iter().map(Content::bare).collect();
+                self.send(&reject);
+            }
+            Action::ContentModify => self.acknowledge(id),
+            Action::SessionInitiate => {
+                self.refuse(id, Condition::UnexpectedRequest, Some("out-of-order"));
+            }
+            _ => self.refuse(id, Condition::FeatureNotImplemented, None),
+        }
+    }
+
+    /// Takes the reply to one of our requests.
+    pub fn handle_reply(&mut self, id: &str, is_error: bool) {
+        if is_error && self.initiate_id.as_deref() == Some(id) && self.state != State::Ended {
+            self.state = State::Ended;
+            self.events.push_back(Event::Terminated(None));
+        }
+    }
+
+    /// Accepts the peer's offer.
+    pub fn accept(&mut self, answer: Content) {
+        if self.state != State::Pending || self.we_initiated {
+            return;
+        }
+        self.state = State::Active;
+        let mut jingle = self.jingle(Action::SessionAccept);
+        jingle.responder = Some(self.us.to_string());
+        jingle.contents = vec![answer];
+        self.send(&jingle);
+    }
+
+    /// Ends the session. Harmless when it has ended already.
+    pub fn terminate(&mut self, reason: Reason) {
+        if self.state == State::Ended {
+            return;
+        }
+        self.state = State::Ended;
+        let mut jingle = self.jingle(Action::SessionTerminate);
+        jingle.reason = Some(reason.into());
+        self.send(&jingle);
+    }
+
+    /// Tells the peer that the other side rings, or holds (XEP-0167 section 8).
+    pub fn inform(&mut self, info: Info) {
+        if self.state == State::Ended {
+            return;
+        }
+        let mut jingle = self.jingle(Action::SessionInfo);
+        jingle.info = Some(info);
+        self.send(&jingle);
+    }
+
+    /// Acknowledges the IQ `id`.
+    pub fn acknowledge(&mut self, id: &str) {
+        let reply = Element::new("iq", CLIENT)
+            .with_attr("type", "result")
+            .with_attr("id", id)
+            .with_attr("from", self.us.as_str())
+            .with_attr("to", self.peer.as_str());
+        self.stanzas.push_back(reply);
+    }
+
+    fn handle_accept(&mut self, id: &str, jingle: Jingle) {
+        if self.state != State::Pending || !self.we_initiated {
+            return self.refuse(id, Condition::UnexpectedRequest, Some("out-of-order"));
+        }
+        let Some(content) = jingle.contents.into_iter().next() else {
+            return self.refuse(id, Condition::BadRequest, None);
+        };
+        self.acknowledge(id);
+        self.state = State::Active;
+        self.events.push_back(Event::Accepted(Box::new(content)));
+    }
+
+    fn handle_info(&mut self, id: &str, jingle: &Jingle) {
+        match &jingle.info {
+            Some(Info::Ringing) => self.events.push_back(Event::Ringing),
+            Some(Info::Hold) => self.events.push_back(Event::Hold(true)),
+            Some(Info::Unhold | Info::Active) => self.events.push_back(Event::Hold(false)),
+            // Muting is shown by clients to each other; a phone has no such display.
+            Some(_) => {}
+            None if jingle.is_ping() => {}
+            None => {
+                return self.refuse(id, Condition::FeatureNotImplemented, Some("unsupported-info"));
+            }
+        }
+        self.acknowledge(id);
+    }
+
+    fn refuse(&mut self, id: &str, condition: Condition, jingle_condition: Option<&str>) {
+        self.stanzas.push_back(refusal(&self.us, &self.peer, id, condition, jingle_condition));
+    }
+
+    fn jingle(&self, action: Action) -> Jingle {
+        Jingle::new(action, &self.sid)
+    }
+
+    fn send(&mut self, jingle: &Jingle) -> String {
+        self.next_id += 1;
+        let id = format!("{}-{}", self.sid, self.next_id);
+        let iq = Element::new("iq", CLIENT)
+            .with_attr("type", "set")
+            .with_attr("id", &id)
+            .with_attr("from", self.us.as_str())
+            .with_attr("to", self.peer.as_str())
+            .with_child(jingle.to_element());
+        self.stanzas.push_back(iq);
+        id
+    }
+}
+
+/// The error reply to a Jingle request (XEP-0166 section 10).
+pub fn refusal(
+    us: &Jid,
+    peer: &Jid,
+    id: &str,
+    condition: Condition,
+    jingle_condition: Option<&str>,
+) -> Element {
+    let error = StanzaError { kind: ErrorType::Cancel, condition, text: None };
+    let mut error = error.to_element();
+    if let Some(name) = jingle_condition {
+        error.push(Element::new(name, JINGLE_ERRORS));
+    }
+    Element::new("iq", CLIENT)
+        .with_attr("type", "error")
+        .with_attr("id", id)
+        .with_attr("from", us.as_str())
+        .with_attr("to", peer.as_str())
+        .with_child(error)
+}
