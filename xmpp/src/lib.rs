@@ -1,4 +1,30 @@
-//! Tandem's XMPP server.
+//! Tandem's XMPP server: streams, login, roster, presence, delivery.
+//!
+//! | specification | state |
+//! |---|---|
+//! | RFC 6120, 7590 | client streams, STARTTLS, direct TLS (XEP-0368), SASL (SCRAM, PLAIN), binding; no server streams |
+//! | RFC 6121 | roster, subscriptions, presence, delivery between local accounts |
+//! | RFC 7395 | WebSocket framing |
+//! | RFC 7622 | addresses |
+//! | XEP-0030, 0115 | disco and capabilities of the server and of attached devices |
+//! | XEP-0092, 0199 | version, ping |
+//! | XEP-0160, 0203 | offline messages |
+//! | XEP-0280 | carbons |
+//! | XEP-0440 | announced channel binding types |
+//!
+//! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature
+//! `net`) drives sockets. What is unknown to the server passes through untouched or is answered `service-unavailable`.
+
+pub mod config;
 pub mod jid;
+#[cfg(feature = "net")]
+#[allow(clippy::disallowed_methods)]
+pub mod net;
+pub mod ports;
+pub mod service;
 pub mod stanza;
+pub mod stream;
 pub mod xml;
+
+pub use config::Config;
+pub use service::{Outcome, Ports, Server};

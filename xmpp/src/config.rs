@@ -1,0 +1,33 @@
+//! Settings of the XMPP server.
+
+use crate::stream::c2s::Limits;
+
+/// `[xmpp]` in `tandem.toml`, as the server uses it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The domains that are served here. Default `localhost`.
+    pub domains: Vec<String>,
+    /// Bounds of a stream.
+    pub limits: Limits,
+    /// Most sessions of one account. Default 50.
+    pub max_sessions: usize,
+    /// Most contacts of one account. Default 2,000.
+    pub max_contacts: usize,
+    /// PBKDF2 rounds of made-up keys; the same as real ones. Default 10,000.
+    pub scram_iterations: u32,
+    /// Bytes queued for a client that does not read before it is dropped. Default 4 MiB.
+    pub max_queued_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            domains: vec!["localhost".into()],
+            limits: Limits::default(),
+            max_sessions: 50,
+            max_contacts: 2_000,
+            scram_iterations: 10_000,
+            max_queued_bytes: 4 * 1024 * 1024,
+        }
+    }
+}

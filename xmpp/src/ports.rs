@@ -1,0 +1,167 @@
+//! What the server needs from outside, in its own words. The gateway implements these over its store and bridges.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::jid::Jid;
+use crate::stanza::Stanza;
+use crate::stream::sasl::{ScramHash, ScramKeys};
+
+/// What an async port gives back.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The store failed; nothing the peer did. The wire answer is `internal-server-error`.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached or broke.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// Somebody else changed the same thing.
+    #[error("conflicting change")]
+    Conflict,
+}
+
+/// Who has an account, and how logins are slowed.
+pub trait Accounts: Send + Sync {
+    /// Whether the account exists.
+    fn exists<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// The keys for one hash; `None` for an unknown account or one without a password.
+    fn scram<'a>(
+        &'a self,
+        account: &'a Jid,
+        hash: ScramHash,
+    ) -> BoxFuture<'a, Result<Option<ScramKeys>, StoreError>>;
+    /// How long this attempt must wait before it is answered.
+    fn delay(&self, peer: IpAddr, account: &str) -> Duration;
+    /// Fresh random bytes.
+    fn random(&self) -> [u8; 32];
+    /// The wall clock as an XMPP timestamp (XEP-0082), for delayed delivery.
+    fn stamp(&self) -> String;
+    /// An attempt ended.
+    fn tried(&self, peer: IpAddr, account: &str, success: bool);
+}
+
+/// The state of one contact (RFC 6121 section 2.1.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RosterItem {
+    /// The contact, bare.
+    pub jid: Jid,
+    /// What the user calls it.
+    pub name: Option<String>,
+    /// Groups it is in.
+    pub groups: Vec<String>,
+    /// The user sees the contact.
+    pub to: bool,
+    /// The contact sees the user.
+    pub from: bool,
+    /// The user has asked to see the contact.
+    pub ask: bool,
+}
+
+impl RosterItem {
+    /// A contact without any subscription.
+    pub fn new(jid: Jid) -> Self {
+        Self { jid, name: None, groups: Vec::new(), to: false, from: false, ask: false }
+    }
+
+    /// The wire word.
+    pub fn subscription(&self) -> &'static str {
+        match (self.to, self.from) {
+            (true, true) => "both",
+            (true, false) => "to",
+            (false, true) => "from",
+            (false, false) => "none",
+        }
+    }
+}
+
+/// A user's contacts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// The items.
+    pub items: Vec<RosterItem>,
+    /// Who has asked to see the user and was not answered.
+    pub pending_in: Vec<Jid>,
+}
+
+impl Roster {
+    /// One contact.
+    pub fn item(&self, contact: &Jid) -> Option<&RosterItem> {
+        self.items.iter().find(|i| i.jid == *contact)
+    }
+}
+
+/// Where rosters are kept. Each change resolves after its commit.
+pub trait Rosters: Send + Sync {
+    /// All of it.
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Roster, StoreError>>;
+    /// Adds or replaces an item.
+    fn put<'a>(
+        &'a self,
+        owner: &'a Jid,
+        item: &'a RosterItem,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Removes an item.
+    fn remove<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Remembers or forgets an unanswered request to see `owner`.
+    fn set_pending_in<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        pending: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Messages that wait for their owner.
+pub trait Offline: Send + Sync {
+    /// Keeps a stanza; resolves after the commit. False when the owner's box is full.
+    fn store<'a>(
+        &'a self,
+        owner: &'a Jid,
+        stanza: Bytes,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Everything kept, oldest first.
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<(i64, Bytes)>, StoreError>>;
+    /// Forgets what has been delivered.
+    fn delete<'a>(
+        &'a self,
+        owner: &'a Jid,
+        ids: &'a [i64],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// The other side of the bridge: devices that are attached to accounts but do not speak XMPP.
+pub trait Foreign: Send + Sync {
+    /// A stanza was routed to these attached resources of `account`. False when the queue is full; the sender then
+    /// gets `resource-constraint`.
+    fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) -> bool;
+    /// A call message (XEP-0353) passed between XMPP devices; attached devices of either side may have to stop
+    /// ringing.
+    fn observed(&self, stanza: &Stanza);
+}
+
+/// Who wants to know about presence beyond XMPP.
+pub trait Watch: Send + Sync {
+    /// Something about the account's presence changed.
+    fn presence_changed(&self, account: &Jid);
+    /// `contact` may now see `owner`, or may no longer.
+    fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool);
+}
+
+/// The way to one connected client. The driver implements it over a bounded queue.
+pub trait Outbox: Send + Sync {
+    /// Queues bytes for the client. False when it is gone or does not read: it is then dropped by the driver.
+    fn send(&self, bytes: Bytes) -> bool;
+    /// Resolves when everything queued so far has been written; false when the client was lost before.
+    fn flushed(&self) -> BoxFuture<'_, bool>;
+    /// Ends the stream with this stream error condition.
+    fn end(&self, condition: &'static str);
+}

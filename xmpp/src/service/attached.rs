@@ -1,0 +1,76 @@
+//! Devices that are attached to an account without speaking XMPP: phones behind the bridge, the echo service.
+//!
+//! They are resources like any other: they have a presence with capabilities (XEP-0115), answer disco (XEP-0030) and
+//! are routed to by RFC 6121. What reaches them goes out by the port [`crate::ports::Foreign`].
+
+use super::sessions::{Announced, Show};
+use super::{Server, disco};
+use crate::jid::Jid;
+use crate::xml::{Element, ns};
+
+/// What an attached device says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Priority of its presence; negative gets no bare-addressed messages.
+    pub priority: i8,
+    /// Sub-state.
+    pub show: Option<Show>,
+    /// Status text.
+    pub status: Option<String>,
+    /// Disco features.
+    pub features: Vec<String>,
+    /// Disco identity: category, type, name.
+    pub identity: (String, String, String),
+}
+
+impl Server {
+    /// Attaches a device as an available resource, or replaces it.
+    pub async fn attach(&self, full: &Jid, attachment: Attachment) {
+        let announced = announce(full, &attachment);
+        self.sessions().attach(full, attachment, announced);
+        self.broadcast_presence(full).await;
+    }
+
+    /// Changes what an attached device shows.
+    pub async fn set_presence(&self, full: &Jid, show: Option<Show>, status: Option<&str>) {
+        {
+            let mut sessions = self.sessions();
+            let Some(resource) = sessions.get_mut(full) else { return };
+            let Some(attachment) = resource.attachment.as_mut() else { return };
+            attachment.show = show;
+            attachment.status = status.map(str::to_owned);
+            let announced = announce(full, attachment);
+            resource.presence = Some(announced);
+        }
+        self.broadcast_presence(full).await;
+    }
+
+    /// Takes a device away; everybody who saw it is told.
+    pub async fn detach(&self, full: &Jid) {
+        let gone = self.sessions().detach(full);
+        if let Some(resource) = gone {
+            self.became_unavailable(full, resource, None).await;
+        }
+    }
+}
+
+fn announce(full: &Jid, attachment: &Attachment) -> Announced {
+    let mut presence = Element::new("presence", ns::CLIENT).with_attr("from", full.as_str());
+    if let Some(show) = attachment.show {
+        presence.push(Element::new("show", ns::CLIENT).with_text(show.name()));
+    }
+    if let Some(status) = &attachment.status {
+        presence.push(Element::new("status", ns::CLIENT).with_text(status));
+    }
+    if attachment.priority != 0 {
+        let priority = attachment.priority.to_string();
+        presence.push(Element::new("priority", ns::CLIENT).with_text(priority));
+    }
+    presence.push(disco::caps(attachment));
+    Announced {
+        stanza: presence.to_bytes(),
+        show: attachment.show,
+        status: attachment.status.clone(),
+        priority: attachment.priority,
+    }
+}

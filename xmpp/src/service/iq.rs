@@ -1,0 +1,115 @@
+//! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
+
+use super::disco;
+use super::{Outcome, Server};
+use crate::jid::Jid;
+use crate::stanza::{Condition, Stanza, StanzaError};
+use crate::xml::{Element, ns};
+
+const ROSTER: &str = "jabber:iq:roster";
+const PING: &str = "urn:xmpp:ping";
+const CARBONS: &str = "urn:xmpp:carbons:2";
+const VERSION: &str = "jabber:iq:version";
+
+impl Server {
+    pub(super) async fn handle_iq(&self, stanza: Stanza) -> Outcome {
+        let Some(from) = stanza.from().cloned() else { return Outcome::Ignored };
+        let request = match stanza.type_() {
+            Some("get" | "set") => true,
+            Some("result" | "error") => false,
+            _ => return self.bounce(&stanza, StanzaError::new(Condition::BadRequest)),
+        };
+        if request && (stanza.children().count() != 1 || stanza.id().is_none()) {
+            return self.bounce(&stanza, StanzaError::new(Condition::BadRequest));
+        }
+        let to = stanza.to().cloned().unwrap_or_else(|| from.bare());
+        if !self.is_local(&to) {
+            return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
+        }
+        if to.resource().is_some() {
+            return self.pass_iq(&stanza, &to);
+        }
+        if !request {
+            if stanza.id().is_some_and(|id| id.starts_with(disco::QUESTION)) {
+                self.learn_features(&stanza);
+            }
+            return Outcome::Ignored;
+        }
+        self.answer_iq(&stanza, &from, &to).await
+    }
+
+    /// To one device. An attached device's disco is answered here.
+    fn pass_iq(&self, stanza: &Stanza, to: &Jid) -> Outcome {
+        let attachment = self.sessions().get(to).map(|r| r.attachment.clone());
+        match attachment {
+            None => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
+            Some(Some(attachment)) if stanza.type_() == Some("get") => {
+                let answer = if stanza.has("query", disco::INFO) {
+                    Some(disco::attached_info(&attachment))
+                } else if stanza.has("query", disco::ITEMS) {
+                    Some(Element::new("query", disco::ITEMS))
+                } else if stanza.has("ping", PING) {
+                    None
+                } else {
+                    return self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable));
+                };
+                self.reply(stanza, answer)
+            }
+            Some(attachment) => {
+                if self.send_bytes(to, &stanza.bytes()) {
+                    let attached = usize::from(attachment.is_some());
+                    return Outcome::Delivered { sessions: 1 - attached, attached };
+                }
+                self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint))
+            }
+        }
+    }
+
+    async fn answer_iq(&self, stanza: &Stanza, from: &Jid, to: &Jid) -> Outcome {
+        let own = *to == from.bare();
+        let server = to.node().is_none();
+        let get = stanza.type_() == Some("get");
+        let child = stanza.children().next().map(|(name, ns)| (name.to_owned(), ns.to_owned()));
+        let Some((name, namespace)) = child else { return Outcome::Ignored };
+        match (name.as_str(), namespace.as_str()) {
+            ("query", ROSTER) if own && get => self.roster_get(stanza, from).await,
+            ("query", ROSTER) if own => self.roster_set(stanza, from).await,
+            ("query", disco::INFO) if get && server => {
+                self.reply(stanza, Some(disco::server_info()))
+            }
+            ("query", disco::INFO) if get && own => self.reply(stanza, Some(disco::account_info())),
+            ("query", disco::ITEMS) if get && (server || own) => {
+                self.reply(stanza, Some(Element::new("query", disco::ITEMS)))
+            }
+            ("ping", PING) if get && (server || own) => self.reply(stanza, None),
+            ("enable" | "disable", CARBONS) if !get && (own || server) => {
+                if let Some(resource) = self.sessions().get_mut(from) {
+                    resource.carbons = name == "enable";
+                }
+                self.reply(stanza, None)
+            }
+            ("query", VERSION) if get && server => {
+                let version = Element::new("query", VERSION)
+                    .with_child(Element::new("name", VERSION).with_text("Tandem"))
+                    .with_child(
+                        Element::new("version", VERSION).with_text(env!("CARGO_PKG_VERSION")),
+                    );
+                self.reply(stanza, Some(version))
+            }
+            _ => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
+        }
+    }
+
+    /// A result for a request.
+    pub(super) fn reply(&self, stanza: &Stanza, payload: Option<Element>) -> Outcome {
+        let Some(from) = stanza.from() else { return Outcome::Ignored };
+        let reply = Element::new("iq", ns::CLIENT)
+            .with_attr("type", "result")
+            .with_attr_opt("id", stanza.id())
+            .with_attr_opt("from", stanza.to().map(Jid::as_str))
+            .with_attr("to", from.as_str())
+            .with_children(payload);
+        self.send_to(from, &reply);
+        Outcome::Ignored
+    }
+}

@@ -1,0 +1,170 @@
+//! Contacts (RFC 6121 section 2): get, set, remove, and pushes to every interested resource.
+
+use std::sync::Arc;
+
+use super::{Outcome, Server};
+use crate::jid::Jid;
+use crate::ports::{Roster, RosterItem, StoreError};
+use crate::stanza::{Condition, Stanza, StanzaError};
+use crate::xml::{Element, ns};
+
+const ROSTER: &str = "jabber:iq:roster";
+/// Most groups of one contact, and bytes of a name.
+const MAX_GROUPS: usize = 32;
+const MAX_NAME: usize = 1023;
+
+impl Server {
+    pub(super) async fn roster_get(&self, stanza: &Stanza, from: &Jid) -> Outcome {
+        let roster = match self.roster(&from.bare()).await {
+            Ok(roster) => roster,
+            Err(error) => return self.store_failed(stanza, &error),
+        };
+        if let Some(resource) = self.sessions().get_mut(from) {
+            resource.interested = true;
+        }
+        let items = roster.items.iter().map(item_element);
+        self.reply(stanza, Some(Element::new("query", ROSTER).with_children(items)))
+    }
+
+    pub(super) async fn roster_set(&self, stanza: &Stanza, from: &Jid) -> Outcome {
+        let bad = || StanzaError::new(Condition::BadRequest);
+        let Some(query) = stanza.child("query", ROSTER) else { return self.bounce(stanza, bad()) };
+        let mut items = query.elements();
+        let (Some(item), None) = (items.next(), items.next()) else {
+            return self.bounce(stanza, bad());
+        };
+        let Some(contact) = item.attr("jid").and_then(|j| Jid::parse(j).ok()) else {
+            return self.bounce(stanza, bad());
+        };
+        let contact = contact.bare();
+        let owner = from.bare();
+        let done = if item.attr("subscription") == Some("remove") {
+            self.roster_remove(stanza, &owner, &contact).await
+        } else {
+            self.roster_edit(stanza, &owner, contact, item).await
+        };
+        match done {
+            Ok(Some(refused)) => self.bounce(stanza, refused),
+            Ok(None) => self.reply(stanza, None),
+            Err(error) => self.store_failed(stanza, &error),
+        }
+    }
+
+    async fn roster_edit(
+        &self,
+        _stanza: &Stanza,
+        owner: &Jid,
+        contact: Jid,
+        given: &Element,
+    ) -> Result<Option<StanzaError>, StoreError> {
+        let roster = self.roster(owner).await?;
+        let groups: Vec<String> =
+            given.elements().filter(|e| e.is("group", ROSTER)).map(Element::text).collect();
+        let name = given.attr("name").map(str::to_owned).filter(|n| !n.is_empty());
+        let too_long = |s: &String| s.is_empty() || s.len() > MAX_NAME;
+        if groups.len() > MAX_GROUPS
+            || groups.iter().any(too_long)
+            || name.as_ref().is_some_and(too_long)
+        {
+            return Ok(Some(StanzaError::new(Condition::NotAcceptable)));
+        }
+        let known = roster.item(&contact).cloned();
+        if known.is_none() && roster.items.len() >= self.config().max_contacts {
+            return Ok(Some(StanzaError::new(Condition::ResourceConstraint)));
+        }
+        let mut item = known.unwrap_or_else(|| RosterItem::new(contact));
+        item.name = name;
+        item.groups = groups;
+        self.put_item(owner, item).await?;
+        Ok(None)
+    }
+
+    /// Removing a contact also ends both subscriptions (section 2.5.2).
+    async fn roster_remove(
+        &self,
+        _stanza: &Stanza,
+        owner: &Jid,
+        contact: &Jid,
+    ) -> Result<Option<StanzaError>, StoreError> {
+        let roster = self.roster(owner).await?;
+        let Some(item) = roster.item(contact).cloned() else {
+            return Ok(Some(StanzaError::new(Condition::ItemNotFound)));
+        };
+        if item.to || item.ask {
+            self.subscription(owner, contact, "unsubscribe").await?;
+        }
+        if item.from {
+            self.subscription(owner, contact, "unsubscribed").await?;
+        }
+        self.0.ports.rosters.remove(owner, contact).await?;
+        self.change_cached(owner, |r| r.items.retain(|i| i.jid != *contact));
+        let gone = Element::new("item", ROSTER)
+            .with_attr("jid", contact.as_str())
+            .with_attr("subscription", "remove");
+        self.push(owner, gone);
+        Ok(None)
+    }
+
+    /// Stores an item, then shows it to the owner's devices.
+    pub(super) async fn put_item(&self, owner: &Jid, item: RosterItem) -> Result<(), StoreError> {
+        self.0.ports.rosters.put(owner, &item).await?;
+        self.push(owner, item_element(&item));
+        self.change_cached(owner, |r| match r.items.iter_mut().find(|i| i.jid == item.jid) {
+            Some(old) => *old = item.clone(),
+            None => r.items.push(item.clone()),
+        });
+        Ok(())
+    }
+
+    pub(super) async fn set_pending_in(
+        &self,
+        owner: &Jid,
+        contact: &Jid,
+        pending: bool,
+    ) -> Result<(), StoreError> {
+        self.0.ports.rosters.set_pending_in(owner, contact, pending).await?;
+        self.change_cached(owner, |r| {
+            r.pending_in.retain(|j| j != contact);
+            if pending {
+                r.pending_in.push(contact.clone());
+            }
+        });
+        Ok(())
+    }
+
+    fn change_cached(&self, owner: &Jid, change: impl FnOnce(&mut Roster)) {
+        let mut rosters = self.rosters();
+        if let Some(roster) = rosters.get_mut(owner) {
+            change(Arc::make_mut(roster));
+        }
+    }
+
+    /// A roster push to each interested resource (section 2.1.6).
+    fn push(&self, owner: &Jid, item: Element) {
+        let interested: Vec<Jid> = self
+            .sessions()
+            .of(owner)
+            .iter()
+            .filter(|r| r.interested)
+            .map(|r| r.jid.clone())
+            .collect();
+        let query = Element::new("query", ROSTER).with_child(item);
+        for jid in interested {
+            let push = Element::new("iq", ns::CLIENT)
+                .with_attr("type", "set")
+                .with_attr("id", "push")
+                .with_attr("to", jid.as_str())
+                .with_child(query.clone());
+            self.send_to(&jid, &push);
+        }
+    }
+}
+
+fn item_element(item: &RosterItem) -> Element {
+    Element::new("item", ROSTER)
+        .with_attr("jid", item.jid.as_str())
+        .with_attr_opt("name", item.name.as_deref())
+        .with_attr("subscription", item.subscription())
+        .with_attr_opt("ask", item.ask.then_some("subscribe"))
+        .with_children(item.groups.iter().map(|g| Element::new("group", ROSTER).with_text(g)))
+}

@@ -1,0 +1,651 @@
+//! A client's stream (RFC 6120 sections 4 to 7; RFC 7395 over WebSocket): header, STARTTLS, SASL, bind, stanzas.
+//!
+//! Feed [`C2s::handle_bytes`], answer the questions it asks by action ([`Action::NeedKeys`], [`Action::Bind`]), drain
+//! [`C2s::poll_action`] after each call and call [`C2s::handle_timeout`] when [`C2s::poll_timeout`] is due. After
+//! [`Action::Close`] nothing more comes out.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+
+use super::sasl::{Attempt, Failure, Mechanism, ScramHash, ScramKeys, Step};
+use crate::jid::Jid;
+use crate::stanza::{Condition, Stanza, StanzaError, StanzaFault};
+use crate::xml::frame::{Frame, Framer};
+use crate::xml::{Element, XmlError, ns};
+
+const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
+const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+const LIMITS: &str = "urn:xmpp:stream-limits:0";
+const PING: &str = "urn:xmpp:ping";
+
+/// What bounds a stream. The defaults are those of the documentation of `[xmpp]` in the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes an unauthenticated stream may send in all. Default 16 KiB.
+    pub unauthenticated_bytes: usize,
+    /// Time until it must be authenticated. Default 15 s.
+    pub unauthenticated_time: Duration,
+    /// Bytes of one stanza. Default 256 KiB.
+    pub stanza_bytes: usize,
+    /// Silence after which the client is pinged. Default 5 min.
+    pub idle: Duration,
+    /// Time to answer that ping. Default 60 s.
+    pub ping_answer: Duration,
+    /// Wrong logins before the stream ends. Default 3.
+    pub login_failures: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unauthenticated_bytes: 16 * 1024,
+            unauthenticated_time: Duration::from_secs(15),
+            stanza_bytes: 256 * 1024,
+            idle: Duration::from_secs(300),
+            ping_answer: Duration::from_secs(60),
+            login_failures: 3,
+        }
+    }
+}
+
+/// How the bytes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain TCP; STARTTLS is required before anything else.
+    Tcp,
+    /// TLS from the first byte (XEP-0368), or after STARTTLS.
+    Tls,
+    /// WebSocket over HTTPS (RFC 7395).
+    WebSocket,
+}
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Write this.
+    Send(Bytes),
+    /// Start TLS as the server, then call [`C2s::handle_tls`].
+    StartTls,
+    /// Look up these keys, then call [`C2s::handle_keys`].
+    NeedKeys {
+        /// The account, in the stream's domain; `None` when the name is no address.
+        account: Option<Jid>,
+        /// The name as given.
+        username: String,
+        /// Which keys.
+        hash: ScramHash,
+    },
+    /// A login ended; keep count.
+    LoggedIn(bool),
+    /// Register this resource, or a made-up one, then call [`C2s::handle_bound`].
+    Bind(Option<String>),
+    /// Route this.
+    Stanza(Box<Stanza>),
+    /// Write what is queued, then close.
+    Close,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waiting for a stream header.
+    Header,
+    /// Features are out.
+    Features,
+    /// TLS is being set up.
+    Securing,
+    /// SASL runs.
+    Authenticating(Attempt),
+    /// The result waits for the driver (keys).
+    Waiting(Attempt),
+    /// A bind request with this id waits for the driver.
+    Binding(String),
+    /// Stanzas flow.
+    Bound,
+    Closed,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct C2s {
+    state: State,
+    framer: Framer,
+    transport: Transport,
+    domains: Vec<String>,
+    limits: Limits,
+    exporter: Option<Vec<u8>>,
+    domain: String,
+    account: Option<Jid>,
+    jid: Option<Jid>,
+    /// Source of stream ids and nonces, made from the seed.
+    ids: Ids,
+    header_sent: bool,
+    received: usize,
+    failures: u32,
+    deadline: Option<Instant>,
+    ping_sent: bool,
+    actions: VecDeque<Action>,
+}
+
+impl C2s {
+    /// A stream that has just been opened. `seed` is random and unique.
+    pub fn new(
+        transport: Transport,
+        domains: Vec<String>,
+        limits: Limits,
+        exporter: Option<Vec<u8>>,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        let bytes = limits.unauthenticated_bytes;
+        let framer = match transport {
+            Transport::WebSocket => Framer::without_header(bytes),
+            Transport::Tcp | Transport::Tls => Framer::new(bytes),
+        };
+        Self {
+            state: State::Header,
+            framer,
+            transport,
+            domain: domains.first().cloned().unwrap_or_default(),
+            domains,
+            limits,
+            exporter,
+            account: None,
+            jid: None,
+            ids: Ids { seed, count: 0 },
+            header_sent: false,
+            received: 0,
+            failures: 0,
+            deadline: Some(now + limits.unauthenticated_time),
+            ping_sent: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The bound address.
+    pub fn jid(&self) -> Option<&Jid> {
+        self.jid.as_ref()
+    }
+
+    /// The account, once logged in.
+    pub fn account(&self) -> Option<&Jid> {
+        self.account.as_ref()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next deadline.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Takes bytes; over WebSocket exactly one frame.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        if self.account.is_none() {
+            self.received += bytes.len();
+            if self.received > self.limits.unauthenticated_bytes {
+                return self.fail("policy-violation", "too many bytes before login");
+            }
+        }
+        if matches!(self.state, State::Bound) {
+            self.deadline = Some(now + self.limits.idle);
+            self.ping_sent = false;
+        }
+        if matches!(self.state, State::Securing) {
+            // Bytes between <proceed/> and the handshake would be an injection (RFC 6120 section 5.4.3.3).
+            return self.fail("policy-violation", "data before TLS");
+        }
+        self.framer.push(bytes);
+        self.drain(now);
+    }
+
+    /// Continues after the driver has answered a question.
+    fn drain(&mut self, now: Instant) {
+        while !matches!(
+            self.state,
+            State::Closed | State::Securing | State::Waiting(_) | State::Binding(_)
+        ) {
+            match self.framer.poll() {
+                Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
+                Ok(Some(Frame::Stanza(raw))) => self.handle_part(raw, now),
+                Ok(Some(Frame::End)) => self.close(),
+                Ok(None) => return,
+                Err(error) => return self.fail(error.condition(), &error.to_string()),
+            }
+        }
+    }
+
+    /// TLS stands; `exporter` is its tls-exporter value (RFC 9266).
+    pub fn handle_tls(&mut self, exporter: Option<Vec<u8>>) {
+        self.transport = Transport::Tls;
+        self.exporter = exporter;
+        self.framer.restart();
+        self.state = State::Header;
+        self.header_sent = false;
+    }
+
+    /// The keys that were asked for. `None` for an unknown name.
+    pub fn handle_keys(
+        &mut self,
+        keys: Result<Option<ScramKeys>, ()>,
+        fake: impl FnOnce() -> ScramKeys,
+        now: Instant,
+    ) {
+        let State::Waiting(mut attempt) = std::mem::replace(&mut self.state, State::Features)
+        else {
+            return;
+        };
+        let step = match keys {
+            Err(()) => Step::Failed(Failure::TemporaryAuthFailure),
+            Ok(Some(keys)) => attempt.handle_keys(keys, true),
+            Ok(None) => attempt.handle_keys(fake(), false),
+        };
+        self.step(attempt, step, now);
+        self.drain(now);
+    }
+
+    /// The resource is registered under this address.
+    pub fn handle_bound(&mut self, jid: Jid, now: Instant) {
+        let State::Binding(id) = std::mem::replace(&mut self.state, State::Bound) else { return };
+        let bind = Element::new("bind", BIND)
+            .with_child(Element::new("jid", BIND).with_text(jid.as_str()));
+        self.send(&iq_result(&id).with_child(bind));
+        self.jid = Some(jid);
+        self.deadline = Some(now + self.limits.idle);
+        self.drain(now);
+    }
+
+    /// Acts on a deadline that `now` has reached.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|at| now < at) {
+            return;
+        }
+        if !matches!(self.state, State::Bound) {
+            return self.fail("connection-timeout", "login took too long");
+        }
+        if self.ping_sent {
+            return self.fail("connection-timeout", "no answer to a ping");
+        }
+        self.ping_sent = true;
+        self.deadline = Some(now + self.limits.ping_answer);
+        let ping = Element::new("iq", ns::CLIENT)
+            .with_attr("type", "get")
+            .with_attr("id", self.ids.next_id())
+            .with_attr("from", self.domain.as_str())
+            .with_child(Element::new("ping", PING));
+        self.send(&ping);
+    }
+
+    /// Ends the stream with an error, for instance `conflict` or `system-shutdown`.
+    pub fn fail(&mut self, condition: &str, text: &str) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        // RFC 6120 section 4.9.1.3: the header goes out before the error.
+        if !self.header_sent {
+            self.send_header();
+        }
+        let error = Element::new("error", ns::STREAM)
+            .with_child(Element::new(condition, ns::STREAMS))
+            .with_child(Element::new("text", ns::STREAMS).with_text(text));
+        self.send_stream_element(&error);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        let end = match self.transport {
+            Transport::WebSocket => Element::new("close", FRAMING).to_bytes_in(""),
+            _ => Bytes::from_static(b"</stream:stream>"),
+        };
+        self.actions.push_back(Action::Send(end));
+        self.actions.push_back(Action::Close);
+        self.state = State::Closed;
+        self.deadline = None;
+    }
+
+    fn handle_header(&mut self, raw: &[u8]) {
+        let mut closed = raw.to_vec();
+        if let Some(bracket) = closed.pop() {
+            closed.push(b'/');
+            closed.push(bracket);
+        }
+        match Element::parse(&closed) {
+            Ok(header) => self.open(&header, header.is("stream", ns::STREAM)),
+            Err(error) => self.fail(error.condition(), "bad stream header"),
+        }
+    }
+
+    fn open(&mut self, header: &Element, named_right: bool) {
+        let to = header.attr("to").map(str::to_lowercase);
+        let known = to.as_deref().is_none_or(|to| self.domains.iter().any(|d| d == to));
+        if let Some(to) = to.filter(|_| known) {
+            self.domain = to;
+        }
+        self.send_header();
+        if !named_right {
+            return self.fail("invalid-namespace", "not a stream");
+        }
+        if !known {
+            return self.fail("host-unknown", "no such domain here");
+        }
+        let version = header.attr("version").and_then(|v| v.split('.').next()?.parse::<u32>().ok());
+        if version.is_none_or(|v| v < 1) {
+            return self.fail("unsupported-version", "XMPP 1.0 is needed");
+        }
+        self.state = State::Features;
+        let features = self.features();
+        self.send_stream_element(&features);
+    }
+
+    fn features(&self) -> Element {
+        let features = Element::new("features", ns::STREAM);
+        if self.transport == Transport::Tcp {
+            let tls = Element::new("starttls", TLS).with_child(Element::new("required", TLS));
+            return features.with_child(tls);
+        }
+        let limits = Element::new("limits", LIMITS).with_child(
+            Element::new("max-bytes", LIMITS).with_text(self.limits.stanza_bytes.to_string()),
+        );
+        if self.account.is_some() {
+            let session =
+                Element::new("session", SESSION).with_child(Element::new("optional", SESSION));
+            return features
+                .with_child(Element::new("bind", BIND))
+                .with_child(session)
+                .with_child(limits);
+        }
+        let names = Mechanism::offered(self.exporter.is_some());
+        let mechanisms = names.iter().map(|m| Element::new("mechanism", SASL).with_text(m));
+        let mut features =
+            features.with_child(Element::new("mechanisms", SASL).with_children(mechanisms));
+        if self.exporter.is_some() {
+            let exporter =
+                Element::new("channel-binding", SASL_CB).with_attr("type", "tls-exporter");
+            features.push(Element::new("sasl-channel-binding", SASL_CB).with_child(exporter));
+        }
+        features.with_child(limits)
+    }
+
+    fn handle_part(&mut self, raw: Bytes, now: Instant) {
+        if matches!(self.state, State::Bound) {
+            return self.handle_stanza(raw, now);
+        }
+        let element = match Element::parse(&raw) {
+            Ok(element) => element,
+            Err(error) => return self.fail(error.condition(), &error.to_string()),
+        };
+        if self.transport == Transport::WebSocket && element.ns() == FRAMING {
+            return match element.name() {
+                "open" => self.open(&element, true),
+                _ => self.close(),
+            };
+        }
+        match std::mem::replace(&mut self.state, State::Features) {
+            State::Features => self.handle_negotiation(&element, now),
+            State::Authenticating(attempt) => self.handle_sasl(attempt, &element, now),
+            other => {
+                self.state = other;
+                self.fail("not-authorized", "no stream header yet");
+            }
+        }
+    }
+
+    fn handle_negotiation(&mut self, element: &Element, now: Instant) {
+        match (element.name(), element.ns()) {
+            ("starttls", TLS) if self.transport == Transport::Tcp => {
+                if !self.framer.is_empty() {
+                    return self.fail("policy-violation", "data before TLS");
+                }
+                self.send(&Element::new("proceed", TLS));
+                self.state = State::Securing;
+                self.actions.push_back(Action::StartTls);
+            }
+            ("auth", SASL) if self.transport != Transport::Tcp && self.account.is_none() => {
+                self.begin_sasl(element, now);
+            }
+            ("iq", ns::CLIENT) if self.account.is_some() => self.handle_bind(element),
+            ("abort", SASL) => self.sasl_failure("aborted"),
+            _ => self.fail("not-authorized", "log in first"),
+        }
+    }
+
+    fn begin_sasl(&mut self, element: &Element, now: Instant) {
+        let Some(mechanism) = element.attr("mechanism").and_then(Mechanism::parse) else {
+            return self.sasl_failure("invalid-mechanism");
+        };
+        let Some(message) = decode(&element.text()) else {
+            return self.sasl_failure("incorrect-encoding");
+        };
+        let nonce = self.ids.next_id();
+        let (attempt, step) =
+            Attempt::start(mechanism, &message, self.exporter.as_deref(), &nonce);
+        self.step(attempt, step, now);
+    }
+
+    fn handle_sasl(&mut self, mut attempt: Attempt, element: &Element, now: Instant) {
+        match (element.is("response", SASL), decode(&element.text())) {
+            (true, Some(message)) => {
+                let step = attempt.handle_response(&message);
+                self.step(attempt, step, now);
+            }
+            (true, None) => self.sasl_failure("incorrect-encoding"),
+            (false, _) => self.sasl_failure("aborted"),
+        }
+    }
+
+    fn step(&mut self, attempt: Attempt, step: Step, _now: Instant) {
+        match step {
+            Step::NeedKeys { username, hash } => {
+                let account = Jid::new(Some(&username), &self.domain, None).ok();
+                self.state = State::Waiting(attempt);
+                self.actions.push_back(Action::NeedKeys { account, username, hash });
+            }
+            Step::Challenge(data) => {
+                self.state = State::Authenticating(attempt);
+                self.send(&Element::new("challenge", SASL).with_text(BASE64.encode(data)));
+            }
+            Step::Success { username, data } => {
+                self.account = Jid::new(Some(&username), &self.domain, None).ok();
+                self.actions.push_back(Action::LoggedIn(true));
+                let success = Element::new("success", SASL);
+                let success = match data {
+                    Some(data) => success.with_text(BASE64.encode(data)),
+                    None => success,
+                };
+                self.send(&success);
+                // A new stream begins (RFC 6120 section 6.4.6).
+                self.state = State::Header;
+                self.header_sent = false;
+                if self.transport == Transport::WebSocket {
+                    self.framer = Framer::without_header(self.limits.stanza_bytes);
+                } else {
+                    self.framer.restart();
+                    self.framer.set_max_bytes(self.limits.stanza_bytes);
+                }
+            }
+            Step::Failed(failure) => {
+                if failure == Failure::NotAuthorized {
+                    self.actions.push_back(Action::LoggedIn(false));
+                }
+                self.sasl_failure(failure.name());
+            }
+        }
+    }
+
+    fn sasl_failure(&mut self, condition: &str) {
+        self.state = State::Features;
+        let failure =
+            Element::new("failure", SASL).with_child(Element::new(condition, SASL));
+        self.send(&failure);
+        self.failures += 1;
+        if self.failures >= self.limits.login_failures {
+            self.fail("policy-violation", "too many failed logins");
+        }
+    }
+
+    fn handle_bind(&mut self, iq: &Element) {
+        let id = iq.attr("id").unwrap_or_default().to_owned();
+        match iq.child("bind", BIND) {
+            Some(bind) if iq.attr("type") == Some("set") => {
+                let resource = bind
+                    .child("resource", BIND)
+                    .map(Element::text)
+                    .filter(|r| !r.is_empty());
+                if let (Some(account), Some(resource)) = (&self.account, &resource)
+                    && account.with_resource(resource).is_err()
+                {
+                    let error = StanzaError::new(Condition::BadRequest).to_element();
+                    let reply = Element::new("iq", ns::CLIENT)
+                        .with_attr("type", "error")
+                        .with_attr("id", id)
+                        .with_child(error);
+                    return self.send(&reply);
+                }
+                self.state = State::Binding(id);
+                self.actions.push_back(Action::Bind(resource));
+            }
+            _ => self.fail("not-authorized", "bind a resource first"),
+        }
+    }
+
+    fn handle_stanza(&mut self, raw: Bytes, _now: Instant) {
+        if self.transport == Transport::WebSocket
+            && Element::parse(&raw).is_ok_and(|e| e.is("close", FRAMING))
+        {
+            return self.close();
+        }
+        match Stanza::parse(raw.clone()) {
+            Ok(stanza) => self.admit(stanza),
+            Err(StanzaFault::Xml(error)) => self.fail(error.condition(), &error.to_string()),
+            Err(StanzaFault::NotAStanza) => {
+                self.fail("unsupported-stanza-type", "not a stanza");
+            }
+            Err(StanzaFault::BadAddress) => self.refuse_address(&raw),
+        }
+    }
+
+    /// Stamps the sender (RFC 6120 section 8.1.2.1) and answers the legacy session request.
+    fn admit(&mut self, mut stanza: Stanza) {
+        let Some(jid) = self.jid.clone() else { return };
+        if let Some(from) = stanza.from()
+            && *from != jid
+            && *from != jid.bare()
+        {
+            return self.fail("invalid-from", "that is not your address");
+        }
+        stanza.set_from(jid);
+        if stanza.has("session", SESSION) {
+            return self.send(&iq_result(stanza.id().unwrap_or_default()));
+        }
+        self.actions.push_back(Action::Stanza(Box::new(stanza)));
+    }
+
+    fn refuse_address(&mut self, raw: &[u8]) {
+        let Ok(element) = Element::parse(raw) else { return };
+        if matches!(element.attr("type"), Some("error" | "result")) {
+            return;
+        }
+        let error = StanzaError::new(Condition::JidMalformed);
+        let reply = Element::new(element.name(), ns::CLIENT)
+            .with_attr("type", "error")
+            .with_attr_opt("id", element.attr("id"))
+            .with_child(error.to_element());
+        self.send(&reply);
+    }
+
+    fn send_header(&mut self) {
+        self.header_sent = true;
+        let id = self.ids.next_id();
+        let header = match self.transport {
+            Transport::WebSocket => Element::new("open", FRAMING)
+                .with_attr("from", self.domain.as_str())
+                .with_attr("id", id)
+                .with_attr("version", "1.0")
+                .with_attr("xml:lang", "en")
+                .to_bytes_in(""),
+            _ => Bytes::from(format!(
+                "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+                 xmlns:stream='http://etherx.jabber.org/streams' from='{}' id='{id}' \
+                 version='1.0' xml:lang='en'>",
+                self.domain
+            )),
+        };
+        self.actions.push_back(Action::Send(header));
+    }
+
+    /// Every element of a WebSocket stands for itself, so the prefix is declared there (RFC 7395 section 3.3.3).
+    fn send_stream_element(&mut self, element: &Element) {
+        let mut text = String::new();
+        element.print(&mut text, ns::CLIENT);
+        if self.transport == Transport::WebSocket {
+            let declared = format!("<stream:{} xmlns:stream='{}'", element.name(), ns::STREAM);
+            text = text.replacen(&format!("<stream:{}", element.name()), &declared, 1);
+        }
+        self.actions.push_back(Action::Send(text.into()));
+    }
+
+    fn send(&mut self, element: &Element) {
+        let bytes = match self.transport {
+            Transport::WebSocket => element.to_bytes_in(""),
+            _ => element.to_bytes(),
+        };
+        self.actions.push_back(Action::Send(bytes));
+    }
+}
+
+/// Stream ids and nonces: unpredictable, from one random seed.
+#[derive(Debug)]
+struct Ids {
+    seed: [u8; 32],
+    count: u64,
+}
+
+impl Ids {
+    fn next_id(&mut self) -> String {
+        use sha2::Digest;
+        self.count += 1;
+        let digest =
+            sha2::Sha256::new().chain_update(self.seed).chain_update(self.count.to_be_bytes());
+        let digest = digest.finalize();
+        base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .encode(digest.get(..18).unwrap_or_default())
+    }
+}
+
+fn iq_result(id: &str) -> Element {
+    Element::new("iq", ns::CLIENT).with_attr("type", "result").with_attr("id", id)
+}
+
+/// RFC 6120 section 6.4.2: a lone `=` is an empty message.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    match text.trim() {
+        "=" | "" => Some(Vec::new()),
+        text => BASE64.decode(text).ok(),
+    }
+}
+
+impl From<XmlError> for StanzaError {
+    fn from(_: XmlError) -> Self {
+        Self::new(Condition::BadRequest)
+    }
+}
+
+#[cfg(test)]
+#[path = "c2s_tests.rs"]
+mod tests;

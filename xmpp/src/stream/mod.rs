@@ -1,0 +1,4 @@
+//! Core machines of a stream: what to say, when, and when to give up. No sockets here.
+
+pub mod c2s;
+pub mod sasl;
