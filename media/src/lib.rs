@@ -1,1 +1,2 @@
-//! Tandem media.
+//! Tandem's media engine.
+pub mod srtp;
