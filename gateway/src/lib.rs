@@ -1,1 +1,19 @@
-//! Tandem gateway.
+//! Tandem: one program in which people reach each other whatever they use.
+//!
+//! `app` builds the node and hands every service its ports. `store` is the only place with SQL, `bridge` the only place
+//! where protocols meet, `cli` what an operator types, `demo` a server to try. The protocol crates know nothing of
+//! each other; each defines in its `ports.rs` what it needs, and this crate implements it.
+
+#[allow(clippy::disallowed_methods)]
+pub mod accounts;
+#[allow(clippy::disallowed_methods)]
+pub mod app;
+pub mod bridge;
+pub mod certificate;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod guard;
+#[allow(clippy::disallowed_methods)]
+pub mod store;
+pub mod telemetry;

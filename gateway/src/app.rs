@@ -1,0 +1,326 @@
+//! Builds the node: store, services, drivers; hands each its ports. The only file that names types of all crates.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tandem_web::ports::BoxFuture;
+use tandem_web::{Health, Site, Streams};
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::ports::{Foreign, StoreError, Watch};
+use tandem_xmpp::stanza::Stanza;
+use tandem_xmpp::{Ports, Server, net};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::accounts::StoredAccounts;
+use crate::bridge::echo;
+use crate::certificate::{Certificate, CertificateError};
+use crate::config::Config;
+use crate::guard::Guard;
+use crate::store::{Store, random_password};
+use crate::telemetry::Telemetry;
+
+/// Connections that may be open at once, over all listeners.
+const MAX_CONNECTIONS: usize = 100_000;
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+/// Time for streams to say goodbye when the node stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Messages that wait for the echo service.
+const ECHO_QUEUE: usize = 1_024;
+
+/// Why the node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be made or used.
+    #[error("data folder {0}: {1}")]
+    DataDir(String, std::io::Error),
+    /// The database cannot be opened.
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+    /// No certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A port is taken or not ours to take.
+    #[error("cannot listen on {address} ([listen] {setting}): {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The key in the configuration.
+        setting: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Where a running node listens.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// XMPP with STARTTLS.
+    pub xmpp: Vec<SocketAddr>,
+    /// XMPP over TLS.
+    pub xmpps: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Metrics.
+    pub metrics: Vec<SocketAddr>,
+}
+
+/// A running node.
+pub struct App {
+    addresses: Addresses,
+    store: Store,
+    xmpp: Server,
+    listeners: JoinSet<()>,
+}
+
+impl App {
+    /// Starts everything; when it returns, all listeners accept.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what to change.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let store = open_store(&config).await?;
+        let certificate = Certificate::load(&config)?;
+        let telemetry = Telemetry::global();
+        let (echo_queue, echo_messages) = mpsc::channel(ECHO_QUEUE);
+        let xmpp = xmpp_server(&config, &store, echo_queue).await?;
+        for domain in &config.domains {
+            if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
+                // Nobody knows its password: it is an account so that it can be written to and watched.
+                let password = random_password().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+                store.ensure_account(&account, &password, config.xmpp.scram_iterations).await?;
+                echo::attach(&xmpp, &account).await;
+            }
+        }
+        tokio::spawn(echo::run(xmpp.clone(), echo_messages));
+        let node = Arc::new(Node { xmpp: xmpp.clone(), store: store.clone() });
+        let site = Site {
+            domains: config.domains.clone(),
+            health: node.clone(),
+            streams: node,
+            max_frame_bytes: config.xmpp.max_stanza_bytes,
+        };
+        let mut app =
+            Self { addresses: Addresses::default(), store, xmpp, listeners: JoinSet::new() };
+        app.listen(&config, &certificate, site, telemetry).await?;
+        Ok(app)
+    }
+
+    /// Where it listens; port 0 has become a real one.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The store, for the demo's accounts.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Stops accepting, tells all streams, waits until they have left and the store is on disk.
+    pub async fn stop(mut self) {
+        self.listeners.shutdown().await;
+        self.xmpp.close_all();
+        let gone = async {
+            while self.xmpp.session_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, gone).await.is_err() {
+            tracing::warn!("some clients did not say goodbye in time");
+        }
+        self.store.close().await;
+    }
+
+    async fn listen(
+        &mut self,
+        config: &Config,
+        certificate: &Certificate,
+        site: Site,
+        telemetry: Telemetry,
+    ) -> Result<(), StartError> {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let starttls = certificate.server_config(&[])?;
+        let direct = certificate.server_config(&["xmpp-client"])?;
+        let https = certificate.server_config(&["http/1.1", "xmpp-client"])?;
+        let render = telemetry.renderer();
+        let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
+        let public = tandem_web::router(site);
+        let doors = [
+            ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
+            ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
+            ("https", &config.listen.https, Door::Tls { tls: https, router: Some(public) }),
+            ("metrics", &config.listen.metrics, metrics),
+        ];
+        for (setting, addresses, door) in doors {
+            for address in addresses {
+                let fault = |source| StartError::Listen { address: *address, setting, source };
+                let listener = TcpListener::bind(address).await.map_err(fault)?;
+                let bound = listener.local_addr().map_err(fault)?;
+                match setting {
+                    "xmpp" => self.addresses.xmpp.push(bound),
+                    "xmpps" => self.addresses.xmpps.push(bound),
+                    "https" => self.addresses.https.push(bound),
+                    _ => self.addresses.metrics.push(bound),
+                }
+                let serve = accept(listener, door.clone(), self.xmpp.clone(), permits.clone());
+                self.listeners.spawn(serve);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(|e| StartError::DataDir(config.data_dir.display().to_string(), e))?;
+    Ok(Store::open(&config.data_dir.join("tandem.db")).await?)
+}
+
+async fn xmpp_server(
+    config: &Config,
+    store: &Store,
+    echo: mpsc::Sender<Stanza>,
+) -> Result<Server, StartError> {
+    let guard = Arc::new(Guard::default());
+    let bridge = Arc::new(Bridge { echo });
+    let ports = Ports {
+        accounts: Arc::new(StoredAccounts::new(store.clone(), guard)),
+        rosters: Arc::new(store.clone()),
+        offline: Arc::new(store.clone()),
+        foreign: bridge.clone(),
+        watch: bridge,
+        secret: store.secret("login-salt").await?,
+    };
+    Ok(Server::new(config.xmpp_config(), ports))
+}
+
+/// What stanzas to attached devices reach: the echo service so far.
+struct Bridge {
+    echo: mpsc::Sender<Stanza>,
+}
+
+impl Foreign for Bridge {
+    fn deliver(&self, account: &Jid, _: &[String], stanza: &Stanza) -> bool {
+        account.node() != Some(echo::NAME) || self.echo.try_send(stanza.clone()).is_ok()
+    }
+
+    fn observed(&self, _: &Stanza) {}
+}
+
+impl Watch for Bridge {
+    fn presence_changed(&self, _: &Jid) {}
+
+    fn permission_changed(&self, _: &Jid, _: &Jid, _: bool) {}
+}
+
+/// What the web layer asks.
+struct Node {
+    xmpp: Server,
+    store: Store,
+}
+
+impl Health for Node {
+    fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            self.store.accounts().await.map(|_| ()).map_err(|_| "the database fails".to_owned())
+        })
+    }
+}
+
+impl Streams for Node {
+    fn xmpp(
+        &self,
+        incoming: mpsc::Receiver<Bytes>,
+        outgoing: mpsc::Sender<Bytes>,
+        peer: SocketAddr,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(net::serve_websocket(self.xmpp.clone(), incoming, outgoing, peer))
+    }
+}
+
+/// What a listener speaks.
+#[derive(Clone)]
+enum Door {
+    /// XMPP in the clear that must start TLS.
+    StartTls { tls: Arc<ServerConfig> },
+    /// TLS; ALPN chooses between XMPP and HTTP, XMPP alone where there is no router.
+    Tls { tls: Arc<ServerConfig>, router: Option<axum::Router> },
+    /// Plain HTTP.
+    Http { router: axum::Router },
+}
+
+async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Semaphore>) {
+    loop {
+        let (tcp, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: waiting lets some close.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            tracing::warn!("too many connections, one is turned away");
+            continue;
+        };
+        let (door, xmpp) = (door.clone(), xmpp.clone());
+        tokio::spawn(async move {
+            serve(door, xmpp, tcp, peer).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
+    match door {
+        Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls).await,
+        Door::Http { router } => serve_http(TokioIo::new(tcp), router, peer).await,
+        Door::Tls { tls, router } => {
+            let handshake = TlsAcceptor::from(tls).accept(tcp);
+            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
+            let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
+            match router {
+                Some(router) if !is_xmpp => {
+                    serve_http(TokioIo::new(stream), router, peer).await;
+                }
+                _ => net::serve_tls(xmpp, stream, peer).await,
+            }
+        }
+    }
+}
+
+async fn serve_http<I>(io: I, router: axum::Router, peer: SocketAddr)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .max_buf_size(64 * 1024);
+    if let Err(error) = builder.serve_connection_with_upgrades(io, service).await {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
+}

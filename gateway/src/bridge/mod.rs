@@ -1,0 +1,3 @@
+//! Where stanzas leave XMPP: the devices that are attached to accounts.
+
+pub mod echo;

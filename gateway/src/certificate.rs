@@ -1,0 +1,91 @@
+//! One certificate for all listeners: from files, or self-made in the data folder.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Config;
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read or written.
+    #[error("{0}: {1}")]
+    File(String, String),
+    /// Chain and key do not fit, or cannot be used.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// Chain and key of this node.
+pub struct Certificate {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certificate {
+    /// Reads the configured files, or the self-made ones, or makes those.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`] names the file.
+    pub fn load(config: &Config) -> Result<Self, CertificateError> {
+        let (certificate, key) = if config.tls.certificate.as_os_str().is_empty() {
+            let paths = (config.data_dir.join("certificate.pem"), config.data_dir.join("key.pem"));
+            if !paths.0.exists() || !paths.1.exists() {
+                make(&config.domains, &paths.0, &paths.1)?;
+            }
+            paths
+        } else {
+            (config.tls.certificate.clone(), config.tls.key.clone())
+        };
+        let fault = |path: &Path, e: rustls::pki_types::pem::Error| {
+            CertificateError::File(path.display().to_string(), e.to_string())
+        };
+        let chain = CertificateDer::pem_file_iter(&certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| fault(&certificate, e))?;
+        let key = PrivateKeyDer::from_pem_file(&key).map_err(|e| fault(&key, e))?;
+        Ok(Self { chain, key })
+    }
+
+    /// TLS settings that offer these application protocols (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::Unusable`] when key and chain do not fit.
+    pub fn server_config(&self, alpn: &[&str]) -> Result<Arc<ServerConfig>, CertificateError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| CertificateError::Unusable(e.to_string()))?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|e| CertificateError::Unusable(e.to_string()))?;
+        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+fn make(domains: &[String], certificate: &Path, key: &Path) -> Result<(), CertificateError> {
+    let unusable = |e: rcgen::Error| CertificateError::Unusable(e.to_string());
+    let pair = rcgen::KeyPair::generate().map_err(unusable)?;
+    let params = rcgen::CertificateParams::new(domains.to_vec()).map_err(unusable)?;
+    let made = params.self_signed(&pair).map_err(unusable)?;
+    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    write(certificate, made.pem().as_bytes(), 0o644)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
+    let fault =
+        |e: std::io::Error| CertificateError::File(path.display().to_string(), e.to_string());
+    let mut options = std::fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(mode).open(path).map_err(fault)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fault)
+}

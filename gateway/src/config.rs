@@ -1,0 +1,331 @@
+//! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tandem_xmpp::stream::c2s::Limits;
+
+/// The commented example that `tandem config` prints.
+pub const EXAMPLE: &str = include_str!("../../conf/tandem.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Domains served here.
+    pub domains: Vec<String>,
+    /// Where the database lives.
+    pub data_dir: PathBuf,
+    /// Log filter.
+    pub log: String,
+    /// Listeners.
+    pub listen: Listen,
+    /// Certificate files.
+    pub tls: Tls,
+    /// The XMPP server.
+    pub xmpp: Xmpp,
+}
+
+/// `[listen]`: addresses by protocol.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// XMPP with STARTTLS.
+    pub xmpp: Vec<SocketAddr>,
+    /// XMPP over TLS.
+    pub xmpps: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// Metrics over plain HTTP.
+    pub metrics: Vec<SocketAddr>,
+}
+
+/// `[tls]`: both empty for a self-made certificate.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// PEM chain.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+}
+
+/// `[xmpp]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Xmpp {
+    /// Most sessions of one account.
+    pub max_sessions: usize,
+    /// Most contacts of one account.
+    pub max_contacts: usize,
+    /// Bytes of one stanza.
+    pub max_stanza_bytes: usize,
+    /// Bytes of an unauthenticated stream.
+    pub max_unauthenticated_bytes: usize,
+    /// Seconds until authenticated.
+    pub login_seconds: u64,
+    /// Seconds of silence before a ping.
+    pub idle_seconds: u64,
+    /// Bytes queued for a client.
+    pub max_queued_bytes: usize,
+    /// PBKDF2 rounds.
+    pub scram_iterations: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            domains: vec!["localhost".into()],
+            data_dir: "/var/lib/tandem".into(),
+            log: "info".into(),
+            listen: Listen::default(),
+            tls: Tls::default(),
+            xmpp: Xmpp::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let any = |port| vec![SocketAddr::from(([0, 0, 0, 0], port))];
+        Self {
+            xmpp: any(5222),
+            xmpps: any(5223),
+            https: any(8443),
+            metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
+        }
+    }
+}
+
+impl Default for Xmpp {
+    fn default() -> Self {
+        Self {
+            max_sessions: 50,
+            max_contacts: 2_000,
+            max_stanza_bytes: 256 * 1024,
+            max_unauthenticated_bytes: 16 * 1024,
+            login_seconds: 15,
+            idle_seconds: 300,
+            max_queued_bytes: 4 * 1024 * 1024,
+            scram_iterations: 10_000,
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not say what it should.
+    #[error("{origin}{line}: {message}")]
+    Invalid {
+        /// File or variable.
+        origin: String,
+        /// `, line N`, when known.
+        line: String,
+        /// What is wrong, with the nearest known key for an unknown one.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that names the key and its line.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_"));
+        Self::parse(&text, &path.display().to_string(), environment)
+    }
+
+    /// Reads text; `environment` overrides it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that names the key and its line.
+    pub fn parse(
+        text: &str,
+        origin: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let invalid = |error: toml::de::Error| explain(&error, text, origin);
+        toml::from_str::<Self>(text).map_err(invalid)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(invalid)?;
+        for (name, value) in environment {
+            override_with(&mut table, &name, &value);
+        }
+        let config: Self = table.try_into().map_err(|e| explain(&e, "", "environment"))?;
+        config.check(origin)?;
+        Ok(config)
+    }
+
+    fn check(&self, origin: &str) -> Result<(), ConfigError> {
+        let fault = |message: &str| ConfigError::Invalid {
+            origin: origin.to_owned(),
+            line: String::new(),
+            message: message.to_owned(),
+        };
+        if self.domains.is_empty() {
+            return Err(fault("domains: at least one is needed"));
+        }
+        for domain in &self.domains {
+            let parsed = tandem_xmpp::jid::Jid::parse(domain);
+            if parsed.map_or(true, |j| j.as_str() != domain || j.node().is_some()) {
+                return Err(fault(&format!("domains: `{domain}` is no domain in lower case")));
+            }
+        }
+        if self.xmpp.max_stanza_bytes < 10_000 {
+            return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
+        }
+        if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            return Err(fault("tls: certificate and key go together"));
+        }
+        Ok(())
+    }
+
+    /// As the XMPP server wants them.
+    pub fn xmpp_config(&self) -> tandem_xmpp::Config {
+        tandem_xmpp::Config {
+            domains: self.domains.clone(),
+            limits: Limits {
+                unauthenticated_bytes: self.xmpp.max_unauthenticated_bytes,
+                unauthenticated_time: Duration::from_secs(self.xmpp.login_seconds),
+                stanza_bytes: self.xmpp.max_stanza_bytes,
+                idle: Duration::from_secs(self.xmpp.idle_seconds),
+                ..Limits::default()
+            },
+            max_sessions: self.xmpp.max_sessions,
+            max_contacts: self.xmpp.max_contacts,
+            scram_iterations: self.xmpp.scram_iterations,
+            max_queued_bytes: self.xmpp.max_queued_bytes,
+        }
+    }
+}
+
+/// Variables that name no setting are left alone: others may use the prefix.
+fn override_with(table: &mut toml::Table, name: &str, value: &str) {
+    let Some(key) = name.strip_prefix("TANDEM_") else { return };
+    let key = key.to_lowercase();
+    let Ok(known) = toml::Table::try_from(Config::default()) else { return };
+    let mut path = key.split("__");
+    let (Some(first), second) = (path.next(), path.next()) else { return };
+    let parsed = toml::from_str::<toml::Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    match (known.get(first), second) {
+        (Some(toml::Value::Table(section)), Some(second)) if section.contains_key(second) => {
+            let entry = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(section) = entry {
+                section.insert(second.to_owned(), parsed);
+            }
+        }
+        (Some(toml::Value::Table(_)) | None, _) => {}
+        (Some(_), _) => {
+            table.insert(first.to_owned(), parsed);
+        }
+    }
+}
+
+fn explain(error: &toml::de::Error, text: &str, origin: &str) -> ConfigError {
+    let line = error.span().map_or(String::new(), |span| {
+        let before = text.get(..span.start).unwrap_or_default();
+        format!(", line {}", before.matches('\n').count() + 1)
+    });
+    let mut message = error.message().to_owned();
+    let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
+    if message.starts_with("unknown field")
+        && let Some(unknown) = quoted.next()
+        && let Some(nearest) = quoted.min_by_key(|known| distance(&unknown, known))
+    {
+        message = format!("unknown key `{unknown}`; did you mean `{nearest}`?");
+    }
+    ConfigError::Invalid { origin: origin.to_owned(), line, message }
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (y, pair) in b.iter().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "tandem.toml", []).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_example_says_every_setting_with_its_default() {
+        assert_eq!(parse(EXAMPLE), Ok(Config::default()));
+        let example: toml::Table = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(example, toml::Table::try_from(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
+        let table = [
+            ("\ndomain = []", "tandem.toml, line 2: unknown key `domain`; did you mean `domains`?"),
+            (
+                "[xmpp]\n# x\nmax_sesions = 3",
+                "tandem.toml, line 3: unknown key `max_sesions`; did you mean `max_sessions`?",
+            ),
+            (
+                "[listen]\nhttp = []",
+                "tandem.toml, line 2: unknown key `http`; did you mean `https`?",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse(text), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn nonsense_does_not_start() {
+        for text in ["domains = []", "domains = ['A B']", "[xmpp]\nmax_stanza_bytes = 5", "[tls]\nkey = 'x'"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let environment = [
+            ("TANDEM_DOMAINS".to_owned(), "[\"a.example\"]".to_owned()),
+            ("TANDEM_LOG".to_owned(), "debug".to_owned()),
+            ("TANDEM_XMPP__MAX_SESSIONS".to_owned(), "7".to_owned()),
+            ("TANDEM_BIN".to_owned(), "not a setting".to_owned()),
+        ];
+        let config = Config::parse("log = 'warn'", "x", environment).unwrap();
+        assert_eq!((config.log.as_str(), config.xmpp.max_sessions), ("debug", 7));
+        assert_eq!(config.domains, ["a.example"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! SQLite, and the only place with sqlx. One writer groups commits; a pool of readers never waits for it.
+//!
+//! A write resolves after the commit that keeps it, with `synchronous=FULL`: what was promised survives a power cut.
+//! While one commit is on its way to the disk, the next writes gather and share the following one.
+
+mod accounts;
+mod messages;
+mod rosters;
+mod settings;
+
+use std::path::Path;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+use tandem_xmpp::ports::{BoxFuture, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::accounts::{NewPassword, random_password};
+
+/// Most writes that share a commit.
+const GROUP: usize = 512;
+/// Writes that may wait; more make their senders wait.
+const QUEUE: usize = 4096;
+
+type Done = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Option<Done>> + Send>;
+
+/// The database of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    readers: SqlitePool,
+    writer: mpsc::Sender<Job>,
+}
+
+impl Store {
+    /// Opens or makes the database and brings it up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the file cannot be opened or is of a newer program.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(std::time::Duration::from_secs(10));
+        let mut connection = options.connect().await.map_err(|e| fault(&e))?;
+        sqlx::migrate!("./migrations")
+            .run(&mut connection)
+            .await
+            .map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(|e| fault(&e))?;
+        let (writer, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(write_all(connection, jobs));
+        Ok(Self { readers, writer })
+    }
+
+    /// Runs a change in the next commit and gives its result once that is on disk.
+    async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>
+            + Send
+            + 'static,
+    {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            Box::pin(async move {
+                match change(connection).await {
+                    Ok(value) => Some(Box::new(move || { let _ = done.send(Ok(value)); }) as Done),
+                    Err(error) => {
+                        let _ = done.send(Err(fault(&error)));
+                        None
+                    }
+                }
+            })
+        });
+        let closed = || StoreError::Unavailable("the store is closed".into());
+        self.writer.send(job).await.map_err(|_| closed())?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Waits until everything that was written is on disk and closes the file.
+    pub async fn close(self) {
+        let Self { readers, writer } = self;
+        let (done, flushed) = oneshot::channel();
+        let last: Job = Box::new(move |_| {
+            Box::pin(async move { Some(Box::new(move || { let _ = done.send(()); }) as Done) })
+        });
+        if writer.send(last).await.is_ok() {
+            let _ = flushed.await;
+        }
+        drop(writer);
+        readers.close().await;
+    }
+}
+
+/// The writer task.
+async fn write_all(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+    let mut group = Vec::new();
+    while jobs.recv_many(&mut group, GROUP).await > 0 {
+        if let Err(error) = commit(&mut connection, &mut group).await {
+            // The waiting senders see their channels close and report the failure.
+            tracing::error!(%error, "commit failed");
+            group.clear();
+        }
+    }
+    let _ = connection.close().await;
+}
+
+async fn commit(
+    connection: &mut SqliteConnection,
+    group: &mut Vec<Job>,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let mut done = Vec::with_capacity(group.len());
+    for job in group.drain(..) {
+        // One change that fails leaves the others of its group alone.
+        let mut savepoint = transaction.begin().await?;
+        match job(&mut savepoint).await {
+            Some(finished) => {
+                savepoint.commit().await?;
+                done.push(finished);
+            }
+            None => savepoint.rollback().await?,
+        }
+    }
+    transaction.commit().await?;
+    done.into_iter().for_each(|finished| finished());
+    Ok(())
+}
+
+fn fault(error: &sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(e) if e.is_unique_violation() => StoreError::Conflict,
+        error => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

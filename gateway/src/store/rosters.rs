@@ -1,0 +1,130 @@
+//! Contacts and unanswered requests.
+
+use sqlx::Row;
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::ports::{BoxFuture, Roster, RosterItem, Rosters, StoreError};
+
+use super::{Store, fault};
+
+impl Rosters for Store {
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Roster, StoreError>> {
+        Box::pin(async move { self.load_roster(owner).await.map_err(|e| fault(&e)) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        owner: &'a Jid,
+        item: &'a RosterItem,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (owner, item) = (owner.bare(), item.clone());
+        Box::pin(self.write(move |c| {
+            Box::pin(async move {
+                let groups = serde_json::to_string(&item.groups).unwrap_or_else(|_| "[]".into());
+                sqlx::query(
+                    "INSERT OR REPLACE INTO roster_items \
+                     (owner, contact, name, groups, sub_to, sub_from, ask) \
+                     SELECT id, $3, $4, $5, $6, $7, $8 FROM accounts \
+                     WHERE domain = $1 AND name = $2",
+                )
+                .bind(owner.domain())
+                .bind(owner.node())
+                .bind(item.jid.as_str())
+                .bind(&item.name)
+                .bind(groups)
+                .bind(item.to)
+                .bind(item.from)
+                .bind(item.ask)
+                .execute(c)
+                .await
+                .map(|_| ())
+            })
+        }))
+    }
+
+    fn remove<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (owner, contact) = (owner.bare(), contact.bare());
+        Box::pin(self.write(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "DELETE FROM roster_items WHERE contact = $3 AND owner = \
+                     (SELECT id FROM accounts WHERE domain = $1 AND name = $2)",
+                )
+                .bind(owner.domain())
+                .bind(owner.node())
+                .bind(contact.as_str())
+                .execute(c)
+                .await
+                .map(|_| ())
+            })
+        }))
+    }
+
+    fn set_pending_in<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        pending: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (owner, contact) = (owner.bare(), contact.bare());
+        let sql = if pending {
+            "INSERT OR IGNORE INTO roster_pending (owner, contact) \
+             SELECT id, $3 FROM accounts WHERE domain = $1 AND name = $2"
+        } else {
+            "DELETE FROM roster_pending WHERE contact = $3 AND owner = \
+             (SELECT id FROM accounts WHERE domain = $1 AND name = $2)"
+        };
+        Box::pin(self.write(move |c| {
+            Box::pin(async move {
+                sqlx::query(sql)
+                    .bind(owner.domain())
+                    .bind(owner.node())
+                    .bind(contact.as_str())
+                    .execute(c)
+                    .await
+                    .map(|_| ())
+            })
+        }))
+    }
+}
+
+impl Store {
+    async fn load_roster(&self, owner: &Jid) -> Result<Roster, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT contact, roster_items.name, groups, sub_to, sub_from, ask FROM roster_items \
+             JOIN accounts ON accounts.id = owner WHERE domain = $1 AND accounts.name = $2",
+        )
+        .bind(owner.domain())
+        .bind(owner.node())
+        .fetch_all(&self.readers)
+        .await?;
+        let mut items = Vec::with_capacity(rows.len());
+        for row in rows {
+            // What was stored was an address; a row that is none is skipped rather than fatal.
+            let Ok(jid) = Jid::parse(row.try_get(0)?) else { continue };
+            let groups: String = row.try_get(2)?;
+            items.push(RosterItem {
+                jid,
+                name: row.try_get(1)?,
+                groups: serde_json::from_str(&groups).unwrap_or_default(),
+                to: row.try_get(3)?,
+                from: row.try_get(4)?,
+                ask: row.try_get(5)?,
+            });
+        }
+        let pending = sqlx::query(
+            "SELECT contact FROM roster_pending JOIN accounts ON accounts.id = owner \
+             WHERE domain = $1 AND accounts.name = $2",
+        )
+        .bind(owner.domain())
+        .bind(owner.node())
+        .fetch_all(&self.readers)
+        .await?;
+        let pending_in =
+            pending.iter().filter_map(|r| Jid::parse(r.try_get(0).ok()?).ok()).collect();
+        Ok(Roster { items, pending_in })
+    }
+}

@@ -1,0 +1,130 @@
+//! What was acknowledged is there: after a restart, and in a copy of the files as they stand on disk.
+
+use tandem_xmpp::jid::Jid;
+use bytes::Bytes;
+use tandem_xmpp::ports::{Offline, Roster, RosterItem, Rosters};
+use tandem_xmpp::stream::sasl::ScramHash;
+
+use super::*;
+
+fn password(account: &Jid, text: &str) -> NewPassword {
+    NewPassword::derive(account, text, b"salt", 100)
+}
+
+async fn open(dir: &Path) -> Store {
+    Store::open(&dir.join("tandem.db")).await.unwrap()
+}
+
+fn message(n: usize) -> Bytes {
+    format!("<message from='b@d/x' to='a@d'><body>{n}</body></message>").into()
+}
+
+
+#[tokio::test]
+async fn an_account_can_be_made_once_changed_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let ana = Jid::parse("ana@localhost").unwrap();
+    store.add_account(&ana, password(&ana, "one")).await.unwrap();
+    let again = store.add_account(&ana, password(&ana, "two")).await;
+    assert!(matches!(again, Err(StoreError::Conflict)));
+    let keys = store.scram_keys(&ana, ScramHash::Sha1).await.unwrap().unwrap();
+    assert!(keys.verify(ScramHash::Sha1, "one"));
+
+    assert!(store.set_password(&ana, password(&ana, "two")).await.unwrap());
+    let keys = store.scram_keys(&ana, ScramHash::Sha256).await.unwrap().unwrap();
+    assert!(keys.verify(ScramHash::Sha256, "two"));
+    assert_eq!(store.accounts().await.unwrap(), ["ana@localhost"]);
+    let (md5, _) = store.digest_ha1(&ana).await.unwrap().unwrap();
+    assert_eq!(md5, "cc66c981327f6470cde136cb4faf7f02");
+
+    assert!(store.remove_account(&ana).await.unwrap());
+    assert!(!store.account_exists(&ana).await.unwrap());
+    assert!(!store.set_password(&ana, password(&ana, "x")).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_files_on_disk_hold_every_acknowledged_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let ana = Jid::parse("a@d").unwrap();
+    store.add_account(&ana, password(&ana, "p")).await.unwrap();
+    for n in 0..20 {
+        assert!(Offline::store(&store, &ana, message(n)).await.unwrap());
+        // The store stays open and is not told: only what is in the files counts.
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            if !entry.file_name().to_string_lossy().ends_with("-shm") {
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            }
+        }
+        let restored = open(copy.path()).await;
+        assert_eq!(Offline::load(&restored, &ana).await.unwrap().len(), n + 1);
+    }
+}
+
+#[tokio::test]
+async fn many_writers_share_commits_and_one_failure_is_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let ana = Jid::parse("a@d").unwrap();
+    store.add_account(&ana, password(&ana, "p")).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let (store, ana) = (store.clone(), ana.clone());
+        tasks.spawn(async move {
+            if n % 10 == 0 {
+                store.add_account(&ana, password(&ana, "p")).await.is_err()
+            } else {
+                Offline::store(&store, &ana, message(n)).await.unwrap()
+            }
+        });
+    }
+    assert!(tasks.join_all().await.into_iter().all(|ok| ok));
+    let waiting = Offline::load(&store, &ana).await.unwrap();
+    assert_eq!(waiting.len(), 180);
+    let ids: Vec<i64> = waiting.iter().map(|(id, _)| *id).take(100).collect();
+    Offline::delete(&store, &ana, &ids).await.unwrap();
+    assert_eq!(Offline::load(&store, &ana).await.unwrap().len(), 80);
+}
+
+#[tokio::test]
+async fn a_box_takes_no_more_than_its_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let ana = Jid::parse("a@d").unwrap();
+    store.add_account(&ana, password(&ana, "p")).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..1_010 {
+        let (store, ana) = (store.clone(), ana.clone());
+        tasks.spawn(async move { Offline::store(&store, &ana, message(n)).await.unwrap() });
+    }
+    let kept = tasks.join_all().await.into_iter().filter(|kept| *kept).count();
+    assert_eq!(kept, 1_000);
+}
+
+#[tokio::test]
+async fn rosters_come_back_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (Jid::parse("a@d").unwrap(), Jid::parse("b@d").unwrap());
+    let mut item = RosterItem::new(b.clone());
+    item.name = Some("Bea".into());
+    item.groups = vec!["Family".into(), "Ärzte".into()];
+    item.to = true;
+    {
+        let store = open(dir.path()).await;
+        store.add_account(&a, password(&a, "p")).await.unwrap();
+        store.put(&a, &item).await.unwrap();
+        store.set_pending_in(&a, &b, true).await.unwrap();
+        store.close().await;
+    }
+    let store = open(dir.path()).await;
+    let roster = Rosters::load(&store, &a).await.unwrap();
+    assert_eq!(roster.items, [item]);
+    assert_eq!(roster.pending_in, std::slice::from_ref(&b));
+    store.set_pending_in(&a, &b, false).await.unwrap();
+    Rosters::remove(&store, &a, &b).await.unwrap();
+    assert_eq!(Rosters::load(&store, &a).await.unwrap(), Roster::default());
+}
+
