@@ -98,7 +98,8 @@ impl App {
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
                 // Nobody knows its password: it is an account so that it can be written to and watched.
-                let password = random_password().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+                let password =
+                    random_password().map_err(|e| StoreError::Unavailable(e.to_string()))?;
                 store.ensure_account(&account, &password, config.xmpp.scram_iterations).await?;
                 echo::attach(&xmpp, &account).await;
             }

@@ -113,7 +113,8 @@ async fn run_demo(data: PathBuf, port_base: Option<u16>) -> anyhow::Result<()> {
     let config = demo::config(data, port_base);
     telemetry::log_to_stderr(&config.log).map_err(anyhow::Error::msg)?;
     let app = App::start(config.clone()).await.map_err(|error| {
-        anyhow::Error::new(error).context("the demo cannot start; `--port-base 15000` uses other ports")
+        anyhow::Error::new(error)
+            .context("the demo cannot start; `--port-base 15000` uses other ports")
     })?;
     let people = demo::people(app.store(), &config).await.map_err(anyhow::Error::msg)?;
     print!("{}", demo::banner(app.addresses(), &people, &config.data_dir));

@@ -227,7 +227,8 @@ fn override_with(table: &mut toml::Table, name: &str, value: &str) {
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     match (known.get(first), second) {
         (Some(toml::Value::Table(section)), Some(second)) if section.contains_key(second) => {
-            let entry = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let entry =
+                table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if let toml::Value::Table(section) = entry {
                 section.insert(second.to_owned(), parsed);
             }
@@ -311,7 +312,12 @@ mod tests {
 
     #[test]
     fn nonsense_does_not_start() {
-        for text in ["domains = []", "domains = ['A B']", "[xmpp]\nmax_stanza_bytes = 5", "[tls]\nkey = 'x'"] {
+        for text in [
+            "domains = []",
+            "domains = ['A B']",
+            "[xmpp]\nmax_stanza_bytes = 5",
+            "[tls]\nkey = 'x'",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -97,7 +97,8 @@ async fn befriend(store: &Store, people: &[Person], domain: &str) -> Result<(), 
             item.from = true;
             store.put(&person.jid, &item).await?;
             if *jid == echo {
-                let back = RosterItem { to: true, from: true, ..RosterItem::new(person.jid.clone()) };
+                let back =
+                    RosterItem { to: true, from: true, ..RosterItem::new(person.jid.clone()) };
                 store.put(&echo, &back).await?;
             }
         }
@@ -118,8 +119,7 @@ fn read_passwords(path: &Path) -> Result<Vec<(String, String)>, String> {
 }
 
 fn write_passwords(path: &Path, people: &[Person]) -> Result<(), String> {
-    let text: String =
-        people.iter().map(|p| format!("{} {}\n", p.jid, p.password)).collect();
+    let text: String = people.iter().map(|p| format!("{} {}\n", p.jid, p.password)).collect();
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let written = options
@@ -133,7 +133,13 @@ pub fn banner(addresses: &Addresses, people: &[Person], data_dir: &Path) -> Stri
     let port = |list: &[SocketAddr]| list.first().map_or(0, SocketAddr::port);
     let mut text = String::from("\nTandem runs. Accounts:\n\n");
     for person in people {
-        let _ = writeln!(text, "  {:<18} password {}   {}", person.jid.as_str(), person.password, person.who);
+        let _ = writeln!(
+            text,
+            "  {:<18} password {}   {}",
+            person.jid.as_str(),
+            person.password,
+            person.who
+        );
     }
     let _ = write!(
         text,

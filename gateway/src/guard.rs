@@ -106,7 +106,12 @@ mod tests {
         let guard = Guard::default();
         let now = Instant::now();
         for n in 0..MAX_ENTRIES as u32 + 20 {
-            guard.tried(IpAddr::from(n.to_be_bytes()), "x", false, now + Duration::from_nanos(n.into()));
+            guard.tried(
+                IpAddr::from(n.to_be_bytes()),
+                "x",
+                false,
+                now + Duration::from_nanos(n.into()),
+            );
         }
         assert!(guard.0.lock().unwrap().peers.len() == MAX_ENTRIES);
     }

@@ -48,11 +48,7 @@ impl Jid {
     /// # Errors
     ///
     /// [`JidError`] as for [`Jid::parse`].
-    pub fn new(
-        node: Option<&str>,
-        domain: &str,
-        resource: Option<&str>,
-    ) -> Result<Self, JidError> {
+    pub fn new(node: Option<&str>, domain: &str, resource: Option<&str>) -> Result<Self, JidError> {
         let mut text = String::new();
         let mut node_length = 0;
         if let Some(node) = node {

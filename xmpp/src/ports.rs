@@ -160,8 +160,9 @@ pub trait Watch: Send + Sync {
 pub trait Outbox: Send + Sync {
     /// Queues bytes for the client. False when it is gone or does not read: it is then dropped by the driver.
     fn send(&self, bytes: Bytes) -> bool;
-    /// Resolves when everything queued so far has been written; false when the client was lost before.
-    fn flushed(&self) -> BoxFuture<'_, bool>;
+    /// Runs `work` beside the connection once everything queued so far has been written; never when the client is
+    /// lost before.
+    fn after_written(&self, work: BoxFuture<'static, ()>);
     /// Ends the stream with this stream error condition.
     fn end(&self, condition: &'static str);
 }

@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(replies[0].child("received", RECEIPTS).unwrap().attr("id"), Some("1"));
         assert_eq!(replies[1].child("body", ns::CLIENT).unwrap().text(), "hi & bye");
         assert_eq!(replies[1].attr("to"), Some("a@d/x"));
-        let error = parse("<message from='a@d/x' to='echo@d' type='error'><body>x</body></message>");
+        let error =
+            parse("<message from='a@d/x' to='echo@d' type='error'><body>x</body></message>");
         assert!(super::replies(&error).is_empty());
     }
 }

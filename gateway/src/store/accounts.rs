@@ -55,7 +55,11 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Conflict`] when it exists.
-    pub async fn add_account(&self, account: &Jid, password: NewPassword) -> Result<(), StoreError> {
+    pub async fn add_account(
+        &self,
+        account: &Jid,
+        password: NewPassword,
+    ) -> Result<(), StoreError> {
         let account = account.bare();
         let now = chrono::Utc::now().timestamp_millis();
         self.write(move |c| {

@@ -76,7 +76,9 @@ impl Store {
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
                 match change(connection).await {
-                    Ok(value) => Some(Box::new(move || { let _ = done.send(Ok(value)); }) as Done),
+                    Ok(value) => Some(Box::new(move || {
+                        let _ = done.send(Ok(value));
+                    }) as Done),
                     Err(error) => {
                         let _ = done.send(Err(fault(&error)));
                         None
@@ -94,7 +96,11 @@ impl Store {
         let Self { readers, writer } = self;
         let (done, flushed) = oneshot::channel();
         let last: Job = Box::new(move |_| {
-            Box::pin(async move { Some(Box::new(move || { let _ = done.send(()); }) as Done) })
+            Box::pin(async move {
+                Some(Box::new(move || {
+                    let _ = done.send(());
+                }) as Done)
+            })
         });
         if writer.send(last).await.is_ok() {
             let _ = flushed.await;

@@ -1,7 +1,7 @@
 //! What was acknowledged is there: after a restart, and in a copy of the files as they stand on disk.
 
-use tandem_xmpp::jid::Jid;
 use bytes::Bytes;
+use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Offline, Roster, RosterItem, Rosters};
 use tandem_xmpp::stream::sasl::ScramHash;
 
@@ -18,7 +18,6 @@ async fn open(dir: &Path) -> Store {
 fn message(n: usize) -> Bytes {
     format!("<message from='b@d/x' to='a@d'><body>{n}</body></message>").into()
 }
-
 
 #[tokio::test]
 async fn an_account_can_be_made_once_changed_and_removed() {
@@ -127,4 +126,3 @@ async fn rosters_come_back_as_they_were() {
     Rosters::remove(&store, &a, &b).await.unwrap();
     assert_eq!(Rosters::load(&store, &a).await.unwrap(), Roster::default());
 }
-

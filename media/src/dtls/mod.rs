@@ -187,7 +187,8 @@ impl Association {
             .map_err(|e| DtlsError::Handshake(e.to_string()))?;
         let material: &[u8] = material.as_ref();
         // Client key, server key, client salt, server salt.
-        let part = |from: usize, length: usize| material.get(from..from + length).unwrap_or_default();
+        let part =
+            |from: usize, length: usize| material.get(from..from + length).unwrap_or_default();
         let client = [part(0, 16), part(32, salt)].concat();
         let server = [part(16, 16), part(32 + salt, salt)].concat();
         let (ours, theirs) = if self.is_client { (client, server) } else { (server, client) };

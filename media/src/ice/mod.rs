@@ -333,8 +333,7 @@ impl Agent {
             .iter()
             .find(|p| p.state != PairState::Failed)
             .is_some_and(|p| p.state == PairState::Succeeded);
-        !nominating
-            && self.first_success.is_some_and(|at| best_is_known || now >= at + PATIENCE)
+        !nominating && self.first_success.is_some_and(|at| best_is_known || now >= at + PATIENCE)
     }
 
     fn resend(&mut self, now: Instant) {

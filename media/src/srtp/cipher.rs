@@ -54,7 +54,12 @@ impl Keys {
                 ),
             }
         };
-        Ok(Self { salt: session_salt, kind, rtp_tag: profile.rtp_tag(), rtcp_tag: profile.rtcp_tag() })
+        Ok(Self {
+            salt: session_salt,
+            kind,
+            rtp_tag: profile.rtp_tag(),
+            rtcp_tag: profile.rtcp_tag(),
+        })
     }
 
     pub(super) fn seal_rtp(
@@ -68,7 +73,11 @@ impl Keys {
         let (plain, tag) = split(packet, length)?;
         match &self.kind {
             Kind::Cm { cipher, mac } => {
-                counter(cipher, &self.iv_cm(ssrc, index), plain.get_mut(header..).unwrap_or_default());
+                counter(
+                    cipher,
+                    &self.iv_cm(ssrc, index),
+                    plain.get_mut(header..).unwrap_or_default(),
+                );
                 let digest = rtp_mac(mac, plain, index);
                 copy_tag(tag, &digest)
             }
@@ -168,7 +177,8 @@ impl Keys {
                     return Err(SrtpError::Authentication);
                 }
                 let (body, word) = split(authentic, plain_length)?;
-                let word = u32::from_be_bytes((&*word).try_into().map_err(|_| SrtpError::Malformed)?);
+                let word =
+                    u32::from_be_bytes((&*word).try_into().map_err(|_| SrtpError::Malformed)?);
                 let index = word & !E_FLAG;
                 if word & E_FLAG != 0 {
                     let iv = self.iv_cm(ssrc, u64::from(index));
@@ -281,7 +291,10 @@ pub(super) mod vectors {
 
     fn hex(text: &str) -> Vec<u8> {
         let text: String = text.split_whitespace().collect();
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
     }
 
     /// RFC 3711 appendix B.2.
@@ -291,10 +304,16 @@ pub(super) mod vectors {
         let iv: [u8; 16] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000").try_into().unwrap();
         let mut out = vec![0; 16 * 0xff02];
         counter(&cipher, &iv, &mut out);
-        assert_eq!(out[..32], hex("E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB"));
-        assert_eq!(out[16 * 0xfeff..16 * 0xff02], hex(
-            "EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44"
-        ));
+        assert_eq!(
+            out[..32],
+            hex("E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB")
+        );
+        assert_eq!(
+            out[16 * 0xfeff..16 * 0xff02],
+            hex(
+                "EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44"
+            )
+        );
     }
 
     /// RFC 3711 appendix B.3.
@@ -310,7 +329,10 @@ pub(super) mod vectors {
         assert_eq!(session_salt[..], hex("30CBBC08863D8C85D49DB34A9AE1"));
         let mut auth = [0; 94];
         prf(&master, &salt, 1, &mut auth);
-        assert_eq!(auth[..32], hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE"));
+        assert_eq!(
+            auth[..32],
+            hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE")
+        );
     }
 
     /// RFC 7714 section 16.1.1: session key and salt are given directly.
@@ -332,9 +354,12 @@ pub(super) mod vectors {
         let mut packet = plain.clone();
         packet.extend([0; 16]);
         keys.seal_rtp(&mut packet, 12, plain.len(), 0x5501_a0b2, 0xf17b).unwrap();
-        assert_eq!(packet, hex(
-            "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce"
-        ));
+        assert_eq!(
+            packet,
+            hex(
+                "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce"
+            )
+        );
         keys.open_rtp(&mut packet, 12, plain.len(), 0x5501_a0b2, 0xf17b).unwrap();
         assert_eq!(packet[..plain.len()], plain);
     }

@@ -112,7 +112,13 @@ struct Source {
 
 impl Source {
     fn new(ssrc: u32, index: u64) -> Self {
-        Self { ssrc, index, window: Window::default(), rtcp_index: 0, rtcp_window: Window::default() }
+        Self {
+            ssrc,
+            index,
+            window: Window::default(),
+            rtcp_index: 0,
+            rtcp_window: Window::default(),
+        }
     }
 }
 

@@ -297,9 +297,12 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 /// CRC-32 of ITU V.42 (RFC 8489 section 14.7).
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| {
-            if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 }
-        })
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |c, _| {
+                if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 }
+            },
+        )
     })
 }
 

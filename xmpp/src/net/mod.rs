@@ -44,7 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Stream<S> {
         buffer.extend_from_slice(small.get(..count)?);
         if count == small.len() {
             buffer.reserve(READ);
-            let more = tokio::time::timeout(std::time::Duration::ZERO, self.0.read_buf(&mut buffer));
+            let more =
+                tokio::time::timeout(std::time::Duration::ZERO, self.0.read_buf(&mut buffer));
             if let Ok(Ok(0) | Err(_)) = more.await {
                 return Some(buffer.freeze());
             }
@@ -176,6 +177,7 @@ impl Connection {
                 // 1. What others send to this client.
                 item = self.reader.next() => match item {
                     Item::Parts(parts, count) => {
+                        let parts = self.framed(parts);
                         if !wire.send(&parts).await {
                             return End::Closed;
                         }
@@ -200,7 +202,10 @@ impl Connection {
     async fn act<W: Wire>(&mut self, wire: &mut W) -> Option<End> {
         let mut out = Vec::new();
         while let Some(action) = self.c2s.poll_action() {
-            if !matches!(action, Action::Send(_)) && !out.is_empty() && !wire.send(&std::mem::take(&mut out)).await {
+            if !matches!(action, Action::Send(_))
+                && !out.is_empty()
+                && !wire.send(&std::mem::take(&mut out)).await
+            {
                 return Some(End::Closed);
             }
             match action {
@@ -221,6 +226,7 @@ impl Connection {
                 Action::Close => {
                     // What was queued before the end still goes out.
                     if let Some((parts, count)) = self.reader.take_now() {
+                        let parts = self.framed(parts);
                         if !wire.send(&parts).await {
                             return Some(End::Closed);
                         }
@@ -235,6 +241,10 @@ impl Connection {
             return Some(End::Closed);
         }
         None
+    }
+
+    fn framed(&self, parts: Vec<Bytes>) -> Vec<Bytes> {
+        parts.into_iter().map(|part| self.c2s.frame(part)).collect()
     }
 
     async fn look_up(

@@ -72,6 +72,25 @@ impl Queue {
     }
 }
 
+impl Queue {
+    async fn flushed(&self) -> bool {
+        let target = self.0.state().queued;
+        loop {
+            let progress = self.0.progress.notified();
+            {
+                let state = self.0.state();
+                if state.written >= target {
+                    return true;
+                }
+                if state.closed {
+                    return false;
+                }
+            }
+            progress.await;
+        }
+    }
+}
+
 impl Outbox for Queue {
     fn send(&self, bytes: Bytes) -> bool {
         let mut state = self.0.state();
@@ -93,23 +112,13 @@ impl Outbox for Queue {
         true
     }
 
-    fn flushed(&self) -> BoxFuture<'_, bool> {
-        Box::pin(async move {
-            let target = self.0.state().queued;
-            loop {
-                let progress = self.0.progress.notified();
-                {
-                    let state = self.0.state();
-                    if state.written >= target {
-                        return true;
-                    }
-                    if state.closed {
-                        return false;
-                    }
-                }
-                progress.await;
+    fn after_written(&self, work: BoxFuture<'static, ()>) {
+        let queue = self.clone();
+        tokio::spawn(async move {
+            if queue.flushed().await {
+                work.await;
             }
-        })
+        });
     }
 
     fn end(&self, condition: &'static str) {

@@ -1,4 +1,4 @@
-//! Devices that are attached to an account without speaking XMPP: phones behind the bridge, the echo service.
+//! Devices attached to an account that do not speak XMPP (RFC 6121 section 8.5, XEP-0030): phones, the echo service.
 //!
 //! They are resources like any other: they have a presence with capabilities (XEP-0115), answer disco (XEP-0030) and
 //! are routed to by RFC 6121. What reaches them goes out by the port [`crate::ports::Foreign`].

@@ -58,13 +58,7 @@ impl Server {
         outcome
     }
 
-    async fn deliver_message(
-        &self,
-        stanza: &Stanza,
-        from: &Jid,
-        to: &Jid,
-        kind: Type,
-    ) -> Outcome {
+    async fn deliver_message(&self, stanza: &Stanza, from: &Jid, to: &Jid, kind: Type) -> Outcome {
         let routes = self.routes(to, kind);
         let bytes = stanza.bytes();
         let mut sessions = 0;
@@ -86,9 +80,7 @@ impl Server {
             return Outcome::Delivered { sessions, attached };
         }
         match kind {
-            Type::Groupchat => {
-                self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable))
-            }
+            Type::Groupchat => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
             Type::Headline | Type::Error => Outcome::Ignored,
             Type::Chat | Type::Normal if is_worth_keeping(stanza) => self.keep(stanza, to).await,
             Type::Chat | Type::Normal => Outcome::Ignored,
@@ -101,7 +93,11 @@ impl Server {
             let stamp = Element::new("delay", DELAY)
                 .with_attr("from", to.domain())
                 .with_attr("stamp", self.0.ports.accounts.stamp());
-            if element.child("delay", DELAY).is_some() { element } else { element.with_child(stamp) }
+            if element.child("delay", DELAY).is_some() {
+                element
+            } else {
+                element.with_child(stamp)
+            }
         });
         let bytes = stamped.map(|e| e.to_bytes()).unwrap_or_else(|_| stanza.bytes());
         match self.0.ports.offline.store(&to.bare(), bytes).await {
@@ -129,8 +125,7 @@ impl Server {
             let wanted = if exact {
                 resource.jid == *to
             } else {
-                !matches!(kind, Type::Groupchat | Type::Error)
-                    && priority.is_some_and(|p| p >= 0)
+                !matches!(kind, Type::Groupchat | Type::Error) && priority.is_some_and(|p| p >= 0)
             };
             match (&resource.outbox, wanted) {
                 (Some(outbox), true) => routes.streams.push(outbox.clone()),
@@ -206,7 +201,7 @@ impl Server {
         }
     }
 
-    /// Gives a client that came online what waits for it; forgotten only once its queue has taken it.
+    /// Gives a client that came online what waits for it; forgotten only once written.
     pub(super) async fn flush_offline(&self, jid: &Jid, outbox: &Arc<dyn Outbox>) {
         let owner = jid.bare();
         let waiting = match self.0.ports.offline.load(&owner).await {
@@ -216,14 +211,20 @@ impl Server {
                 return;
             }
         };
-        let taken: Vec<i64> =
-            waiting.into_iter().take_while(|(_, s)| outbox.send(s.clone())).map(|(id, _)| id).collect();
-        if taken.is_empty() || !outbox.flushed().await {
+        let taken: Vec<i64> = waiting
+            .into_iter()
+            .take_while(|(_, s)| outbox.send(s.clone()))
+            .map(|(id, _)| id)
+            .collect();
+        if taken.is_empty() {
             return;
         }
-        if let Err(error) = self.0.ports.offline.delete(&owner, &taken).await {
-            tracing::error!(%error, "delivered messages stay in the store and will come again");
-        }
+        let server = self.clone();
+        outbox.after_written(Box::pin(async move {
+            if let Err(error) = server.0.ports.offline.delete(&owner, &taken).await {
+                tracing::error!(%error, "delivered messages stay in the store and will come again");
+            }
+        }));
     }
 }
 

@@ -96,7 +96,8 @@ impl Server {
 
     /// Tells everybody who may see it what this resource last announced.
     pub(super) async fn broadcast_presence(&self, from: &Jid) {
-        let stanza = self.sessions().get(from).and_then(|r| Some(r.presence.as_ref()?.stanza.clone()));
+        let stanza =
+            self.sessions().get(from).and_then(|r| Some(r.presence.as_ref()?.stanza.clone()));
         if let Some(stanza) = stanza {
             self.broadcast(from, &stanza).await;
         }
@@ -277,8 +278,13 @@ impl Server {
         })
         .await?;
         self.notify_request(owner, watcher, "subscribed");
-        let streams: Vec<Jid> =
-            self.sessions().of(watcher).iter().filter(|r| r.outbox.is_some()).map(|r| r.jid.clone()).collect();
+        let streams: Vec<Jid> = self
+            .sessions()
+            .of(watcher)
+            .iter()
+            .filter(|r| r.outbox.is_some())
+            .map(|r| r.jid.clone())
+            .collect();
         for jid in streams {
             self.show_account(owner, &jid);
         }

@@ -129,7 +129,8 @@ impl StanzaError {
             .with_attr("type", kind)
             .with_child(Element::new(self.condition.name(), ns::STANZAS));
         if let Some(text) = &self.text {
-            let text = Element::new("text", ns::STANZAS).with_attr("xml:lang", "en").with_text(text);
+            let text =
+                Element::new("text", ns::STANZAS).with_attr("xml:lang", "en").with_text(text);
             error.push(text);
         }
         error

@@ -240,7 +240,11 @@ impl Reader {
         };
         self.open.push((1..1 + name.len(), 0));
         let mut children = Vec::new();
-        let end = if empty { start..start } else { start..self.content(&raw, &mut tokens, &mut children)? };
+        let end = if empty {
+            start..start
+        } else {
+            start..self.content(&raw, &mut tokens, &mut children)?
+        };
         let address = |text: Option<String>| match text {
             Some(text) => Jid::parse(&text).map(Some).map_err(|_| StanzaFault::BadAddress),
             None => Ok(None),
@@ -314,7 +318,11 @@ impl Reader {
         }
     }
 
-    fn open_scope(&mut self, attributes: &str, mut head: Option<&mut Head>) -> Result<(), XmlError> {
+    fn open_scope(
+        &mut self,
+        attributes: &str,
+        mut head: Option<&mut Head>,
+    ) -> Result<(), XmlError> {
         let depth = self.open.len() + 1;
         let mut seen: Vec<&str> = Vec::new();
         for attribute in Attributes::new(attributes) {

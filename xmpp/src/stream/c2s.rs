@@ -184,6 +184,22 @@ impl C2s {
         self.actions.pop_front()
     }
 
+    /// Makes a routed stanza fit for this stream: over WebSocket each declares its namespace (RFC 7395 section 3.3.3).
+    pub fn frame(&self, stanza: Bytes) -> Bytes {
+        if self.transport != Transport::WebSocket {
+            return stanza;
+        }
+        let text = std::str::from_utf8(&stanza).unwrap_or_default();
+        let tag_end = text.find('>').unwrap_or(text.len());
+        let (tag, rest) = text.split_at(tag_end);
+        if tag.contains(" xmlns=") {
+            return stanza;
+        }
+        let name_end = tag.find([' ', '/']).unwrap_or(tag.len());
+        let (name, attributes) = tag.split_at(name_end);
+        format!("{name} xmlns='{}'{attributes}{rest}", ns::CLIENT).into()
+    }
+
     /// The next deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
@@ -433,8 +449,7 @@ impl C2s {
             return self.sasl_failure("incorrect-encoding");
         };
         let nonce = self.ids.next_id();
-        let (attempt, step) =
-            Attempt::start(mechanism, &message, self.exporter.as_deref(), &nonce);
+        let (attempt, step) = Attempt::start(mechanism, &message, self.exporter.as_deref(), &nonce);
         self.step(attempt, step, now);
     }
 
@@ -490,8 +505,7 @@ impl C2s {
 
     fn sasl_failure(&mut self, condition: &str) {
         self.state = State::Features;
-        let failure =
-            Element::new("failure", SASL).with_child(Element::new(condition, SASL));
+        let failure = Element::new("failure", SASL).with_child(Element::new(condition, SASL));
         self.send(&failure);
         self.failures += 1;
         if self.failures >= self.limits.login_failures {
@@ -503,10 +517,8 @@ impl C2s {
         let id = iq.attr("id").unwrap_or_default().to_owned();
         match iq.child("bind", BIND) {
             Some(bind) if iq.attr("type") == Some("set") => {
-                let resource = bind
-                    .child("resource", BIND)
-                    .map(Element::text)
-                    .filter(|r| !r.is_empty());
+                let resource =
+                    bind.child("resource", BIND).map(Element::text).filter(|r| !r.is_empty());
                 if let (Some(account), Some(resource)) = (&self.account, &resource)
                     && account.with_resource(resource).is_err()
                 {

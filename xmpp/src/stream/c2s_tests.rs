@@ -1,0 +1,221 @@
+//! The stream from the client's end, in virtual time (RFC 6120, RFC 7395), and each limit.
+
+use super::*;
+
+struct Client {
+    machine: C2s,
+    now: Instant,
+    said: String,
+    closed: bool,
+    stanzas: Vec<Stanza>,
+}
+
+const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='d' version='1.0'>";
+
+impl Client {
+    fn new(transport: Transport) -> Self {
+        let now = Instant::now();
+        let limits = Limits::default();
+        let machine = C2s::new(transport, vec!["d".into()], limits, None, [7; 32], now);
+        Self { machine, now, said: String::new(), closed: false, stanzas: Vec::new() }
+    }
+
+    /// Sends text and gives what the server said since.
+    fn say(&mut self, text: &str) -> String {
+        self.machine.handle_bytes(text.as_bytes(), self.now);
+        self.drain()
+    }
+
+    fn wait(&mut self, seconds: u64) -> String {
+        self.now += Duration::from_secs(seconds);
+        self.machine.handle_timeout(self.now);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> String {
+        self.said.clear();
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Send(bytes) => self.said.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Action::StartTls => self.machine.handle_tls(None),
+                Action::NeedKeys { hash, username, .. } => {
+                    let keys =
+                        (username == "ana").then(|| ScramKeys::derive(hash, "secret", b"salt", 10));
+                    let fake = || ScramKeys::fake(hash, b"s", "x", 10);
+                    self.machine.handle_keys(Ok(keys), fake, self.now);
+                }
+                Action::Bind(resource) => {
+                    let jid = format!("ana@d/{}", resource.unwrap_or_else(|| "made".into()));
+                    self.machine.handle_bound(Jid::parse(&jid).unwrap(), self.now);
+                }
+                Action::Stanza(stanza) => self.stanzas.push(*stanza),
+                Action::LoggedIn(_) => {}
+                Action::Close => self.closed = true,
+            }
+        }
+        self.said.clone()
+    }
+
+    fn plain(password: &str) -> String {
+        let message = BASE64.encode(format!("\0ana\0{password}"));
+        format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{message}</auth>")
+    }
+
+    fn bound() -> Self {
+        let mut client = Self::new(Transport::Tls);
+        client.say(HEADER);
+        assert!(client.say(&Self::plain("secret")).contains("<success"));
+        client.say(HEADER);
+        let bind = format!(
+            "<iq type='set' id='b'><bind xmlns='{BIND}'><resource>r</resource></bind></iq>"
+        );
+        assert!(client.say(&bind).contains("ana@d/r"));
+        client
+    }
+}
+
+#[test]
+fn nothing_but_starttls_is_offered_in_the_clear_and_login_follows_it() {
+    let mut client = Client::new(Transport::Tcp);
+    let features = client.say(HEADER);
+    assert!(features.contains("<starttls") && !features.contains("mechanism"), "{features}");
+    let answer = client.say(&format!("<starttls xmlns='{TLS}'/>"));
+    assert!(answer.contains("<proceed"), "{answer}");
+    assert!(client.say(HEADER).contains("SCRAM-SHA-256"));
+}
+
+#[test]
+fn a_login_in_the_clear_and_bytes_smuggled_before_tls_are_refused() {
+    let mut client = Client::new(Transport::Tcp);
+    client.say(HEADER);
+    assert!(client.say(&Client::plain("secret")).contains("not-authorized"));
+    assert!(client.closed);
+
+    let mut client = Client::new(Transport::Tcp);
+    client.say(HEADER);
+    let answer = client.say(&format!("<starttls xmlns='{TLS}'/><iq/>"));
+    assert!(answer.contains("policy-violation") && client.closed, "{answer}");
+}
+
+#[test]
+fn sixteen_kib_before_login_are_the_end() {
+    let mut client = Client::new(Transport::Tls);
+    client.say(HEADER);
+    let room = 16 * 1024 - HEADER.len();
+    client.say(&" ".repeat(room));
+    assert!(!client.closed);
+    assert!(client.say(" ").contains("policy-violation"));
+    assert!(client.closed);
+}
+
+#[test]
+fn fifteen_seconds_without_login_are_the_end() {
+    let mut client = Client::new(Transport::Tls);
+    client.say(HEADER);
+    client.wait(14);
+    assert!(!client.closed);
+    assert!(client.wait(1).contains("connection-timeout"));
+    assert!(client.closed);
+}
+
+#[test]
+fn the_third_wrong_password_ends_the_stream() {
+    let mut client = Client::new(Transport::Tls);
+    client.say(HEADER);
+    for _ in 0..2 {
+        assert!(client.say(&Client::plain("wrong")).contains("<not-authorized"));
+        assert!(!client.closed);
+    }
+    client.say(&Client::plain("wrong"));
+    assert!(client.closed);
+}
+
+#[test]
+fn unknown_name_and_wrong_password_sound_the_same() {
+    let answer = |name: &str| {
+        let mut client = Client::new(Transport::Tls);
+        client.say(HEADER);
+        let message = BASE64.encode(format!("\0{name}\0wrong"));
+        client.say(&format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{message}</auth>"))
+    };
+    assert_eq!(answer("ana"), answer("nobody"));
+}
+
+#[test]
+fn too_long_too_deep_or_too_rich_stanzas_are_policy_violations() {
+    let deep = format!("<message>{}", "<a>".repeat(100_000));
+    let long = format!("<message><body>{}</body></message>", "x".repeat(256 * 1024));
+    let attributes: String = (0..257).map(|n| format!(" a{n}='x'")).collect();
+    let rich = format!("<message><a{attributes}/></message>");
+    for bad in [deep, long, rich] {
+        let mut client = Client::bound();
+        assert!(client.say(&bad).contains("policy-violation"), "{}", &bad[..40]);
+        assert!(client.closed);
+        assert!(client.stanzas.is_empty());
+    }
+    // Just inside each bound.
+    let deep = format!("<message>{}{}</message>", "<a>".repeat(63), "</a>".repeat(63));
+    let long = format!("<message><body>{}</body></message>", "x".repeat(250 * 1024));
+    let attributes: String = (0..256).map(|n| format!(" a{n}='x'")).collect();
+    let rich = format!("<message><a{attributes}/></message>");
+    for good in [deep, long, rich] {
+        let mut client = Client::bound();
+        client.say(&good);
+        assert_eq!((client.stanzas.len(), client.closed), (1, false), "{}", &good[..40]);
+    }
+}
+
+#[test]
+fn faults_end_the_stream_with_their_condition() {
+    let table = [
+        ("<message><!-- x --></message>", "restricted-xml"),
+        ("<message>&unknown;</message>", "restricted-xml"),
+        ("<message></iq>", "not-well-formed"),
+        ("<message><p:a/></message>", "bad-namespace-prefix"),
+        ("<message>\u{1}</message>", "not-well-formed"),
+        ("<other/>", "unsupported-stanza-type"),
+        ("<message from='bob@d/x'/>", "invalid-from"),
+        ("text", "not-well-formed"),
+    ];
+    for (bad, condition) in table {
+        let mut client = Client::bound();
+        let said = client.say(bad);
+        assert!(said.contains(condition) && client.closed, "{bad}: {said}");
+    }
+    let mut client = Client::bound();
+    let said = client.say("<message to='@@@' id='7'/>");
+    assert!(said.contains("jid-malformed") && said.contains("id='7'") && !client.closed, "{said}");
+}
+
+#[test]
+fn a_wrong_domain_is_told_after_our_own_header() {
+    let mut client = Client::new(Transport::Tls);
+    let said = client.say(&HEADER.replace("to='d'", "to='elsewhere'"));
+    assert!(said.starts_with("<?xml") && said.contains("<host-unknown"), "{said}");
+    assert!(client.closed);
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_then_dropped() {
+    let mut client = Client::bound();
+    assert!(client.wait(300).contains("urn:xmpp:ping"));
+    client.say(" ");
+    assert!(client.wait(299).is_empty());
+    assert!(client.wait(1).contains("urn:xmpp:ping"));
+    assert!(client.wait(60).contains("connection-timeout"));
+}
+
+#[test]
+fn over_websocket_each_frame_stands_for_itself() {
+    let mut client = Client::new(Transport::WebSocket);
+    let open = format!("<open xmlns='{FRAMING}' to='d' version='1.0'/>");
+    let said = client.say(&open);
+    assert!(said.starts_with("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing'"), "{said}");
+    assert!(said.contains("<stream:features xmlns:stream='http://etherx.jabber.org/streams'"));
+    assert!(client.say(&Client::plain("secret")).contains("<success xmlns="));
+    assert!(client.say(&open).contains("<bind"));
+    let framed = client.machine.frame(Bytes::from_static(b"<message to='a'><body/></message>"));
+    assert_eq!(&framed[..], b"<message xmlns='jabber:client' to='a'><body/></message>");
+    assert!(client.say(&format!("<close xmlns='{FRAMING}'/>")).contains("<close"));
+    assert!(client.closed);
+}

@@ -58,7 +58,12 @@ impl ScramKeys {
         let salt = hash.hmac(secret, username.as_bytes());
         let stored_key = hash.hmac(secret, &salt);
         let server_key = hash.hmac(&stored_key, &salt);
-        Self { salt: salt.get(..16).unwrap_or_default().to_vec(), iterations, stored_key, server_key }
+        Self {
+            salt: salt.get(..16).unwrap_or_default().to_vec(),
+            iterations,
+            stored_key,
+            server_key,
+        }
     }
 
     /// Whether this is the password (PLAIN).
@@ -183,9 +188,26 @@ pub enum Step {
 
 #[derive(Debug)]
 enum State {
-    Plain { username: String, password: String },
-    First { hash: ScramHash, username: String, bare: String, nonce: String, binding: Vec<u8> },
-    Challenged { hash: ScramHash, username: String, keys: Box<ScramKeys>, known: bool, auth: String, nonce: String, binding: Vec<u8> },
+    Plain {
+        username: String,
+        password: String,
+    },
+    First {
+        hash: ScramHash,
+        username: String,
+        bare: String,
+        nonce: String,
+        binding: Vec<u8>,
+    },
+    Challenged {
+        hash: ScramHash,
+        username: String,
+        keys: Box<ScramKeys>,
+        known: bool,
+        auth: String,
+        nonce: String,
+        binding: Vec<u8>,
+    },
     Done,
 }
 
@@ -312,7 +334,8 @@ fn start_scram(
         return Err(Failure::InvalidAuthzid);
     }
     let nonce = format!("{nonce}{server_nonce}");
-    let state = State::First { hash, username: username.clone(), bare: bare.into(), nonce, binding };
+    let state =
+        State::First { hash, username: username.clone(), bare: bare.into(), nonce, binding };
     Ok((state, username, hash))
 }
 

@@ -47,8 +47,7 @@ impl<'a> Tokens<'a> {
     ///
     /// [`XmlError::NotWellFormed`] for other bytes.
     pub fn new(input: &'a [u8]) -> Result<Self, XmlError> {
-        let input =
-            std::str::from_utf8(input).map_err(|_| XmlError::NotWellFormed("not UTF-8"))?;
+        let input = std::str::from_utf8(input).map_err(|_| XmlError::NotWellFormed("not UTF-8"))?;
         Ok(Self { input, at: 0 })
     }
 
@@ -125,7 +124,8 @@ impl<'a> Iterator for Attributes<'a> {
         Some(read_attribute(rest).map(|(name, value, rest)| {
             self.0 = rest;
             (name, value)
-        })).inspect(|read| {
+        }))
+        .inspect(|read| {
             if read.is_err() {
                 self.0 = "";
             }

@@ -1,0 +1,24 @@
+# `make run` starts the demo, `make test` proves the program. Both install what they need on Debian.
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+TANDEM_PEERS ?= $(CURDIR)/target/peers
+export CARGO_TARGET_DIR TANDEM_PEERS
+
+.PHONY: run test lint build-tools
+
+run: build-tools
+	cargo build --release -p tandem-gateway
+	exec $(CARGO_TARGET_DIR)/release/tandem demo
+
+test: build-tools
+	bash tests/peers/setup.sh
+	cargo build -p tandem-gateway
+	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test --workspace
+
+lint:
+	bash .ci/lint
+
+# A C compiler for SQLite, ring and mimalloc is all that a build needs beside Rust.
+build-tools:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup's stable toolchain"; exit 1; }
+	@command -v cc >/dev/null || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev; }
