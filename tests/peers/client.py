@@ -19,6 +19,7 @@ class Client(slixmpp.ClientXMPP):
         loop = asyncio.get_event_loop()
         self.up, self.refused, self.gone = loop.create_future(), loop.create_future(), loop.create_future()
         self.messages, self.presences = asyncio.Queue(), asyncio.Queue()
+        self.kept_messages, self.kept_presences = [], []
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("failed_all_auth", lambda e: self.refused.done() or self.refused.set_result(e))
         self.add_event_handler("disconnected", lambda e: self.gone.done() or self.gone.set_result(e))
@@ -42,16 +43,25 @@ class Client(slixmpp.ClientXMPP):
         await asyncio.wait_for(self.up, 10)
         return self
 
-    async def expect(self, event, test=lambda stanza: True, queue=None):
-        queue = queue or (self.presences if event.startswith("presence") else self.messages)
+    async def expect(self, event, test=lambda stanza: True):
+        """The first such event, now or within ten seconds. Others are kept for later expectations."""
+        queue, kept = (self.presences, self.kept_presences) if event.startswith("presence") else (self.messages, self.kept_messages)
 
         async def look():
+            for n, (got, stanza) in enumerate(kept):
+                if got == event and test(stanza):
+                    del kept[n]
+                    return stanza
             while True:
                 got, stanza = await queue.get()
                 if got == event and test(stanza):
                     return stanza
+                kept.append((got, stanza))
 
-        return await asyncio.wait_for(look(), 10)
+        try:
+            return await asyncio.wait_for(look(), 10)
+        except asyncio.TimeoutError:
+            raise AssertionError(f"no {event}; kept: {[(e, str(s)) for e, s in kept]}") from None
 
 
 def step(text):

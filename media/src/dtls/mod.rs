@@ -198,6 +198,7 @@ impl Association {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests {
     use super::*;
 

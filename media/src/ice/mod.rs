@@ -423,4 +423,5 @@ impl Agent {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests;

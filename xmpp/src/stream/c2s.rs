@@ -659,5 +659,6 @@ impl From<XmlError> for StanzaError {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 #[path = "c2s_tests.rs"]
 mod tests;
