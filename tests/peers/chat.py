@@ -23,7 +23,7 @@ async def main():
     step("subscription asked and granted")
     await julia.expect("presence_available", lambda p: p["from"].full == f"ana@{domain}/tablet")
     ana.send_presence(pshow="away", pstatus="walking")
-    await julia.expect("presence_available", lambda p: p["show"] == "away" and p["status"] == "walking")
+    await julia.expect("presence_away", lambda p: p["show"] == "away" and p["status"] == "walking")
     step("presence seen both ways")
 
     text = "Grüße <&> 'quoted' 🙂"
@@ -34,12 +34,12 @@ async def main():
     got = await julia.expect("message", lambda m: m["body"] == text)
     assert got["from"].full == f"ana@{domain}/tablet", got
     step("message delivered")
-    await ana.expect("message", lambda m: m["receipt"] == "m1")
+    await ana.expect("receipt_received", lambda m: m["receipt"] == "m1")
     step("receipt returned")
     state = ana.make_message(mto=f"julia@{domain}", mtype="chat")
     state["chat_state"] = "composing"
     state.send()
-    await julia.expect("message", lambda m: m["chat_state"] == "composing")
+    await julia.expect("chatstate_composing")
     step("typing passed")
     copy = await other.expect("carbon_received", lambda m: m["carbon_received"]["body"] == text)
     assert copy["from"].full == f"julia@{domain}", copy

@@ -23,9 +23,9 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("failed_all_auth", lambda e: self.refused.done() or self.refused.set_result(e))
         self.add_event_handler("disconnected", lambda e: self.gone.done() or self.gone.set_result(e))
-        for event in ("message", "carbon_received", "carbon_sent", "message_error"):
+        for event in ("message", "receipt_received", "chatstate_composing", "carbon_received", "carbon_sent", "message_error"):
             self.add_event_handler(event, lambda m, e=event: self.messages.put_nowait((e, m)))
-        for event in ("presence_available", "presence_unavailable", "presence_subscribe", "presence_subscribed"):
+        for event in ("presence_available", "presence_away", "presence_unavailable", "presence_subscribe", "presence_subscribed"):
             self.add_event_handler(event, lambda p, e=event: self.presences.put_nowait((e, p)))
 
     async def started(self, _):
