@@ -1,6 +1,13 @@
 //! Stanzas (RFC 6120 section 8): the header read once, the bytes kept, children found without being parsed.
 
+pub mod chat_states;
+pub mod delay;
 mod error;
+pub mod hints;
+pub mod jingle;
+pub mod jmi;
+pub mod markers;
+pub mod receipts;
 
 use std::ops::Range;
 
