@@ -4,7 +4,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 TANDEM_PEERS ?= $(CURDIR)/target/peers
 export CARGO_TARGET_DIR TANDEM_PEERS
 
-.PHONY: run test lint build-tools
+.PHONY: run test lint bench build-tools
 
 run: build-tools
 	cargo build --release -p tandem-gateway
@@ -14,6 +14,12 @@ test: build-tools
 	bash tests/peers/setup.sh
 	cargo build -p tandem-gateway
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test --workspace
+
+# Us beside Prosody and ejabberd; the ratios are read, not asserted.
+bench: build-tools
+	@for p in prosody ejabberd; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
+	cargo build --release -p tandem-gateway -p tandem-tests
+	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench
 
 lint:
 	bash .ci/lint

@@ -1,0 +1,200 @@
+//! The servers of a bench: ours, Prosody, ejabberd, each in a private folder on free ports, with the same certificate type.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::client::{account, password, register};
+
+/// The domain of every server.
+pub(crate) const DOMAIN: &str = "bench.example";
+
+/// A running server. Killed when dropped.
+pub(crate) struct Running {
+    pub(crate) name: &'static str,
+    pub(crate) pid: u32,
+    pub(crate) port: u16,
+    process: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>>>;
+
+/// Our release build.
+pub(crate) fn tandem(accounts: usize) -> Started {
+    Box::pin(async move {
+        let dir = tempfile::tempdir()?;
+        let port = free_port()?;
+        let config = dir.path().join("tandem.toml");
+        let text = format!(
+            "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
+             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\n[xmpp]\nscram_iterations = 4096\n",
+            dir.path().join("data").display()
+        );
+        std::fs::write(&config, text)?;
+        let program = tandem_tests::program()?;
+        for n in 0..accounts {
+            let done = Command::new(&program)
+                .args(["user", "add", &format!("{}@{DOMAIN}", account(n))])
+                .args(["--password", &password(n), "--config"])
+                .arg(&config)
+                .stdout(Stdio::null())
+                .status()?;
+            ensure!(done.success(), "cannot add an account");
+        }
+        let process = Command::new(&program).args(["run", "--config"]).arg(&config).spawn()?;
+        running("tandem", process, port, dir).await
+    })
+}
+
+/// Debian's Prosody with what chat needs.
+pub(crate) fn prosody(accounts: usize) -> Started {
+    Box::pin(async move {
+        let dir = tempfile::tempdir()?;
+        certificate(dir.path())?;
+        let port = free_port()?;
+        let d = dir.path().display();
+        let config = format!(
+            "run_as_root = true\ndaemonize = false\npidfile = \"{d}/pid\"\ndata_path = \"{d}\"\n\
+             log = {{ {{ levels = {{ min = \"warn\" }}, to = \"file\", filename = \"{d}/log\" }} }}\n\
+             interfaces = {{ \"127.0.0.1\" }}\nc2s_ports = {{ {port} }}\ns2s_ports = {{}}\nhttp_ports = {{}}\nhttps_ports = {{}}\n\
+             modules_enabled = {{ \"roster\"; \"saslauth\"; \"tls\"; \"disco\"; \"register\" }}\n\
+             modules_disabled = {{ \"s2s\" }}\nallow_registration = true\nauthentication = \"internal_hashed\"\n\
+             c2s_require_encryption = true\nssl = {{ certificate = \"{d}/cert.pem\"; key = \"{d}/key.pem\" }}\n\
+             VirtualHost \"{DOMAIN}\"\n"
+        );
+        let path = dir.path().join("prosody.cfg.lua");
+        std::fs::write(&path, config)?;
+        let process = Command::new("prosody")
+            .arg("--config")
+            .arg(&path)
+            .arg("-F")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the Debian package prosody is missing")?;
+        let server = running("Prosody", process, port, dir).await?;
+        for n in 0..accounts {
+            register(port, n).await?;
+        }
+        Ok(server)
+    })
+}
+
+/// Debian's ejabberd with what chat needs, straight under the Erlang runtime.
+pub(crate) fn ejabberd(accounts: usize) -> Started {
+    Box::pin(async move {
+        let dir = tempfile::tempdir()?;
+        certificate(dir.path())?;
+        let port = free_port()?;
+        let d = dir.path().display();
+        let config = format!(
+            "hosts: [\"{DOMAIN}\"]\nloglevel: warning\ncertfiles: [\"{d}/both.pem\"]\nauth_method: internal\n\
+             auth_password_format: scram\naccess_rules:\n  c2s: {{allow: all}}\n  register: {{allow: all}}\n\
+             registration_timeout: infinity\nlisten:\n\
+             \x20 - {{port: {port}, ip: \"127.0.0.1\", module: ejabberd_c2s, max_stanza_size: 262144, shaper: none, \
+             access: c2s, starttls: true, starttls_required: true}}\n\
+             modules:\n  mod_roster: {{}}\n  mod_disco: {{}}\n  mod_register: {{access: register, ip_access: all, access_from: all}}\n"
+        );
+        std::fs::write(dir.path().join("ejabberd.yml"), config)?;
+        let files = Command::new("dpkg").args(["-L", "ejabberd"]).output()?;
+        let files = String::from_utf8_lossy(&files.stdout).into_owned();
+        let beam = files
+            .lines()
+            .find(|l| l.ends_with("ebin/ejabberd.beam"))
+            .context("the Debian package ejabberd is missing")?;
+        let ebin = Path::new(beam).parent().context("no folder")?;
+        let process = Command::new("erl")
+            .args(["-noinput", "-noshell", "-pa"])
+            .arg(ebin)
+            .args(["+K", "true", "+S", "2", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"])
+            .args(["-env", "EJABBERD_CONFIG_PATH"])
+            .arg(dir.path().join("ejabberd.yml"))
+            .args(["-env", "EJABBERD_LOG_PATH"])
+            .arg(dir.path().join("ejabberd.log"))
+            .args(["-mnesia", "dir", &format!("\"{d}\""), "-s", "ejabberd"])
+            .env("HOME", dir.path())
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the Erlang runtime is missing")?;
+        let server = running("ejabberd", process, port, dir).await?;
+        for n in 0..accounts {
+            register(port, n).await?;
+        }
+        Ok(server)
+    })
+}
+
+async fn running(
+    name: &'static str,
+    mut process: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+) -> Result<Running> {
+    for _ in 0..600 {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return Ok(Running { name, pid: process.id(), port, process, _dir: dir });
+        }
+        if let Some(status) = process.try_wait()? {
+            bail!("{name} ended: {status}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let _ = process.kill();
+    bail!("{name} does not listen")
+}
+
+fn certificate(dir: &Path) -> Result<()> {
+    let pair = rcgen::KeyPair::generate()?;
+    let made = rcgen::CertificateParams::new(vec![DOMAIN.to_owned()])?.self_signed(&pair)?;
+    std::fs::write(dir.join("cert.pem"), made.pem())?;
+    std::fs::write(dir.join("key.pem"), pair.serialize_pem())?;
+    std::fs::write(dir.join("both.pem"), pair.serialize_pem() + &made.pem())?;
+    Ok(())
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// CPU time of a process and its children so far.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").context("odd stat line")?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11..15).context("short stat line")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    // Linux counts in hundredths here, whatever the kernel's own rate.
+    let mut total = ticks as f64 / 100.0;
+    for child in children(pid) {
+        total += cpu_seconds(child).unwrap_or(0.0);
+    }
+    Ok(total)
+}
+
+/// Resident memory of a process and its children.
+pub(crate) fn resident_kib(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
+    let mut total: f64 = line.split_whitespace().nth(1).context("no value")?.parse()?;
+    for child in children(pid) {
+        total += resident_kib(child).unwrap_or(0.0);
+    }
+    Ok(total)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    list.unwrap_or_default().split_whitespace().filter_map(|c| c.parse().ok()).collect()
+}
