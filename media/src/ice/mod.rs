@@ -60,6 +60,8 @@ struct Pair {
     state: PairState,
     /// The peer said USE-CANDIDATE for it.
     nominated: bool,
+    /// A check on it was answered; stays so while it is checked again.
+    valid: bool,
 }
 
 /// One ICE session.
@@ -119,7 +121,12 @@ impl Agent {
 
     /// Whether this address has proven itself by an authenticated check.
     pub fn is_valid(&self, remote: SocketAddr) -> bool {
-        self.pairs.iter().any(|p| p.remote == remote && p.state == PairState::Succeeded)
+        self.pairs.iter().any(|p| p.remote == remote && p.valid)
+    }
+
+    /// An address that has proven itself, the best first.
+    pub fn any_valid(&self) -> Option<SocketAddr> {
+        self.pairs.iter().find(|p| p.valid).map(|p| p.remote)
     }
 
     /// The peer's credentials, with its offer or answer. Other ones later restart the session.
@@ -142,7 +149,13 @@ impl Agent {
             return;
         }
         if self.pairs.iter().all(|p| p.remote != remote) {
-            let pair = Pair { remote, priority, state: PairState::Waiting, nominated: false };
+            let pair = Pair {
+                remote,
+                priority,
+                state: PairState::Waiting,
+                nominated: false,
+                valid: false,
+            };
             self.pairs.push(pair);
             self.pairs.sort_by_key(|p| std::cmp::Reverse(p.priority));
         }
@@ -278,6 +291,7 @@ impl Agent {
         }
         let nominating = matches!(pair.state, PairState::InProgress { nominating: true, .. });
         pair.state = PairState::Succeeded;
+        pair.valid = true;
         pair.nominated |= nominating;
         self.first_success.get_or_insert(now);
         self.select_nominated(now);
