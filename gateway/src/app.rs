@@ -41,11 +41,8 @@ const ECHO_QUEUE: usize = 1_024;
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder cannot be made or used.
-    #[error("data folder {0}: {1}")]
-    DataDir(String, std::io::Error),
-    /// The database cannot be opened.
-    #[error("database: {0}")]
+    /// The data folder cannot be made, or its database not opened.
+    #[error("data folder: {0}")]
     Store(#[from] StoreError),
     /// No certificate.
     #[error(transparent)]
@@ -90,7 +87,7 @@ impl App {
     ///
     /// [`StartError`] says what to change.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let store = open_store(&config).await?;
+        let store = Store::open_in(&config.data_dir).await?;
         let certificate = Certificate::load(&config)?;
         let telemetry = Telemetry::global();
         let (echo_queue, echo_messages) = mpsc::channel(ECHO_QUEUE);
@@ -121,11 +118,6 @@ impl App {
     /// Where it listens; port 0 has become a real one.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
-    }
-
-    /// The store, for the demo's accounts.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// Stops accepting, tells all streams, waits until they have left and the store is on disk.
@@ -180,17 +172,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-async fn open_store(config: &Config) -> Result<Store, StartError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .map_err(|e| StartError::DataDir(config.data_dir.display().to_string(), e))?;
-    Ok(Store::open(&config.data_dir.join("tandem.db")).await?)
 }
 
 async fn xmpp_server(

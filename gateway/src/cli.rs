@@ -112,11 +112,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn run_demo(data: PathBuf, port_base: Option<u16>) -> anyhow::Result<()> {
     let config = demo::config(data, port_base);
     telemetry::log_to_stderr(&config.log).map_err(anyhow::Error::msg)?;
+    // Before anybody can connect: a running server keeps what it has read of contacts.
+    let people = demo::people(&config).await.map_err(anyhow::Error::msg)?;
     let app = App::start(config.clone()).await.map_err(|error| {
         anyhow::Error::new(error)
             .context("the demo cannot start; `--port-base 15000` uses other ports")
     })?;
-    let people = demo::people(app.store(), &config).await.map_err(anyhow::Error::msg)?;
     print!("{}", demo::banner(app.addresses(), &people, &config.data_dir));
     wait_for_stop().await?;
     app.stop().await;
@@ -136,8 +137,7 @@ async fn wait_for_stop() -> anyhow::Result<()> {
 }
 
 async fn user(config: &Config, command: User) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir)?;
-    let store = Store::open(&config.data_dir.join("tandem.db")).await?;
+    let store = Store::open_in(&config.data_dir).await?;
     match command {
         User::Add { address, password } => {
             let (jid, password, keys) = credentials(config, &address, password)?;
@@ -192,8 +192,7 @@ fn credentials(
 async fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     println!("ok   configuration {}", path.display());
-    std::fs::create_dir_all(&config.data_dir)?;
-    Store::open(&config.data_dir.join("tandem.db")).await?.close().await;
+    Store::open_in(&config.data_dir).await?.close().await;
     println!("ok   database in {}", config.data_dir.display());
     Certificate::load(&config)?.server_config(&[])?;
     println!("ok   certificate");

@@ -56,7 +56,14 @@ pub struct Person {
 /// # Errors
 ///
 /// A text for the operator.
-pub async fn people(store: &Store, config: &Config) -> Result<Vec<Person>, String> {
+pub async fn people(config: &Config) -> Result<Vec<Person>, String> {
+    let store = Store::open_in(&config.data_dir).await.map_err(|e| e.to_string())?;
+    let people = make_people(&store, config).await;
+    store.close().await;
+    people
+}
+
+async fn make_people(store: &Store, config: &Config) -> Result<Vec<Person>, String> {
     let path = config.data_dir.join(PASSWORDS);
     let domain = config.domains.first().map_or("localhost", String::as_str);
     let mut people = Vec::new();

@@ -183,8 +183,7 @@ pub(crate) async fn register(port: u16, n: usize) -> Result<()> {
     until(&mut tcp, &mut buffer, "</stream:features>").await?;
     tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
     until(&mut tcp, &mut buffer, "<proceed").await?;
-    let mut stream =
-        TlsConnector::from(tls()).connect(ServerName::try_from(DOMAIN)?, tcp).await?;
+    let mut stream = TlsConnector::from(tls()).connect(ServerName::try_from(DOMAIN)?, tcp).await?;
     let mut buffer = Vec::new();
     stream.write_all(header().as_bytes()).await?;
     until(&mut stream, &mut buffer, "</stream:features>").await?;

@@ -71,7 +71,14 @@ fn figure(
     values: &[(&'static str, f64)],
 ) -> Figure {
     let ours = values.first().map_or(0.0, |(_, value)| *value);
-    Figure { name, unit, better, settings, ours, theirs: values.get(1..).unwrap_or_default().to_vec() }
+    Figure {
+        name,
+        unit,
+        better,
+        settings,
+        ours,
+        theirs: values.get(1..).unwrap_or_default().to_vec(),
+    }
 }
 
 async fn measure_chat(server: &Running) -> Result<f64> {
@@ -102,7 +109,10 @@ async fn measure_idle(server: &Running) -> Result<f64> {
 
 fn report(figures: &[Figure]) -> Result<()> {
     let mut rows = Vec::new();
-    println!("{:<20} {:<26} {:>12} {:<12} {:>12} {:>8}", "figure", "unit", "ours", "peer", "theirs", "ratio");
+    println!(
+        "{:<20} {:<26} {:>12} {:<12} {:>12} {:>8}",
+        "figure", "unit", "ours", "peer", "theirs", "ratio"
+    );
     for f in figures {
         for (peer, theirs) in &f.theirs {
             let ratio = f.ours / theirs;

@@ -117,7 +117,18 @@ pub(crate) fn ejabberd(accounts: usize) -> Started {
         let process = Command::new("erl")
             .args(["-noinput", "-noshell", "-pa"])
             .arg(ebin)
-            .args(["+K", "true", "+S", "2", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"])
+            .args([
+                "+K",
+                "true",
+                "+S",
+                "2",
+                "+sbwt",
+                "none",
+                "+sbwtdcpu",
+                "none",
+                "+sbwtdio",
+                "none",
+            ])
             .args(["-env", "EJABBERD_CONFIG_PATH"])
             .arg(dir.path().join("ejabberd.yml"))
             .args(["-env", "EJABBERD_LOG_PATH"])
@@ -174,7 +185,12 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> =
         stat.rsplit_once(") ").context("odd stat line")?.1.split_whitespace().collect();
-    let ticks: u64 = fields.get(11..15).context("short stat line")?.iter().filter_map(|f| f.parse::<u64>().ok()).sum();
+    let ticks: u64 = fields
+        .get(11..15)
+        .context("short stat line")?
+        .iter()
+        .filter_map(|f| f.parse::<u64>().ok())
+        .sum();
     // Linux counts in hundredths here, whatever the kernel's own rate.
     let mut total = ticks as f64 / 100.0;
     for child in children(pid) {

@@ -77,3 +77,10 @@ fn a_browser_finds_the_websocket_and_logs_in_over_it() {
     let story = server.story("websocket.py", &[]).unwrap();
     assert!(story.contains("bound over the websocket"), "{story}");
 }
+
+#[test]
+fn profanity_logs_in_and_hears_the_echo() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let story = server.story("profanity.py", &[]).unwrap();
+    assert!(story.contains("profanity shows the echo"), "{story}");
+}

@@ -7,7 +7,9 @@ dir=${TANDEM_PEERS:-$PWD/target/peers}
 mkdir -p "$dir"
 missing=()
 command -v python3 >/dev/null || missing+=(python3)
-python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+command -v profanity >/dev/null || missing+=(profanity)
+command -v tmux >/dev/null || missing+=(tmux)
 if [ ${#missing[@]} -gt 0 ]; then
   apt-get update >&2 && apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
     { echo "cannot install: ${missing[*]}" >&2; exit 1; }

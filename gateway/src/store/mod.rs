@@ -36,6 +36,22 @@ pub struct Store {
 }
 
 impl Store {
+    /// Opens the database of a data folder, which is made with mode 0700 if missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the folder or the database cannot be used.
+    pub async fn open_in(data_dir: &Path) -> Result<Self, StoreError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut folder = std::fs::DirBuilder::new();
+        folder
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(|e| StoreError::Unavailable(format!("{}: {e}", data_dir.display())))?;
+        Self::open(&data_dir.join("tandem.db")).await
+    }
+
     /// Opens or makes the database and brings it up to date.
     ///
     /// # Errors

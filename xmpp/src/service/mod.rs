@@ -8,7 +8,7 @@ mod presence;
 mod roster;
 mod sessions;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,6 +21,9 @@ use crate::jid::Jid;
 use crate::ports::{Accounts, Foreign, Offline, Outbox, Roster, Rosters, StoreError, Watch};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
 use crate::xml::Element;
+
+/// Rosters kept in memory before those of absent accounts are dropped.
+const MAX_ROSTERS: usize = 20_000;
 
 /// What the server is given.
 pub struct Ports {
@@ -190,6 +193,10 @@ impl Server {
             return Ok(roster);
         }
         let roster = Arc::new(self.0.ports.rosters.load(owner).await?);
+        if self.rosters().len() >= MAX_ROSTERS {
+            let online: HashSet<Jid> = self.sessions().accounts().cloned().collect();
+            self.rosters().retain(|owner, _| online.contains(owner));
+        }
         self.rosters().insert(owner.clone(), roster.clone());
         Ok(roster)
     }

@@ -89,6 +89,10 @@ impl Sessions {
         self.0.get(account).map(Vec::as_slice).unwrap_or_default()
     }
 
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Jid> {
+        self.0.keys()
+    }
+
     pub(super) fn get(&self, jid: &Jid) -> Option<&Resource> {
         self.of(&jid.bare()).iter().find(|r| r.jid == *jid)
     }
