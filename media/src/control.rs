@@ -1,6 +1,6 @@
 //! What the outside says to a shard and hears from it: ids, descriptions of legs, commands, events, counters.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -288,15 +288,17 @@ pub enum Command {
     CloseCall(CallId),
 }
 
-/// A host candidate of ours (RFC 8445 section 5.1.2.1).
-pub(crate) fn host_candidate(index: usize, address: SocketAddr) -> Candidate {
-    let rank = u32::try_from(index).unwrap_or(u32::MAX).min(1_000);
-    let local: u32 = if matches!(address.ip(), IpAddr::V6(_)) { 65_535 } else { 64_000 };
-    Candidate {
-        foundation: format!("{}", index + 1),
-        component: 1,
-        priority: (126 << 24) | ((local - rank) << 8) | 255,
-        address,
-        kind: "host".to_owned(),
+impl Candidate {
+    /// A host candidate of ours, the best first (RFC 8445 section 5.1.2.1).
+    pub fn host(index: usize, address: SocketAddr) -> Self {
+        let rank = u32::try_from(index).unwrap_or(u32::MAX).min(1_000);
+        let local: u32 = if address.is_ipv6() { 65_535 } else { 64_000 };
+        Self {
+            foundation: format!("{}", index + 1),
+            component: 1,
+            priority: (126 << 24) | ((local - rank) << 8) | 255,
+            address,
+            kind: "host".to_owned(),
+        }
     }
 }

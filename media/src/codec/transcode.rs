@@ -210,7 +210,7 @@ mod tests {
                 let mut chain = [(first, a), (a, b), (b, last)]
                     .into_iter()
                     .filter(|(x, y)| x != y)
-                    .map(|(x, y)| Transcoder::new(x, y, 20).unwrap())
+                    .map(|(x, y)| (Transcoder::new(x, y, 20).unwrap(), x, y))
                     .collect::<Vec<_>>();
                 let mut decode = decoder(last, 8_000).unwrap();
                 let mut encode = encoder(first, 8_000).unwrap();
@@ -225,16 +225,14 @@ mod tests {
                     };
                     coded.truncate(length);
                     let mut packets = vec![(n as u32 * 160, coded)];
-                    for transcoder in &mut chain {
-                        packets = packets
-                            .iter()
-                            .flat_map(|(t, p)| transcoder.push(n as u16, *t, p))
-                            .map(|(_, p)| {
-                                (n as u32 * if transcoder.clock == 48_000 { 160 } else { 960 }, p)
-                            })
-                            .collect();
-                        let clock = transcoder.clock;
-                        let _ = clock;
+                    for (transcoder, x, y) in &mut chain {
+                        let mut next = Vec::new();
+                        for (time, packet) in packets {
+                            next.extend(transcoder.push(n as u16, time, &packet));
+                        }
+                        let clock =
+                            |t: u32| t / (x.clock_rate() / 1_000) * (y.clock_rate() / 1_000);
+                        packets = next.into_iter().map(|(t, p)| (clock(t), p)).collect();
                     }
                     for (_, packet) in packets {
                         let mut out = [0; 1_000];

@@ -1,1 +1,605 @@
+//! A browser made of our own cores and a phone made of bytes, against the engine, in virtual time.
 
+use super::*;
+use crate::codec::transcode::Transcoder;
+use crate::control::{Candidate, Cause, LegCodecs, RemoteTransport, SdesPair, Setup};
+use crate::dtls::is_dtls;
+use crate::session::packet::{Header, is_rtcp};
+use crate::srtp::{MasterKey, Profile};
+use crate::stun;
+
+const CALL: CallId = CallId(64);
+const PHONE: LegId = LegId(128);
+const BROWSER: LegId = LegId(192);
+
+struct Browser {
+    webrtc: WebRtc,
+    address: SocketAddr,
+    keys: Option<(Context, Context)>,
+    heard: Vec<(Header, Vec<u8>)>,
+    reports: usize,
+}
+
+struct World {
+    engine: Engine,
+    identity: Arc<Identity>,
+    now: Instant,
+    phone: SocketAddr,
+    browser: Option<Browser>,
+    /// What the phone got on its RTP port.
+    heard: Vec<(Header, Vec<u8>)>,
+    /// What left by an RTCP socket.
+    reports: Vec<SocketAddr>,
+    events: Vec<MediaEvent>,
+    counters: [Arc<Counters>; 2],
+    strangers: Arc<Counters>,
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn codecs(payload_type: u8, codec: Codec, dtmf: Option<(u8, u32)>) -> LegCodecs {
+    LegCodecs {
+        receive: vec![(payload_type, codec)],
+        send: (payload_type, codec),
+        dtmf_receive: dtmf.into_iter().collect(),
+        dtmf_send: dtmf,
+        ptime_ms: 20,
+    }
+}
+
+fn rtp(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let timestamp = u32::from(sequence) * 160;
+    let header = Header { marker: false, payload_type, sequence, timestamp, ssrc: 77 };
+    [&header.to_bytes(), payload].concat()
+}
+
+fn remote(address: SocketAddr, srtp: Option<SdesPair>) -> RtpRemote {
+    RtpRemote { addr: address, rtcp: None, rtcp_mux: false, srtp }
+}
+
+fn keys() -> SdesPair {
+    let key = |byte| MasterKey { profile: Profile::Aes128CmSha1_80, key_and_salt: vec![byte; 30] };
+    SdesPair { ours: key(1), theirs: key(2) }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let identity = Arc::new(Identity::generate().unwrap());
+        let strangers = Arc::new(Counters::default());
+        let wall = Duration::from_secs(1_700_000_000);
+        let engine = Engine::new(identity.clone(), [3; 32], now, wall, strangers.clone());
+        let mut world = Self {
+            engine,
+            identity,
+            now,
+            phone: address("192.0.2.1:4000"),
+            browser: None,
+            heard: Vec::new(),
+            reports: Vec::new(),
+            events: Vec::new(),
+            counters: Default::default(),
+            strangers,
+        };
+        let counters = world.counters[0].clone();
+        world.say(Command::OpenRtp { call: CALL, leg: PHONE, counters });
+        world
+    }
+
+    fn say(&mut self, command: Command) {
+        self.engine.handle_command(command, self.now);
+        self.pump();
+    }
+
+    /// The phone is a plain one that speaks PCMU and events as 101.
+    fn plain_phone(&mut self) {
+        self.say(Command::SetRtpRemote(PHONE, remote(self.phone, None)));
+        let dtmf = Some((101, 8_000));
+        self.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, dtmf)));
+    }
+
+    fn open_browser(&mut self, theirs: &Identity, expected: &str, setup: Setup) {
+        let credentials = |name: &str| Credentials {
+            ufrag: format!("{name}frag"),
+            pwd: format!("{name}-password-of-22-chars"),
+        };
+        let counters = self.counters[1].clone();
+        self.say(Command::OpenWebRtc {
+            call: CALL,
+            leg: BROWSER,
+            controlling: setup != Setup::Passive,
+            ours: credentials("gate"),
+            tie_breaker: 9,
+            counters,
+        });
+        let identity = Arc::new(Identity::generate().unwrap());
+        let fingerprint = identity.fingerprint().to_owned();
+        let mut webrtc = WebRtc::new(credentials("page"), setup == Setup::Passive, 4, identity);
+        let gateway = Candidate::host(0, address("198.51.100.1:3479"));
+        let their_setup = if setup == Setup::Active { Setup::Passive } else { Setup::Active };
+        webrtc.set_remote(description("gate", expected, their_setup, vec![gateway]), self.now);
+        let address = address("203.0.113.5:5000");
+        let (keys, heard) = (None, Vec::new());
+        self.browser = Some(Browser { webrtc, address, keys, heard, reports: 0 });
+        let shown = if theirs.fingerprint().is_empty() { String::new() } else { fingerprint };
+        self.say(Command::SetWebRtcRemote(BROWSER, description("page", &shown, setup, vec![])));
+    }
+
+    /// A browser that speaks `codec` as 111 and events as 126 at 48 kHz, connected with the phone.
+    fn connected(codec: Codec) -> Self {
+        let mut world = Self::new();
+        world.plain_phone();
+        let identity = world.identity.clone();
+        world.open_browser(&identity, identity.fingerprint(), Setup::Active);
+        world.say(Command::SetCodecs(BROWSER, codecs(111, codec, Some((126, 48_000)))));
+        world.say(Command::Connect(PHONE, BROWSER));
+        world.run(Duration::from_secs(2));
+        assert!(world.browser().keys.is_some());
+        world.events.clear();
+        world
+    }
+
+    fn browser(&mut self) -> &mut Browser {
+        self.browser.as_mut().unwrap()
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.pump();
+            self.now += Duration::from_millis(10);
+            if self.engine.poll_timeout().is_some_and(|at| self.now >= at) {
+                self.engine.handle_timeout(self.now);
+            }
+            if let Some(browser) = &mut self.browser
+                && browser.webrtc.poll_timeout().is_some_and(|at| self.now >= at)
+            {
+                browser.webrtc.handle_timeout(self.now);
+            }
+        }
+        self.pump();
+    }
+
+    fn phone_says(&mut self, mut datagram: Vec<u8>) {
+        let phone = self.phone;
+        self.engine.handle_datagram(Socket::Rtp(PHONE), phone, &mut datagram, self.now);
+        self.pump();
+    }
+
+    fn browser_says(&mut self, mut packet: Vec<u8>) {
+        let length = packet.len();
+        packet.resize(length + 40, 0);
+        let browser = self.browser();
+        let (out, _) = browser.keys.as_mut().unwrap();
+        let sealed = out.protect_rtp(&mut packet, length).unwrap();
+        packet.truncate(sealed);
+        self.browser_sends(packet);
+    }
+
+    fn browser_sends(&mut self, mut datagram: Vec<u8>) {
+        let from = self.browser().address;
+        self.engine.handle_datagram(Socket::Shared, from, &mut datagram, self.now);
+        self.pump();
+    }
+
+    /// Carries everything until nobody has anything to send.
+    fn pump(&mut self) {
+        loop {
+            let sent: Vec<(Queued, Vec<u8>)> =
+                self.engine.outbox().iter().map(|(q, b)| (q, b.to_vec())).collect();
+            self.engine.outbox().clear();
+            let mut quiet = sent.is_empty();
+            for (queued, bytes) in sent {
+                self.deliver(queued, bytes);
+            }
+            if let Some(browser) = &mut self.browser {
+                let mut out: Vec<Vec<u8>> = Vec::new();
+                out.extend(std::iter::from_fn(|| browser.webrtc.poll_stun().map(|(_, b)| b)));
+                out.extend(std::iter::from_fn(|| browser.webrtc.poll_dtls()));
+                quiet &= out.is_empty();
+                let from = browser.address;
+                for mut datagram in out {
+                    self.engine.handle_datagram(Socket::Shared, from, &mut datagram, self.now);
+                }
+            }
+            self.events.extend(std::iter::from_fn(|| self.engine.poll_event()));
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, queued: Queued, mut bytes: Vec<u8>) {
+        match queued.socket {
+            Socket::Rtp(_) => {
+                let (header, range) = Header::parse(&bytes).unwrap();
+                self.heard.push((header, bytes[range].to_vec()));
+            }
+            Socket::Rtcp(_) => self.reports.push(queued.to),
+            Socket::Shared => {
+                let (now, gateway) = (self.now, address("198.51.100.1:3479"));
+                let Some(browser) = &mut self.browser else { return };
+                if stun::is_stun(&bytes) {
+                    let message = stun::Message::parse(&bytes).unwrap();
+                    browser.webrtc.handle_stun(&message, gateway, now).unwrap();
+                } else if is_dtls(&bytes) {
+                    if let Outcome::Keys(keys) = browser.webrtc.handle_dtls(&bytes, now) {
+                        let context = |key| Context::new(key).unwrap();
+                        browser.keys = Some((context(&keys.ours), context(&keys.theirs)));
+                    }
+                } else if is_rtcp(&bytes) {
+                    let (_, theirs) = browser.keys.as_mut().unwrap();
+                    theirs.unprotect_rtcp(&mut bytes).unwrap();
+                    browser.reports += 1;
+                } else {
+                    let (_, theirs) = browser.keys.as_mut().unwrap();
+                    let length = theirs.unprotect_rtp(&mut bytes).unwrap();
+                    let (header, range) = Header::parse(&bytes[..length]).unwrap();
+                    browser.heard.push((header, bytes[range].to_vec()));
+                }
+            }
+        }
+    }
+
+    fn drops(&self, leg: LegId, cause: Cause) -> u64 {
+        self.counters[usize::from(leg == BROWSER)].read().drops.of(cause)
+    }
+}
+
+fn description(
+    name: &str,
+    fingerprint: &str,
+    setup: Setup,
+    candidates: Vec<Candidate>,
+) -> RemoteTransport {
+    RemoteTransport {
+        ufrag: format!("{name}frag"),
+        pwd: format!("{name}-password-of-22-chars"),
+        fingerprints: vec![("SHA-256".into(), fingerprint.to_lowercase())],
+        setup,
+        candidates,
+    }
+}
+
+#[test]
+fn a_browser_and_a_phone_hear_each_other_whoever_is_dtls_client() {
+    for setup in [Setup::Active, Setup::Passive, Setup::ActPass] {
+        let mut world = World::new();
+        world.plain_phone();
+        let identity = world.identity.clone();
+        // What the browser takes as the gateway's role must fit what the gateway does.
+        let shown = if setup == Setup::ActPass { Setup::Passive } else { setup };
+        world.open_browser(&identity, identity.fingerprint(), shown);
+        world.say(Command::SetCodecs(BROWSER, codecs(111, Codec::Pcmu, None)));
+        world.say(Command::Connect(PHONE, BROWSER));
+        world.run(Duration::from_secs(2));
+        assert_eq!(world.events, [MediaEvent::Connected { leg: BROWSER }], "{setup:?}");
+
+        for n in 0..5 {
+            world.phone_says(rtp(0, 65_533_u16.wrapping_add(n), b"from the phone"));
+            world.browser_says(rtp(111, 500 + n, b"from the browser"));
+        }
+
+        let heard = world.browser().heard.clone();
+        assert_eq!(heard.len(), 5);
+        assert!(heard.iter().all(|(h, p)| h.payload_type == 111 && p == b"from the phone"));
+        let steps = heard.windows(2).map(|w| w[1].0.sequence.wrapping_sub(w[0].0.sequence));
+        assert!(steps.eq([1; 4]));
+        assert!(world.heard.iter().all(|(h, p)| h.payload_type == 0 && p == b"from the browser"));
+        assert_eq!(world.heard.len(), 5);
+        assert!(world.heard.iter().all(|(h, _)| h.ssrc == world.heard[0].0.ssrc && h.ssrc != 77));
+        assert_eq!(world.events.last(), Some(&MediaEvent::Connected { leg: PHONE }));
+        assert_eq!(world.counters[0].read().packets_in, 5);
+        assert_eq!(world.counters[0].read().packets_out, 5);
+    }
+}
+
+#[test]
+fn a_browser_with_another_certificate_than_it_told_fails() {
+    let mut world = World::new();
+    let other = Identity::generate().unwrap();
+    let identity = world.identity.clone();
+    world.open_browser(&other, identity.fingerprint(), Setup::Active);
+    assert!(world.events.is_empty());
+    let mut world = World::new();
+    world.open_browser(&other, other.fingerprint(), Setup::Passive);
+    world.run(Duration::from_secs(2));
+    assert!(world.browser().keys.is_none(), "the browser must not trust us either");
+
+    let mut world = World::new();
+    let wrong = description("page", other.fingerprint(), Setup::Active, vec![]);
+    world.open_browser(&identity, identity.fingerprint(), Setup::Active);
+    world.say(Command::CloseLeg(BROWSER));
+    world.browser = None;
+    world.events.clear();
+    reopen_with(&mut world, wrong);
+    world.run(Duration::from_secs(2));
+    assert!(matches!(&world.events[..], [MediaEvent::Failed { leg: BROWSER, .. }]));
+}
+
+/// A fresh browser leg whose peer is described by `told`, whatever its certificate is.
+fn reopen_with(world: &mut World, told: RemoteTransport) {
+    let identity = world.identity.clone();
+    world.open_browser(&identity, identity.fingerprint(), Setup::Active);
+    world.say(Command::CloseLeg(BROWSER));
+    world.events.clear();
+    let browser = world.browser.take();
+    let counters = world.counters[1].clone();
+    let ours = Credentials { ufrag: "gatefrag".into(), pwd: "gate-password-of-22-chars".into() };
+    let (call, leg) = (CALL, BROWSER);
+    world.say(Command::OpenWebRtc { call, leg, controlling: true, ours, tie_breaker: 1, counters });
+    world.browser = browser;
+    world.say(Command::SetWebRtcRemote(BROWSER, told));
+}
+
+#[test]
+fn without_a_sha_256_fingerprint_a_leg_fails_at_once() {
+    let mut world = World::new();
+    let mut told = description("page", "00", Setup::Active, vec![]);
+    told.fingerprints[0].0 = "sha-1".into();
+    reopen_with(&mut world, told);
+    assert!(matches!(&world.events[..], [MediaEvent::Failed { leg: BROWSER, .. }]));
+}
+
+#[test]
+fn what_was_not_negotiated_is_dropped_and_counted() {
+    let stranger = address("192.0.2.9:4000");
+    let second = |sequence| {
+        let mut packet = rtp(0, sequence, b"x");
+        packet[11] = 78;
+        packet
+    };
+    let table: &[(&str, SocketAddr, Vec<u8>, Cause)] = &[
+        ("another address", stranger, rtp(0, 2, b"x"), Cause::WrongAddress),
+        (
+            "another port after the first packet",
+            address("192.0.2.1:4002"),
+            rtp(0, 2, b"x"),
+            Cause::WrongAddress,
+        ),
+        ("another payload type", address("192.0.2.1:4000"), rtp(8, 2, b"x"), Cause::NotNegotiated),
+        ("a second source", address("192.0.2.1:4000"), second(2), Cause::WrongSsrc),
+        ("no RTP at all", address("192.0.2.1:4000"), b"hello, world".to_vec(), Cause::Malformed),
+        (
+            "half a header",
+            address("192.0.2.1:4000"),
+            rtp(0, 2, b"")[..11].to_vec(),
+            Cause::Malformed,
+        ),
+    ];
+    for (name, from, datagram, cause) in table {
+        let mut world = World::new();
+        world.plain_phone();
+        world.say(Command::Echo(PHONE));
+        world.phone_says(rtp(0, 1, b"x"));
+        let mut datagram = datagram.clone();
+        world.engine.handle_datagram(Socket::Rtp(PHONE), *from, &mut datagram, world.now);
+        world.pump();
+        assert_eq!(world.heard.len(), 1, "{name}");
+        assert_eq!(world.drops(PHONE, *cause), 1, "{name}");
+        assert_eq!(world.counters[0].read().drops.total(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_phone_s_port_is_learnt_from_its_first_packet_and_its_source_may_change_after_a_pause() {
+    let mut world = World::new();
+    world.plain_phone();
+    world.say(Command::Echo(PHONE));
+    world.phone = address("192.0.2.1:61000");
+    world.phone_says(rtp(0, 1, b"x"));
+    world.run(Duration::from_secs(1));
+    let mut other = rtp(0, 900, b"y");
+    other[11] = 78;
+    world.phone_says(other);
+    let sequences: Vec<u16> = world.heard.iter().map(|(h, _)| h.sequence).collect();
+    assert_eq!(sequences[1], sequences[0].wrapping_add(1));
+    assert_eq!(world.reports, [address("192.0.2.1:4001")]);
+}
+
+#[test]
+fn a_browser_s_packets_need_the_right_key_and_come_once() {
+    let mut world = World::connected(Codec::Pcmu);
+    let mut sealed = rtp(111, 1, b"hello");
+    let length = sealed.len();
+    sealed.resize(length + 40, 0);
+    let total = world.browser().keys.as_mut().unwrap().0.protect_rtp(&mut sealed, length).unwrap();
+    sealed.truncate(total);
+
+    world.browser_sends(rtp(111, 1, b"not encrypted, but long enough for a tag"));
+    let mut bent = sealed.clone();
+    bent[14] ^= 1;
+    world.browser_sends(bent);
+    world.browser_sends(sealed.clone());
+    world.browser_sends(sealed);
+
+    assert_eq!(world.heard.len(), 1);
+    assert_eq!(world.drops(BROWSER, Cause::Authentication), 2);
+    assert_eq!(world.drops(BROWSER, Cause::Replay), 1);
+}
+
+#[test]
+fn datagrams_of_strangers_reach_no_leg() {
+    let mut world = World::connected(Codec::Pcmu);
+    let check = stun::Builder::new(stun::Class::Request, &[1; 12]);
+    let named = |name: &str, password: &str| {
+        let check = stun::Builder::new(stun::Class::Request, &[1; 12]);
+        check.username(name).role(true, 5).finish(password)
+    };
+    for mut datagram in [
+        rtp(111, 1, b"x"),
+        vec![22, 254, 253, 0, 0],
+        check.finish("x"),
+        named("nobody:x", "gate-password-of-22-chars"),
+    ] {
+        let from = address("203.0.113.66:1");
+        world.engine.handle_datagram(Socket::Shared, from, &mut datagram, world.now);
+    }
+    assert_eq!(world.strangers.read().drops.of(Cause::WrongAddress), 4);
+    let mut forged = named("gatefrag:pagefrag", "guessed");
+    let from = address("203.0.113.66:1");
+    world.engine.handle_datagram(Socket::Shared, from, &mut forged, world.now);
+    assert_eq!(world.drops(BROWSER, Cause::Authentication), 1);
+    assert!(world.engine.outbox().is_empty());
+}
+
+#[test]
+fn a_phone_with_keys_may_move_and_without_the_key_nothing_passes() {
+    let mut world = World::new();
+    let pair = keys();
+    world.say(Command::SetRtpRemote(PHONE, remote(world.phone, Some(pair.clone()))));
+    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
+    world.say(Command::Echo(PHONE));
+    let mut theirs = Context::new(&pair.theirs).unwrap();
+    for (n, from) in [(1, "192.0.2.1:4000"), (2, "192.0.2.200:9")] {
+        let mut packet = rtp(0, n, b"voice");
+        let length = packet.len();
+        packet.resize(length + 40, 0);
+        let sealed = theirs.protect_rtp(&mut packet, length).unwrap();
+        packet.truncate(sealed);
+        let from = address(from);
+        world.engine.handle_datagram(Socket::Rtp(PHONE), from, &mut packet, world.now);
+        let out: Vec<SocketAddr> = world.engine.outbox().iter().map(|(q, _)| q.to).collect();
+        assert_eq!(out, [from]);
+        let bytes = world.engine.outbox().iter().next().unwrap().1.to_vec();
+        assert_eq!(bytes.len(), 12 + 5 + 10);
+        assert_ne!(&bytes[12..17], b"voice");
+        world.engine.outbox().clear();
+    }
+    let plain_from = address("192.0.2.1:4000");
+    let mut plain = rtp(0, 3, b"voice without a key at all");
+    world.engine.handle_datagram(Socket::Rtp(PHONE), plain_from, &mut plain, world.now);
+    assert!(world.engine.outbox().is_empty());
+    assert_eq!(world.drops(PHONE, Cause::Authentication), 1);
+}
+
+#[test]
+fn keys_pressed_on_the_phone_reach_the_browser_in_its_clock_and_back() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.phone_says(rtp(0, 1, b"voice"));
+    for duration in [160_u16, 320] {
+        let [high, low] = duration.to_be_bytes();
+        world.phone_says(rtp(101, 2 + duration / 160, &[5, 10, high, low]));
+    }
+    let heard = world.browser().heard.clone();
+    assert_eq!(heard[1].0.payload_type, 126);
+    assert_eq!(heard[1].1, [5, 10, 3, 192]);
+    assert_eq!(heard[2].1, [5, 10, 7, 128]);
+
+    world.browser_says(rtp(126, 9, &[1, 10, 3, 192]));
+    assert_eq!(world.heard[0].0.payload_type, 101);
+    assert_eq!(world.heard[0].1, [1, 10, 0, 160]);
+
+    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
+    world.browser_says(rtp(126, 10, &[1, 10, 3, 192]));
+    assert_eq!(world.heard.len(), 1);
+    assert_eq!(world.drops(BROWSER, Cause::NotNegotiated), 1);
+}
+
+#[test]
+fn codecs_that_differ_pass_through_a_worker() {
+    let mut world = World::connected(Codec::Opus);
+    let mut transcoder = Transcoder::new(Codec::Pcmu, Codec::Opus, 20).unwrap();
+    for n in 1..=10 {
+        world.phone_says(rtp(0, n, &[0xff; 160]));
+        while let Some(Work::Transcode(job)) = world.engine.poll_work() {
+            assert_eq!((job.from_codec, job.to_codec), (Codec::Pcmu, Codec::Opus));
+            for (timestamp, payload) in transcoder.push(job.sequence, job.timestamp, &job.payload) {
+                let (from, to, ssrc) = (job.from, job.to, job.ssrc);
+                let (from_codec, codec) = (job.from_codec, job.to_codec);
+                let made = Made { from, to, ssrc, from_codec, codec, timestamp, payload };
+                world.engine.handle_made(&made, world.now);
+                world.pump();
+            }
+        }
+    }
+    let heard = world.browser().heard.clone();
+    assert_eq!(heard.len(), 10);
+    assert!(heard.iter().all(|(h, _)| h.payload_type == 111));
+    let steps = heard.windows(2).map(|w| w[1].0.timestamp.wrapping_sub(w[0].0.timestamp));
+    assert!(steps.eq([960; 9]));
+}
+
+#[test]
+fn what_a_worker_made_for_a_route_that_is_gone_is_not_sent() {
+    let mut world = World::connected(Codec::Opus);
+    world.say(Command::Echo(PHONE));
+    let made = Made {
+        from: PHONE,
+        to: BROWSER,
+        ssrc: 77,
+        from_codec: Codec::Pcmu,
+        codec: Codec::Opus,
+        timestamp: 0,
+        payload: vec![1],
+    };
+    world.engine.handle_made(&made, world.now);
+    assert!(world.engine.outbox().is_empty());
+}
+
+#[test]
+fn hold_stops_each_direction_for_itself() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.say(Command::Hold { leg: PHONE, send: false, receive: true });
+    world.phone_says(rtp(0, 1, b"x"));
+    world.browser_says(rtp(111, 1, b"x"));
+    assert_eq!((world.browser().heard.len(), world.heard.len()), (1, 0));
+    assert_eq!(world.drops(BROWSER, Cause::Held), 1);
+
+    world.say(Command::Hold { leg: PHONE, send: true, receive: false });
+    world.phone_says(rtp(0, 2, b"x"));
+    world.browser_says(rtp(111, 2, b"x"));
+    assert_eq!((world.browser().heard.len(), world.heard.len()), (1, 1));
+    assert_eq!(world.drops(PHONE, Cause::Held), 1);
+}
+
+#[test]
+fn silence_is_told_once_and_again_after_media_came() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.say(Command::Hold { leg: BROWSER, send: true, receive: false });
+    world.run(Duration::from_secs(65));
+    let silent = |world: &World| {
+        world.events.iter().filter(|e| matches!(e, MediaEvent::Silent { leg: PHONE, .. })).count()
+    };
+    assert_eq!(silent(&world), 1);
+    world.phone_says(rtp(0, 1, b"x"));
+    world.run(Duration::from_secs(31));
+    assert_eq!(silent(&world), 2);
+    assert!(!world.events.iter().any(|e| matches!(e, MediaEvent::Silent { leg: BROWSER, .. })));
+}
+
+#[test]
+fn reports_go_to_both_ends() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.phone_says(rtp(0, 1, b"x"));
+    world.browser_says(rtp(111, 1, b"x"));
+    world.run(Duration::from_secs(6));
+    assert!(world.browser().reports >= 2);
+    assert!(world.reports.iter().all(|to| *to == address("192.0.2.1:4001")));
+    assert!(world.reports.len() >= 2);
+}
+
+#[test]
+fn a_browser_that_goes_away_fails_after_its_consent_ran_out() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.browser = None;
+    world.run(Duration::from_secs(36));
+    let failed = world.events.iter().any(|e| matches!(e, MediaEvent::Failed { leg: BROWSER, .. }));
+    assert!(failed);
+    world.phone_says(rtp(0, 1, b"x"));
+    assert!(world.engine.outbox().is_empty());
+}
+
+#[test]
+fn the_end_of_a_call_ends_its_legs_and_leaves_nothing() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.say(Command::CloseCall(CALL));
+    let closed = world.events.iter().filter(|e| matches!(e, MediaEvent::Closed { .. })).count();
+    assert_eq!(closed, 2);
+    assert!(world.engine.legs.is_empty() && world.engine.calls.is_empty());
+    assert!(world.engine.by_ufrag.is_empty() && world.engine.by_remote.is_empty());
+    world.engine.handle_timeout(world.now);
+    assert_eq!(world.engine.poll_timeout(), None);
+}

@@ -217,6 +217,14 @@ impl Agent {
         if !ours || !message.is_authentic(&self.ours.pwd) {
             return false;
         }
+        if !message.unknown.is_empty() {
+            let reply = Builder::new(Class::Error, &message.transaction)
+                .error(420, "Unknown Attribute")
+                .unknown_attributes(&message.unknown)
+                .finish(&self.ours.pwd);
+            self.transmits.push_back((from, reply));
+            return true;
+        }
         if let Some(conflict) = self.role_conflict(message) {
             if conflict {
                 let reply = Builder::new(Class::Error, &message.transaction)

@@ -14,7 +14,7 @@ use super::shard::{Control, Started};
 use crate::config::Config;
 use crate::control::{
     CallId, Candidate, Command, Counters, LegCodecs, LegId, LegStats, LocalTransport,
-    RemoteTransport, RtpRemote, host_candidate,
+    RemoteTransport, RtpRemote,
 };
 use crate::dtls::Identity;
 use crate::error::MediaError;
@@ -125,7 +125,7 @@ impl MediaHandle {
             return Err(error);
         }
         let candidates =
-            shard.candidates.iter().enumerate().map(|(n, a)| host_candidate(n, *a)).collect();
+            shard.candidates.iter().enumerate().map(|(n, a)| Candidate::host(n, *a)).collect();
         let local = LocalTransport {
             ufrag: ours.ufrag,
             pwd: ours.pwd,

@@ -5,6 +5,7 @@
 
 mod cipher;
 mod replay;
+pub mod sdes;
 
 use smallvec::SmallVec;
 

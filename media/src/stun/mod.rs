@@ -3,6 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 const COOKIE: u32 = 0x2112_a442;
@@ -13,6 +15,9 @@ const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
+const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+/// More are not listed.
+const MAX_UNKNOWN: usize = 16;
 const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLED: u16 = 0x8029;
 const ICE_CONTROLLING: u16 = 0x802a;
@@ -72,7 +77,7 @@ pub struct Message<'a> {
     /// ERROR-CODE.
     pub error: Option<u16>,
     /// The comprehension-required attributes we do not know; a request with any is answered 420.
-    pub unknown: bool,
+    pub unknown: SmallVec<[u16; 4]>,
     /// Where MESSAGE-INTEGRITY stands.
     integrity: Option<usize>,
     raw: &'a [u8],
@@ -101,7 +106,7 @@ impl<'a> Message<'a> {
             controlled: None,
             mapped: None,
             error: None,
-            unknown: false,
+            unknown: SmallVec::new(),
             integrity: None,
             raw,
         };
@@ -139,7 +144,7 @@ impl<'a> Message<'a> {
                 }
             }
             // 0x8000 and up may be ignored.
-            kind if kind < 0x8000 => self.unknown |= kind != 0x8022,
+            kind if kind < 0x8000 && self.unknown.len() < MAX_UNKNOWN => self.unknown.push(kind),
             _ => {}
         }
         Some(())
@@ -216,6 +221,13 @@ impl Builder {
         let mut value = vec![0, 0, class, number];
         value.extend(reason.as_bytes());
         self.attribute(ERROR_CODE, &value)
+    }
+
+    /// UNKNOWN-ATTRIBUTES.
+    #[must_use]
+    pub fn unknown_attributes(self, kinds: &[u16]) -> Self {
+        let value: Vec<u8> = kinds.iter().flat_map(|kind| kind.to_be_bytes()).collect();
+        self.attribute(UNKNOWN_ATTRIBUTES, &value)
     }
 
     /// Adds MESSAGE-INTEGRITY and FINGERPRINT and gives the bytes.
