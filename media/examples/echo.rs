@@ -37,7 +37,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "ufrag" => value.clone_into(&mut remote.ufrag),
             "pwd" => value.clone_into(&mut remote.pwd),
             "fingerprint" => remote.fingerprints.push(("sha-256".to_owned(), value.to_owned())),
-            "setup" if value == "passive" => remote.setup = Setup::Passive,
+            "setup" => {
+                remote.setup = if value == "passive" { Setup::Passive } else { Setup::Active };
+            }
             "codec" => {
                 let (number, name) = value.split_once(' ').ok_or("codec needs number and name")?;
                 let rate = if name == "opus" { 48_000 } else { 8_000 };
