@@ -164,9 +164,31 @@ pub enum Cause {
 
 const CAUSES: usize = 9;
 
+impl Cause {
+    /// Every cause, for counters with a name each.
+    pub const ALL: [Self; CAUSES] = [
+        Self::WrongAddress,
+        Self::WrongSsrc,
+        Self::Authentication,
+        Self::Replay,
+        Self::NotNegotiated,
+        Self::Malformed,
+        Self::Held,
+        Self::NoRoute,
+        Self::Overload,
+    ];
+}
+
 /// Dropped packets by cause.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; CAUSES]);
+
+impl std::fmt::Debug for Drops {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seen = Cause::ALL.iter().map(|c| (c, self.of(*c))).filter(|(_, n)| *n > 0);
+        f.debug_map().entries(seen).finish()
+    }
+}
 
 impl Drops {
     /// How many for this cause.

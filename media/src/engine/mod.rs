@@ -376,4 +376,5 @@ fn set_keys(leg: &mut Leg, keys: &SrtpKeys) -> Result<(), SrtpError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests;

@@ -104,3 +104,6 @@ fn bind_udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ impl PortPairs {
 
     /// Binds the next free pair.
     pub(super) fn bind(&mut self) -> Result<(UdpSocket, UdpSocket), MediaError> {
-        let pairs = (usize::from(self.last.saturating_sub(self.first)) + 1) / 2;
+        let pairs = usize::from(self.last.saturating_sub(self.first)).div_ceil(2);
         for _ in 0..pairs {
             let port = self.next;
             let following = port.checked_add(2).filter(|p| p.checked_add(1) <= Some(self.last));

@@ -144,4 +144,5 @@ fn scale(difference: u32, from: u32, to: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests;

@@ -169,6 +169,7 @@ impl Writer<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests {
     use super::*;
 
