@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use tandem_media::{Media, MediaHandle};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
@@ -23,6 +24,7 @@ use tower::ServiceExt;
 
 use crate::accounts::StoredAccounts;
 use crate::bridge::echo;
+use crate::bridge::echo_call::EchoCalls;
 use crate::certificate::{Certificate, CertificateError};
 use crate::config::Config;
 use crate::guard::Guard;
@@ -47,6 +49,9 @@ pub enum StartError {
     /// No certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The media engine cannot start.
+    #[error("media: {0}")]
+    Media(#[from] tandem_media::MediaError),
     /// A port is taken or not ours to take.
     #[error("cannot listen on {address} ([listen] {setting}): {source}")]
     Listen {
@@ -90,7 +95,8 @@ impl App {
         let store = Store::open_in(&config.data_dir).await?;
         let certificate = Certificate::load(&config)?;
         let telemetry = Telemetry::global();
-        let (echo_queue, echo_messages) = mpsc::channel(ECHO_QUEUE);
+        let (echo_queue, echo_events) = mpsc::channel(ECHO_QUEUE);
+        let media = start_media(&config, echo_queue.clone())?;
         let xmpp = xmpp_server(&config, &store, echo_queue).await?;
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
@@ -101,7 +107,8 @@ impl App {
                 echo::attach(&xmpp, &account).await;
             }
         }
-        tokio::spawn(echo::run(xmpp.clone(), echo_messages));
+        let calls = EchoCalls::new(media);
+        tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let node = Arc::new(Node { xmpp: xmpp.clone(), store: store.clone() });
         let site = Site {
             domains: config.domains.clone(),
@@ -177,7 +184,7 @@ impl App {
 async fn xmpp_server(
     config: &Config,
     store: &Store,
-    echo: mpsc::Sender<Stanza>,
+    echo: mpsc::Sender<echo::Event>,
 ) -> Result<Server, StartError> {
     let guard = Arc::new(Guard::default());
     let bridge = Arc::new(Bridge { echo });
@@ -192,14 +199,36 @@ async fn xmpp_server(
     Ok(Server::new(config.xmpp_config(), ports))
 }
 
+/// The media engine; its events go to whoever answers calls.
+fn start_media(
+    config: &Config,
+    events: mpsc::Sender<echo::Event>,
+) -> Result<MediaHandle, StartError> {
+    let media = Media::start(config.media_config(), random(), move |event| {
+        // A full queue loses an event, not a call: consent is checked again, silence told again.
+        let _ = events.try_send(echo::Event::Media(event));
+    })?;
+    if media.advertised().is_empty() {
+        tracing::warn!("no address to offer for calls; set [media] advertised");
+    }
+    Ok(media)
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system has a source of randomness");
+    bytes
+}
+
 /// What stanzas to attached devices reach: the echo service so far.
 struct Bridge {
-    echo: mpsc::Sender<Stanza>,
+    echo: mpsc::Sender<echo::Event>,
 }
 
 impl Foreign for Bridge {
     fn deliver(&self, account: &Jid, _: &[String], stanza: &Stanza) -> bool {
-        account.node() != Some(echo::NAME) || self.echo.try_send(stanza.clone()).is_ok()
+        account.node() != Some(echo::NAME)
+            || self.echo.try_send(echo::Event::Stanza(Box::new(stanza.clone()))).is_ok()
     }
 
     fn observed(&self, _: &Stanza) {}

@@ -1,6 +1,6 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +26,18 @@ pub struct Config {
     pub tls: Tls,
     /// The XMPP server.
     pub xmpp: Xmpp,
+    /// The media of calls.
+    pub media: Media,
+}
+
+/// `[media]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// UDP address where WebRTC and Jingle clients send their media; port 0 takes a free one.
+    pub webrtc: SocketAddr,
+    /// Addresses told to clients. Empty: the one above, or this machine's own when that is 0.0.0.0.
+    pub advertised: Vec<IpAddr>,
 }
 
 /// `[listen]`: addresses by protocol.
@@ -83,6 +95,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls::default(),
             xmpp: Xmpp::default(),
+            media: Media::default(),
         }
     }
 }
@@ -96,6 +109,12 @@ impl Default for Listen {
             https: any(8443),
             metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
         }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { webrtc: SocketAddr::from(([0, 0, 0, 0], 3479)), advertised: Vec::new() }
     }
 }
 
@@ -195,6 +214,19 @@ impl Config {
         Ok(())
     }
 
+    /// As the media engine wants them.
+    pub fn media_config(&self) -> tandem_media::Config {
+        let mut advertised = self.media.advertised.clone();
+        if advertised.is_empty() && self.media.webrtc.ip().is_unspecified() {
+            advertised.extend(own_address());
+        }
+        tandem_media::Config {
+            webrtc: self.media.webrtc,
+            webrtc_advertised: advertised,
+            ..tandem_media::Config::default()
+        }
+    }
+
     /// As the XMPP server wants them.
     pub fn xmpp_config(&self) -> tandem_xmpp::Config {
         tandem_xmpp::Config {
@@ -212,6 +244,13 @@ impl Config {
             max_queued_bytes: self.xmpp.max_queued_bytes,
         }
     }
+}
+
+/// The address this machine would use towards others. Nothing is sent: a UDP `connect` only asks the routing table.
+fn own_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// Variables that name no setting are left alone: others may use the prefix.

@@ -10,7 +10,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{RosterItem, Rosters, StoreError};
 
 use crate::app::Addresses;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Media};
 use crate::store::{Store, random_password};
 
 /// The accounts, and who they are.
@@ -38,7 +38,8 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
     };
     let listen =
         Listen { xmpp: at(5222, 0), xmpps: at(5223, 1), https: at(8443, 2), metrics: at(9100, 3) };
-    Config { data_dir, listen, log: "warn".into(), ..Config::default() }
+    let media = Media { webrtc: at(3479, 4).remove(0), ..Media::default() };
+    Config { data_dir, listen, media, log: "warn".into(), ..Config::default() }
 }
 
 /// One demo account with its password.
@@ -150,7 +151,7 @@ pub fn banner(addresses: &Addresses, people: &[Person], data_dir: &Path) -> Stri
     }
     let _ = write!(
         text,
-        "\n  echo@localhost     answers every message with the same text\n\n\
+        "\n  echo@localhost     answers messages with the same text; call it and it plays back what it hears\n\n\
          XMPP app:     address ana@localhost, server 127.0.0.1, port {} (STARTTLS) or {} (TLS);\n\
          \u{20}             accept the self-signed certificate.\n\
          Web client:   wss://localhost:{}/xmpp-websocket\n\

@@ -70,7 +70,7 @@ pub(crate) fn prosody(accounts: usize) -> Started {
              interfaces = {{ \"127.0.0.1\" }}\nc2s_ports = {{ {port} }}\ns2s_ports = {{}}\nhttp_ports = {{}}\nhttps_ports = {{}}\n\
              modules_enabled = {{ \"roster\"; \"saslauth\"; \"tls\"; \"disco\"; \"register\" }}\n\
              modules_disabled = {{ \"s2s\" }}\nallow_registration = true\nauthentication = \"internal_hashed\"\n\
-             c2s_require_encryption = true\nssl = {{ certificate = \"{d}/cert.pem\"; key = \"{d}/key.pem\" }}\n\
+             c2s_require_encryption = true\ncertificates = \"{d}\"\nssl = {{ certificate = \"{d}/cert.pem\"; key = \"{d}/key.pem\" }}\n\
              VirtualHost \"{DOMAIN}\"\n"
         );
         let path = dir.path().join("prosody.cfg.lua");

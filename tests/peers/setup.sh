@@ -14,9 +14,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update >&2 && apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
     { echo "cannot install: ${missing[*]}" >&2; exit 1; }
 fi
-if ! "$dir/venv/bin/python" -c 'import slixmpp, websockets' 2>/dev/null; then
+if ! "$dir/venv/bin/python" -c 'import slixmpp, websockets, aiortc, numpy' 2>/dev/null; then
   python3 -m venv "$dir/venv"
-  "$dir/venv/bin/pip" install --quiet slixmpp==1.17.0 websockets==15.0.1 >&2 ||
-    { echo "cannot install from PyPI: slixmpp websockets" >&2; exit 1; }
+  "$dir/venv/bin/pip" install --quiet slixmpp==1.17.0 websockets==15.0.1 aiortc==1.16.0 numpy >&2 ||
+    { echo "cannot install from PyPI: slixmpp websockets aiortc numpy" >&2; exit 1; }
 fi
 echo "$dir"

@@ -55,7 +55,7 @@ impl Server {
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
-             [xmpp]\nscram_iterations = 4096\n",
+             [xmpp]\nscram_iterations = 4096\n[media]\nwebrtc = \"127.0.0.1:0\"\n",
             dir.path().join("data").display()
         );
         std::fs::write(dir.path().join("tandem.toml"), config)?;

@@ -1,11 +1,15 @@
-//! The echo service: `echo@domain` answers every message with the same text, so that a newcomer can try an app alone.
+//! The echo service: `echo@domain` answers every message with the same text and every call with what it hears, so that
+//! a newcomer can try an app alone.
 
+use tandem_media::MediaEvent;
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::service::Attachment;
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::xml::{Element, ns};
 use tokio::sync::mpsc;
+
+use super::echo_call::{self, EchoCalls};
 
 /// Local part of the echo account.
 pub const NAME: &str = "echo";
@@ -16,22 +20,50 @@ const RECEIPTS: &str = "urn:xmpp:receipts";
 pub async fn attach(xmpp: &Server, account: &Jid) {
     let Ok(full) = account.with_resource(RESOURCE) else { return };
     let features = ["http://jabber.org/protocol/disco#info", RECEIPTS, "urn:xmpp:ping"];
+    let features = features.iter().chain(&echo_call::FEATURES);
     let attachment = Attachment {
         priority: 0,
         show: None,
         status: Some("I answer every message with the same text".into()),
-        features: features.map(str::to_owned).to_vec(),
+        features: features.map(|f| (*f).to_owned()).collect(),
         identity: ("client".into(), "bot".into(), "Echo".into()),
     };
     xmpp.attach(&full, attachment).await;
 }
 
-/// Answers until the queue closes.
-pub async fn run(xmpp: Server, mut messages: mpsc::Receiver<Stanza>) {
-    while let Some(message) = messages.recv().await {
-        for reply in replies(&message) {
-            xmpp.inject(reply).await;
+/// What the service is told.
+pub enum Event {
+    /// A stanza for it.
+    Stanza(Box<Stanza>),
+    /// Something happened to the media of a call.
+    Media(MediaEvent),
+}
+
+/// Answers until the queue closes; `random` gives fresh bytes.
+pub async fn run(
+    xmpp: Server,
+    mut calls: EchoCalls,
+    mut events: mpsc::Receiver<Event>,
+    random: impl Fn() -> [u8; 32],
+) {
+    while let Some(event) = events.recv().await {
+        let answers = match event {
+            Event::Stanza(stanza) => {
+                let us = stanza.to().and_then(|to| to.bare().with_resource(RESOURCE).ok());
+                let mut answers = replies(&stanza);
+                if let Some(us) = us {
+                    answers.extend(calls.handle(&us, &stanza, random()));
+                }
+                answers
+            }
+            Event::Media(event) => calls.handle_media(&event),
+        };
+        for answer in answers {
+            xmpp.inject(answer).await;
         }
+    }
+    for farewell in calls.stop() {
+        xmpp.inject(farewell).await;
     }
 }
 

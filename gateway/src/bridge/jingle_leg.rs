@@ -1,0 +1,213 @@
+//! One Jingle session that a client began with us (XEP-0166, XEP-0167), seen from our side.
+//!
+//! A machine without I/O: stanzas in, stanzas and events out. It acknowledges every IQ at once, before any human time
+//! passes, refuses what is out of order with the errors of XEP-0166 section 10, and leaves media to the exchange.
+
+use std::collections::VecDeque;
+
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::{Action, Content, Info, Jingle, JingleCondition, Reason};
+use tandem_xmpp::stanza::{Condition, ErrorType, StanzaError};
+use tandem_xmpp::xml::Element;
+
+const CLIENT: &str = "jabber:client";
+
+/// What the other side did.
+#[derive(Debug)]
+pub enum Event {
+    /// More candidates for our ICE agent.
+    Candidates(Box<Content>),
+    /// It put us on hold, or took us off it.
+    Hold(bool),
+    /// It is over, for this reason if one was given.
+    Terminated(Option<Reason>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// `session-initiate` is in, no accept is out yet.
+    Pending,
+    Active,
+    Ended,
+}
+
+/// One session. Feed [`JingleLeg::handle_set`]; drain the two queues after each call.
+#[derive(Debug)]
+pub struct JingleLeg {
+    us: Jid,
+    peer: Jid,
+    sid: String,
+    state: State,
+    next_id: u32,
+    stanzas: VecDeque<Element>,
+    events: VecDeque<Event>,
+}
+
+impl JingleLeg {
+    /// A session that `peer` initiates with us.
+    pub fn incoming(us: Jid, peer: Jid, sid: &str) -> Self {
+        Self::new(us, peer, sid)
+    }
+
+    fn new(us: Jid, peer: Jid, sid: &str) -> Self {
+        Self {
+            us,
+            peer,
+            sid: sid.to_owned(),
+            state: State::Pending,
+            next_id: 0,
+            stanzas: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The client.
+    pub fn peer(&self) -> &Jid {
+        &self.peer
+    }
+
+    /// The session's id.
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// The next stanza to send.
+    pub fn poll_stanza(&mut self) -> Option<Element> {
+        self.stanzas.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Takes a request of the session (an IQ set by the peer) other than its first `session-initiate`.
+    pub fn handle_set(&mut self, id: &str, jingle: Jingle) {
+        if self.state == State::Ended {
+            return self.refuse(id, Condition::ItemNotFound, Some(JingleCondition::UnknownSession));
+        }
+        match jingle.action {
+            Action::SessionTerminate => {
+                self.acknowledge(id);
+                self.state = State::Ended;
+                self.events.push_back(Event::Terminated(jingle.reason.map(|r| r.reason)));
+            }
+            Action::TransportInfo => {
+                self.acknowledge(id);
+                self.events
+                    .extend(jingle.contents.into_iter().map(|c| Event::Candidates(Box::new(c))));
+            }
+            Action::SessionInfo => self.handle_info(id, &jingle),
+            Action::DescriptionInfo => self.acknowledge(id),
+            Action::ContentAdd => {
+                // Audio only: the request is understood and turned down (XEP-0166 section 7.2.2).
+                self.acknowledge(id);
+                let mut reject = self.jingle(Action::ContentReject);
+                reject.contents = jingle.contents.into_iter().map(Content::bare).collect();
+                self.send(&reject);
+            }
+            Action::ContentModify => self.acknowledge(id),
+            Action::SessionInitiate | Action::SessionAccept => {
+                self.refuse(id, Condition::UnexpectedRequest, Some(JingleCondition::OutOfOrder));
+            }
+            _ => self.refuse(id, Condition::FeatureNotImplemented, None),
+        }
+    }
+
+    /// Answers a request for a session that does not exist.
+    pub fn refuse_unknown(&mut self, id: &str) {
+        self.refuse(id, Condition::ItemNotFound, Some(JingleCondition::UnknownSession));
+    }
+
+    /// Accepts the peer's offer.
+    pub fn accept(&mut self, answer: Content) {
+        if self.state != State::Pending {
+            return;
+        }
+        self.state = State::Active;
+        let mut jingle = self.jingle(Action::SessionAccept);
+        jingle.responder = Some(self.us.to_string());
+        jingle.contents = vec![answer];
+        self.send(&jingle);
+    }
+
+    /// Ends the session. Harmless when it has ended already.
+    pub fn terminate(&mut self, reason: Reason) {
+        if self.state == State::Ended {
+            return;
+        }
+        self.state = State::Ended;
+        let mut jingle = self.jingle(Action::SessionTerminate);
+        jingle.reason = Some(reason.into());
+        self.send(&jingle);
+    }
+
+    /// Acknowledges the IQ `id`.
+    pub fn acknowledge(&mut self, id: &str) {
+        let reply = Element::new("iq", CLIENT)
+            .with_attr("type", "result")
+            .with_attr("id", id)
+            .with_attr("from", self.us.as_str())
+            .with_attr("to", self.peer.as_str());
+        self.stanzas.push_back(reply);
+    }
+
+    fn handle_info(&mut self, id: &str, jingle: &Jingle) {
+        match &jingle.info {
+            Some(Info::Hold) => self.events.push_back(Event::Hold(true)),
+            Some(Info::Unhold | Info::Active) => self.events.push_back(Event::Hold(false)),
+            // Muting is shown by clients to each other; a phone has no such display.
+            Some(_) => {}
+            None if jingle.is_ping() => {}
+            None => {
+                return self.refuse(
+                    id,
+                    Condition::FeatureNotImplemented,
+                    Some(JingleCondition::UnsupportedInfo),
+                );
+            }
+        }
+        self.acknowledge(id);
+    }
+
+    fn refuse(&mut self, id: &str, condition: Condition, more: Option<JingleCondition>) {
+        self.stanzas.push_back(refusal(&self.us, &self.peer, id, condition, more));
+    }
+
+    fn jingle(&self, action: Action) -> Jingle {
+        Jingle::new(action, &self.sid)
+    }
+
+    fn send(&mut self, jingle: &Jingle) {
+        self.next_id += 1;
+        let id = format!("{}-{}", self.sid, self.next_id);
+        let iq = Element::new("iq", CLIENT)
+            .with_attr("type", "set")
+            .with_attr("id", &id)
+            .with_attr("from", self.us.as_str())
+            .with_attr("to", self.peer.as_str())
+            .with_child(jingle.to_element());
+        self.stanzas.push_back(iq);
+    }
+}
+
+/// The error reply to a Jingle request (XEP-0166 section 10).
+pub fn refusal(
+    us: &Jid,
+    peer: &Jid,
+    id: &str,
+    condition: Condition,
+    more: Option<JingleCondition>,
+) -> Element {
+    let error = StanzaError { kind: ErrorType::Cancel, condition, text: None };
+    let mut error = error.to_element();
+    if let Some(more) = more {
+        error.push(more.to_element());
+    }
+    Element::new("iq", CLIENT)
+        .with_attr("type", "error")
+        .with_attr("id", id)
+        .with_attr("from", us.as_str())
+        .with_attr("to", peer.as_str())
+        .with_child(error)
+}
