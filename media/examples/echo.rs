@@ -1,7 +1,7 @@
 //! Echoes one WebRTC peer: prints our transport as `name value` lines, reads the peer's the same way until `go`.
 //!
 //! In: `ufrag`, `pwd`, `fingerprint`, `setup` (active or passive), `codec` (payload type and name), `candidate` (address).
-//! Then one line of counters a second, until standard input ends.
+//! Arguments: our address, and `controlling` when the peer answers us. Then one line of counters a second, until standard input ends.
 
 use std::io::BufRead as _;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config { webrtc: address, ..Config::default() };
     // A fixed seed: fit for a try, never for a server.
     let media = Media::start(config, [7; 32], |event| println!("event {event:?}"))?;
-    let (leg, local) = media.open_webrtc(media.open_call(), false, [9; 32])?;
+    let controlling = std::env::args().nth(2).is_some_and(|role| role == "controlling");
+    let (leg, local) = media.open_webrtc(media.open_call(), controlling, [9; 32])?;
     println!("ufrag {}\npwd {}\nfingerprint {}", local.ufrag, local.pwd, local.fingerprint_sha256);
     for candidate in &local.candidates {
         println!("candidate {}", candidate.address);

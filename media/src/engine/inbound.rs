@@ -90,6 +90,9 @@ impl Engine {
         });
         if is_ours {
             self.remember(from, id);
+            if let Some(early) = self.take_early(id) {
+                self.with_webrtc(id, now, |webrtc| webrtc.handle_dtls(&early, now));
+            }
         } else {
             self.count(id, Cause::Authentication);
         }
@@ -108,15 +111,21 @@ impl Engine {
         }
     }
 
-    fn handle_dtls(&mut self, id: LegId, from: SocketAddr, datagram: &[u8], now: Instant) {
-        let is_proven = self.legs.get(&id).is_some_and(|leg| match &leg.transport {
-            Transport::WebRtc(webrtc) => webrtc.agent.is_valid(from),
-            Transport::Rtp(_) => false,
-        });
-        if !is_proven {
-            return self.count(id, Cause::WrongAddress);
+    fn take_early(&mut self, id: LegId) -> Option<Vec<u8>> {
+        match &mut self.legs.get_mut(&id)?.transport {
+            Transport::WebRtc(webrtc) => webrtc.take_early(),
+            Transport::Rtp(_) => None,
         }
-        self.with_webrtc(id, now, |webrtc| webrtc.handle_dtls(datagram, now));
+    }
+
+    fn handle_dtls(&mut self, id: LegId, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Transport::WebRtc(webrtc) = &mut leg.transport else { return };
+        if webrtc.agent.is_valid(from) {
+            self.with_webrtc(id, now, |webrtc| webrtc.handle_dtls(datagram, now));
+        } else if !webrtc.keep_early(from, datagram) {
+            leg.counters.count(Cause::WrongAddress);
+        }
     }
 
     fn handle_media(

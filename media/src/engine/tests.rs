@@ -603,3 +603,62 @@ fn the_end_of_a_call_ends_its_legs_and_leaves_nothing() {
     world.engine.handle_timeout(world.now);
     assert_eq!(world.engine.poll_timeout(), None);
 }
+
+#[test]
+fn dtls_from_a_path_that_ice_has_not_proven_waits_for_the_proof() {
+    let mut world = World::new();
+    let identity = world.identity.clone();
+    let their_identity = Identity::generate().unwrap();
+    let mut client = crate::dtls::Association::new(
+        &their_identity,
+        true,
+        vec![identity.fingerprint().to_owned()],
+        world.now,
+    )
+    .unwrap();
+    let hello = client.poll_transmit().unwrap();
+    let told = description("page", their_identity.fingerprint(), Setup::Active, vec![]);
+    reopen_with(&mut world, told);
+    world.browser = None;
+    let from = address("203.0.113.5:5000");
+    let check = stun::Builder::new(stun::Class::Request, &[1; 12])
+        .username("gatefrag:pagefrag")
+        .role(false, 5);
+    let mut check = check.finish("gate-password-of-22-chars");
+    world.engine.handle_datagram(Socket::Shared, from, &mut check, world.now);
+    let sent: Vec<Vec<u8>> = world.engine.outbox().iter().map(|(_, b)| b.to_vec()).collect();
+    world.engine.outbox().clear();
+
+    for _ in 0..2 {
+        world.engine.handle_datagram(Socket::Shared, from, &mut hello.clone(), world.now);
+    }
+    assert!(world.engine.outbox().is_empty());
+    assert_eq!(world.drops(BROWSER, Cause::WrongAddress), 1);
+
+    let ours = sent.iter().filter_map(|b| stun::Message::parse(b));
+    let ours = ours.filter(|m| m.class == stun::Class::Request).last().unwrap();
+    let answer = stun::Builder::new(stun::Class::Success, &ours.transaction).mapped(from);
+    let mut answer = answer.finish("page-password-of-22-chars");
+    world.engine.handle_datagram(Socket::Shared, from, &mut answer, world.now);
+    assert!(world.engine.outbox().iter().any(|(_, bytes)| is_dtls(bytes)));
+}
+
+#[test]
+fn media_from_an_address_that_ice_has_not_proven_is_dropped() {
+    let mut world = World::connected(Codec::Pcmu);
+    let check = stun::Builder::new(stun::Class::Request, &[1; 12])
+        .username("gatefrag:pagefrag")
+        .role(true, 5);
+    let mut check = check.finish("gate-password-of-22-chars");
+    let from = address("203.0.113.6:7");
+    world.engine.handle_datagram(Socket::Shared, from, &mut check, world.now);
+    world.engine.outbox().clear();
+    let mut sealed = rtp(111, 1, b"hello");
+    let length = sealed.len();
+    sealed.resize(length + 40, 0);
+    let total = world.browser().keys.as_mut().unwrap().0.protect_rtp(&mut sealed, length).unwrap();
+    sealed.truncate(total);
+    world.engine.handle_datagram(Socket::Shared, from, &mut sealed, world.now);
+    assert!(world.heard.is_empty() && world.engine.outbox().is_empty());
+    assert_eq!(world.drops(BROWSER, Cause::WrongAddress), 1);
+}

@@ -12,6 +12,9 @@ use crate::stun;
 /// The handshake may take this long once a path is known.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
+/// Longest record that is kept.
+const MAX_EARLY: usize = 1_500;
+
 /// What became of an input.
 #[derive(Debug)]
 pub enum Outcome {
@@ -34,6 +37,8 @@ pub struct WebRtc {
     /// What the peer said, until DTLS starts.
     peer: Option<(Setup, Vec<String>)>,
     give_up_at: Option<Instant>,
+    /// The first DTLS record, when it overtook the answer to our check: it would be sent again only a second later.
+    early: Option<(SocketAddr, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for WebRtc {
@@ -51,7 +56,7 @@ impl WebRtc {
         identity: Arc<Identity>,
     ) -> Self {
         let agent = Agent::new(ours, controlling, tie_breaker);
-        Self { agent, identity, association: None, peer: None, give_up_at: None }
+        Self { agent, identity, association: None, peer: None, give_up_at: None, early: None }
     }
 
     /// Takes the peer's description. A later one may restart ICE; the association stays (RFC 8842 section 3).
@@ -107,6 +112,21 @@ impl WebRtc {
             Ok(None) => Outcome::Nothing,
             Err(error) => Outcome::Failed(error.to_string()),
         }
+    }
+
+    /// Keeps a DTLS record from a path that is not proven yet. False: one is kept already.
+    pub fn keep_early(&mut self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let is_kept = self.early.is_none() && datagram.len() <= MAX_EARLY;
+        if is_kept {
+            self.early = Some((from, datagram.to_vec()));
+        }
+        is_kept
+    }
+
+    /// The record that was kept, once its path is proven.
+    pub fn take_early(&mut self) -> Option<Vec<u8>> {
+        let agent = &self.agent;
+        self.early.take_if(|(from, _)| agent.is_valid(*from)).map(|(_, datagram)| datagram)
     }
 
     /// Does what is due.
