@@ -1,1 +1,3 @@
 //! Tandem sip.
+
+pub mod msg;

@@ -1,0 +1,127 @@
+//! Cutting a message's head into start line and fields (RFC 3261 section 7.3.1): lines, folding, limits.
+
+use bytes::Bytes;
+
+use super::headers::{Field, Headers};
+use super::name::Name;
+use super::parse::Limits;
+use super::scan;
+
+/// A head that is cut but not judged yet: as much as could be read, and the first thing that was wrong.
+pub(crate) struct Head {
+    /// The start line.
+    pub start: Bytes,
+    /// The fields that could be read.
+    pub headers: Headers,
+    /// Where the body begins.
+    pub body_at: usize,
+    /// What was wrong with the rest.
+    pub problem: Option<&'static str>,
+}
+
+/// Cuts the head of `message`, which begins with the start line.
+pub(crate) fn cut(message: &Bytes, limits: &Limits) -> Head {
+    let mut lines = Lines { message, at: 0 };
+    let mut head = Head { start: Bytes::new(), headers: Headers::with_capacity(16), body_at: message.len(), problem: None };
+    match lines.next() {
+        Some(line) if line.len() <= limits.line => head.start = line,
+        Some(_) => head.problem = Some("start line too long"),
+        None => {
+            head.problem = Some("no line end");
+            return head;
+        }
+    }
+    loop {
+        let Some(line) = lines.next_folded() else {
+            note(&mut head, "the head does not end");
+            break;
+        };
+        if line.is_empty() {
+            head.body_at = lines.at;
+            break;
+        }
+        if line.len() > limits.line {
+            note(&mut head, "header line too long");
+        } else if head.headers.len() >= limits.headers {
+            note(&mut head, "too many header fields");
+            break;
+        } else {
+            match field(&line) {
+                Some(field) => head.headers.push_field(field),
+                None => note(&mut head, "malformed header line"),
+            }
+        }
+    }
+    head
+}
+
+fn note(head: &mut Head, problem: &'static str) {
+    head.problem.get_or_insert(problem);
+}
+
+/// `name : value`. Control characters are refused: they could not be sent on without harm.
+fn field(line: &Bytes) -> Option<Field> {
+    let colon = memchr::memchr(b':', line)?;
+    let name_end = line.get(..colon)?.iter().rposition(|byte| !is_blank(*byte))? + 1;
+    let name = line.get(..name_end)?;
+    if !name.iter().all(|byte| scan::is_token_byte(*byte)) {
+        return None;
+    }
+    let rest = line.get(colon + 1..)?;
+    let start = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
+    let end = rest.iter().rposition(|byte| !is_blank(*byte)).map_or(start, |at| at + 1);
+    let value = rest.get(start..end)?;
+    if memchr::memchr3(b'\r', b'\n', 0, value).is_some() {
+        return None;
+    }
+    let from = colon + 1 + start;
+    Some(Field::new(Name::of(name), line.slice(..name_end), line.slice(from..from + value.len())))
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+struct Lines<'a> {
+    message: &'a Bytes,
+    /// Where the next line begins.
+    at: usize,
+}
+
+impl Lines<'_> {
+    /// The next line without its CRLF.
+    fn next(&mut self) -> Option<Bytes> {
+        let rest = self.message.get(self.at..)?;
+        let end = find_crlf(rest)?;
+        let line = self.message.slice(self.at..self.at + end);
+        self.at += end + 2;
+        Some(line)
+    }
+
+    /// The next line joined with the lines that continue it; each joint becomes one space.
+    fn next_folded(&mut self) -> Option<Bytes> {
+        let line = self.next()?;
+        if line.is_empty() || !self.is_continued() {
+            return Some(line);
+        }
+        let mut joined = line.to_vec();
+        while self.is_continued() {
+            let more = self.next()?;
+            let start = more.iter().position(|byte| !is_blank(*byte)).unwrap_or(more.len());
+            joined.push(b' ');
+            joined.extend_from_slice(more.get(start..).unwrap_or_default());
+        }
+        Some(Bytes::from(joined))
+    }
+
+    fn is_continued(&self) -> bool {
+        self.message.get(self.at).is_some_and(|byte| is_blank(*byte))
+    }
+}
+
+fn find_crlf(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| {
+        let before = at.checked_sub(1)?;
+        (bytes.get(before) == Some(&b'\r')).then_some(before)
+    })
+}
