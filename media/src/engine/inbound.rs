@@ -225,7 +225,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn count(&self, id: LegId, cause: Cause) {
+    /// Counts a packet of this leg that was dropped, here or by the driver.
+    pub fn count(&self, id: LegId, cause: Cause) {
         if let Some(leg) = self.legs.get(&id) {
             leg.counters.count(cause);
         }

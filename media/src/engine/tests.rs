@@ -636,7 +636,7 @@ fn dtls_from_a_path_that_ice_has_not_proven_waits_for_the_proof() {
     assert_eq!(world.drops(BROWSER, Cause::WrongAddress), 1);
 
     let ours = sent.iter().filter_map(|b| stun::Message::parse(b));
-    let ours = ours.filter(|m| m.class == stun::Class::Request).last().unwrap();
+    let ours = ours.filter(|m| m.class == stun::Class::Request).next_back().unwrap();
     let answer = stun::Builder::new(stun::Class::Success, &ours.transaction).mapped(from);
     let mut answer = answer.finish("page-password-of-22-chars");
     world.engine.handle_datagram(Socket::Shared, from, &mut answer, world.now);

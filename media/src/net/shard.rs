@@ -14,7 +14,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::Listener;
 use super::worker::Workers;
-use crate::control::{Command, LegId, MediaEvent};
+use crate::control::{Cause, Command, LegId, MediaEvent};
 use crate::engine::{Engine, Made, Socket};
 use crate::error::MediaError;
 
@@ -208,7 +208,9 @@ impl Shard {
         }
         self.flush();
         while let Some(work) = self.engine.poll_work() {
-            self.workers.give(work);
+            if let Some(leg) = self.workers.give(work) {
+                self.engine.count(leg, Cause::Overload);
+            }
         }
         while let Some(event) = self.engine.poll_event() {
             if let MediaEvent::Closed { leg, .. } = event {

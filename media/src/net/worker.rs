@@ -13,6 +13,8 @@ use crate::error::MediaError;
 
 /// Packets that may wait for one worker: two seconds of five talkers.
 const QUEUE: usize = 512;
+/// Far more directions than one thread can encode.
+const MAX_TRANSCODERS: usize = 1_024;
 
 /// The workers of a shard.
 pub(super) struct Workers(Vec<SyncSender<Work>>);
@@ -35,18 +37,19 @@ impl Workers {
         Ok(Self(queues))
     }
 
-    /// The packets of one speaker go to one worker; when it does not keep up they are lost like any packet.
-    pub(super) fn give(&self, work: Work) {
+    /// The packets of one speaker go to one worker. When it does not keep up the speaker's leg is given back, to count.
+    pub(super) fn give(&self, work: Work) -> Option<LegId> {
         match &work {
             Work::Transcode(job) => {
-                if let Some(queue) = self.of(job.from) {
-                    let _ = queue.try_send(work);
-                }
+                let from = job.from;
+                let taken = self.of(from).is_some_and(|queue| queue.try_send(work).is_ok());
+                (!taken).then_some(from)
             }
             Work::Forget(leg) => {
                 for queue in &self.0 {
                     let _ = queue.try_send(Work::Forget(*leg));
                 }
+                None
             }
         }
     }
@@ -85,6 +88,10 @@ fn transcode(transcoders: &mut HashMap<(LegId, LegId), (Job, Transcoder)>, job: 
     if !fits {
         match Transcoder::new(job.from_codec, job.to_codec, job.ptime_ms) {
             Ok(transcoder) => {
+                // A full queue may have lost a `Forget`; who still talks gets a new one with the next packet.
+                if transcoders.len() >= MAX_TRANSCODERS {
+                    transcoders.clear();
+                }
                 let first = Job { payload: Vec::new(), ..job.clone() };
                 transcoders.insert(key, (first, transcoder));
             }
