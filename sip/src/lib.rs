@@ -1,3 +1,4 @@
 //! Tandem sip.
 
+pub mod auth;
 pub mod msg;

@@ -1,0 +1,167 @@
+//! RFC 7616 sections 3.3 and 5.4: nonces that prove their own age, and counters that are not taken twice.
+//!
+//! A nonce is its time, some salt and an HMAC over both and the realm, so a flood of challenges costs no memory. Only
+//! nonces that were answered rightly are remembered, with a window of counters each, as UDP reorders.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// What a nonce is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceState {
+    /// Ours and young enough.
+    Fresh,
+    /// Ours, too old: challenge again with `stale=true` when the rest was right.
+    Stale,
+    /// Not ours.
+    Foreign,
+}
+
+/// Makes and judges nonces.
+pub struct Nonces {
+    secret: [u8; 32],
+    epoch: Instant,
+    life: Duration,
+    capacity: usize,
+    salt: u64,
+    windows: HashMap<String, Window>,
+    /// The remembered nonces in the order of their first use, with the millisecond each was made in.
+    order: VecDeque<(u64, String)>,
+    /// Nonces made in or before this millisecond are stale: one of them was forgotten before its time.
+    forgotten: Option<u64>,
+}
+
+#[derive(Default)]
+struct Window {
+    highest: u32,
+    /// Bit n: the count `highest - n` was seen.
+    seen: u64,
+}
+
+const STAMP_LEN: usize = 16;
+const MAC_LEN: usize = 16;
+
+impl Nonces {
+    /// `secret` is random; `life` is how long a nonce is taken (60 to 300 s); `capacity` is how many answered nonces
+    /// are remembered. Beyond it the oldest is forgotten, and it and all that were made before it become stale.
+    pub fn new(secret: [u8; 32], life: Duration, capacity: usize, now: Instant) -> Self {
+        Nonces {
+            secret,
+            epoch: now,
+            life,
+            capacity: capacity.max(1),
+            salt: 0,
+            windows: HashMap::new(),
+            order: VecDeque::new(),
+            forgotten: None,
+        }
+    }
+
+    /// A new nonce for that realm.
+    pub fn make(&mut self, realm: &str, now: Instant) -> String {
+        self.salt = self.salt.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(STAMP_LEN + MAC_LEN);
+        bytes.extend_from_slice(&self.millis(now).to_be_bytes());
+        bytes.extend_from_slice(&self.salt.to_be_bytes());
+        let mac = self.mac(&bytes, realm);
+        bytes.extend_from_slice(&mac);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Whether a nonce is ours and how old it is.
+    pub fn judge(&self, nonce: &str, realm: &str, now: Instant) -> NonceState {
+        let decoded = URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default();
+        let Some((stamp, mac)) = decoded.split_at_checked(STAMP_LEN) else { return NonceState::Foreign };
+        if !bool::from(self.mac(stamp, realm).ct_eq(mac)) {
+            return NonceState::Foreign;
+        }
+        let made = stamp_of(stamp);
+        let is_young = self.millis(now).saturating_sub(made) <= self.life_millis();
+        let is_remembered = self.windows.contains_key(nonce) || self.forgotten.is_none_or(|floor| made > floor);
+        if is_young && is_remembered { NonceState::Fresh } else { NonceState::Stale }
+    }
+
+    /// Notes that a fresh nonce was used with that count; `false` when it was so before, or is too far behind.
+    /// Call it only after the hash was right: others must not use up a client's counts.
+    pub fn take(&mut self, nonce: &str, count: u32, now: Instant) -> bool {
+        self.forget_old(now);
+        if !self.windows.contains_key(nonce) {
+            if self.order.len() >= self.capacity {
+                self.forget_oldest();
+            }
+            let decoded = URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default();
+            self.order.push_back((stamp_of(&decoded), nonce.to_owned()));
+        }
+        self.windows.entry(nonce.to_owned()).or_default().take(count)
+    }
+
+    /// Nonces past their life are stale by their stamp alone.
+    fn forget_old(&mut self, now: Instant) {
+        let oldest = self.millis(now).saturating_sub(self.life_millis());
+        while let Some((made, nonce)) = self.order.front() {
+            if *made >= oldest {
+                break;
+            }
+            self.windows.remove(nonce);
+            self.order.pop_front();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((made, nonce)) = self.order.pop_front() {
+            self.windows.remove(&nonce);
+            self.forgotten = self.forgotten.max(Some(made));
+        }
+    }
+
+    fn mac(&self, stamp: &[u8], realm: &str) -> [u8; MAC_LEN] {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        mac.update(stamp);
+        mac.update(realm.as_bytes());
+        let mut out = [0; MAC_LEN];
+        out.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
+        out
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn life_millis(&self) -> u64 {
+        u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn stamp_of(stamp: &[u8]) -> u64 {
+    stamp.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+impl Window {
+    fn take(&mut self, count: u32) -> bool {
+        if count == 0 {
+            return false;
+        }
+        if count > self.highest {
+            self.seen = self.seen.checked_shl(count - self.highest).unwrap_or(0) | 1;
+            self.highest = count;
+            return true;
+        }
+        let bit = 1u64.checked_shl(self.highest - count).unwrap_or(0);
+        let is_new = bit != 0 && self.seen & bit == 0;
+        self.seen |= bit;
+        is_new
+    }
+}
+
+/// Without the secret.
+impl std::fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nonces").field("remembered", &self.order.len()).finish_non_exhaustive()
+    }
+}
