@@ -12,7 +12,8 @@ impl Challenge {
         (method, uri, body): (&str, &str, &[u8]),
         (cnonce, count): (&str, u32),
     ) -> Credentials {
-        let qop = if self.qop.contains(&Qop::Auth) { Some(Qop::Auth) } else { self.qop.first().copied() };
+        let qop =
+            if self.qop.contains(&Qop::Auth) { Some(Qop::Auth) } else { self.qop.first().copied() };
         let mut credentials = Credentials {
             username: username.to_owned(),
             realm: self.realm.clone(),

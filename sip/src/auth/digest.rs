@@ -67,7 +67,8 @@ impl Challenge {
     pub fn parse(value: &str) -> Result<Challenge, AuthError> {
         let params = AuthParams::parse(value)?;
         let qop = params.get("qop").unwrap_or_default();
-        let known: Vec<Qop> = qop.split(',').filter_map(|name| Qop::parse(scan::trim(name))).collect();
+        let known: Vec<Qop> =
+            qop.split(',').filter_map(|name| Qop::parse(scan::trim(name))).collect();
         if known.is_empty() && !qop.is_empty() {
             return Err(AuthError::Unknown);
         }
@@ -168,7 +169,8 @@ impl Credentials {
     pub fn expected(&self, ha1: &str, method: &str, body: &[u8]) -> String {
         let hash = self.algorithm;
         let (method, uri) = (method.as_bytes(), self.uri.as_bytes());
-        let is_int = self.protection.as_ref().is_some_and(|protection| protection.qop == Qop::AuthInt);
+        let is_int =
+            self.protection.as_ref().is_some_and(|protection| protection.qop == Qop::AuthInt);
         let ha2 = if is_int {
             hash.hash(&[method, uri, hash.hash(&[body]).as_bytes()])
         } else {
@@ -179,7 +181,14 @@ impl Credentials {
             None => hash.hash(&[ha1, nonce, ha2.as_bytes()]),
             Some(Protection { qop, cnonce, count }) => {
                 let count = format!("{count:08x}");
-                hash.hash(&[ha1, nonce, count.as_bytes(), cnonce.as_bytes(), qop.as_str().as_bytes(), ha2.as_bytes()])
+                hash.hash(&[
+                    ha1,
+                    nonce,
+                    count.as_bytes(),
+                    cnonce.as_bytes(),
+                    qop.as_str().as_bytes(),
+                    ha2.as_bytes(),
+                ])
             }
         }
     }
@@ -242,6 +251,7 @@ impl AuthParams {
     }
 
     fn algorithm(&self) -> Result<Algorithm, AuthError> {
-        self.get("algorithm").map_or(Ok(Algorithm::Md5), |name| Algorithm::parse(name).ok_or(AuthError::Unknown))
+        self.get("algorithm")
+            .map_or(Ok(Algorithm::Md5), |name| Algorithm::parse(name).ok_or(AuthError::Unknown))
     }
 }

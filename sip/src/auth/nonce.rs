@@ -77,13 +77,16 @@ impl Nonces {
     /// Whether a nonce is ours and how old it is.
     pub fn judge(&self, nonce: &str, realm: &str, now: Instant) -> NonceState {
         let decoded = URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default();
-        let Some((stamp, mac)) = decoded.split_at_checked(STAMP_LEN) else { return NonceState::Foreign };
+        let Some((stamp, mac)) = decoded.split_at_checked(STAMP_LEN) else {
+            return NonceState::Foreign;
+        };
         if !bool::from(self.mac(stamp, realm).ct_eq(mac)) {
             return NonceState::Foreign;
         }
         let made = stamp_of(stamp);
         let is_young = self.millis(now).saturating_sub(made) <= self.life_millis();
-        let is_remembered = self.windows.contains_key(nonce) || self.forgotten.is_none_or(|floor| made > floor);
+        let is_remembered =
+            self.windows.contains_key(nonce) || self.forgotten.is_none_or(|floor| made > floor);
         if is_young && is_remembered { NonceState::Fresh } else { NonceState::Stale }
     }
 
@@ -121,7 +124,8 @@ impl Nonces {
     }
 
     fn mac(&self, stamp: &[u8], realm: &str) -> [u8; MAC_LEN] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret)
+            .expect("HMAC takes a key of any length");
         mac.update(stamp);
         mac.update(realm.as_bytes());
         let mut out = [0; MAC_LEN];

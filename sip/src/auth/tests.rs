@@ -44,7 +44,10 @@ fn bad_parameters_are_refused() {
         (r#"Digest username="a", username="b""#, AuthError::Malformed),
         (r#"Digest username="a"#, AuthError::Malformed),
         (r#"Digest username="a", realm="r", nonce="n", uri="u""#, AuthError::Malformed),
-        (r#"Digest username="a", realm="r", nonce="n", uri="u", response="x", qop=auth"#, AuthError::Malformed),
+        (
+            r#"Digest username="a", realm="r", nonce="n", uri="u", response="x", qop=auth"#,
+            AuthError::Malformed,
+        ),
         (
             r#"Digest username="a", realm="r", nonce="n", uri="u", response="x", qop=auth, cnonce="c", nc=1"#,
             AuthError::Malformed,
@@ -73,7 +76,11 @@ fn the_first_known_challenge_is_answered() {
 }
 
 fn verifier(now: Instant, capacity: usize) -> Verifier {
-    Verifier::new("localhost", &Algorithm::ALL, Nonces::new([7; 32], Duration::from_secs(60), capacity, now))
+    Verifier::new(
+        "localhost",
+        &Algorithm::ALL,
+        Nonces::new([7; 32], Duration::from_secs(60), capacity, now),
+    )
 }
 
 fn request(credentials: &Credentials) -> Request {
@@ -87,7 +94,12 @@ fn request(credentials: &Credentials) -> Request {
     }
 }
 
-fn judge(verifier: &mut Verifier, credentials: &Credentials, ha1: Option<&str>, now: Instant) -> Outcome {
+fn judge(
+    verifier: &mut Verifier,
+    credentials: &Credentials,
+    ha1: Option<&str>,
+    now: Instant,
+) -> Outcome {
     let request = request(credentials);
     let Presented::Answer(answer) = verifier.read(&request) else { panic!("no answer") };
     verifier.verify(&answer, ha1, &request, now)
@@ -101,7 +113,8 @@ fn an_answer_is_good_once_and_for_a_time() {
     assert_eq!(challenge.algorithm, Algorithm::Sha256);
     let ha1 = challenge.algorithm.ha1("ana", "localhost", "secret");
     let wrong = challenge.algorithm.ha1("ana", "localhost", "guess");
-    let answer = |count| challenge.answer("ana", &ha1, ("REGISTER", "sip:localhost", b"body"), ("c", count));
+    let answer =
+        |count| challenge.answer("ana", &ha1, ("REGISTER", "sip:localhost", b"body"), ("c", count));
     let soon = start + Duration::from_secs(1);
     let late = start + Duration::from_secs(61);
     let cases = [
@@ -118,7 +131,11 @@ fn an_answer_is_good_once_and_for_a_time() {
         ("too old a nonce, wrong password", answer(501), Some(&wrong), late, Outcome::Denied),
     ];
     for (name, credentials, ha1, now, expected) in cases {
-        assert_eq!(judge(&mut verifier, &credentials, ha1.map(String::as_str), now), expected, "{name}");
+        assert_eq!(
+            judge(&mut verifier, &credentials, ha1.map(String::as_str), now),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -130,10 +147,16 @@ fn an_answer_without_qop_and_a_foreign_nonce_are_not_granted() {
     let ha1 = challenge.algorithm.ha1("ana", "localhost", "secret");
     let call = ("REGISTER", "sip:localhost", &b"body"[..]);
     challenge.qop = Vec::new();
-    assert_eq!(judge(&mut verifier, &challenge.answer("ana", &ha1, call, ("c", 1)), Some(&ha1), now), Outcome::Denied);
+    assert_eq!(
+        judge(&mut verifier, &challenge.answer("ana", &ha1, call, ("c", 1)), Some(&ha1), now),
+        Outcome::Denied
+    );
     challenge.qop = vec![Qop::AuthInt];
     challenge.nonce = "made-up".to_owned();
-    assert_eq!(judge(&mut verifier, &challenge.answer("ana", &ha1, call, ("c", 1)), Some(&ha1), now), Outcome::Stale);
+    assert_eq!(
+        judge(&mut verifier, &challenge.answer("ana", &ha1, call, ("c", 1)), Some(&ha1), now),
+        Outcome::Stale
+    );
 }
 
 #[test]
@@ -148,7 +171,10 @@ fn auth_int_covers_the_body() {
     };
     let ha1 = Algorithm::Sha256.ha1("u", "r", "p");
     let answer = challenge.answer("u", &ha1, ("INVITE", "sip:x", b"one"), ("c", 1));
-    assert_eq!(answer.protection, Some(Protection { qop: Qop::AuthInt, cnonce: "c".into(), count: 1 }));
+    assert_eq!(
+        answer.protection,
+        Some(Protection { qop: Qop::AuthInt, cnonce: "c".into(), count: 1 })
+    );
     assert_eq!(answer.expected(&ha1, "INVITE", b"one"), answer.response);
     assert_ne!(answer.expected(&ha1, "INVITE", b"two"), answer.response);
 }
@@ -162,7 +188,8 @@ fn a_forgotten_nonce_cannot_be_replayed() {
     for step in 0..4 {
         let now = start + Duration::from_millis(step);
         let challenge = verifier.challenges(false, now).remove(0);
-        let answer = challenge.answer("ana", &ha1, ("REGISTER", "sip:localhost", b"body"), ("c", 1));
+        let answer =
+            challenge.answer("ana", &ha1, ("REGISTER", "sip:localhost", b"body"), ("c", 1));
         assert_eq!(judge(&mut verifier, &answer, Some(&ha1), now), Outcome::Granted, "step {step}");
         first.get_or_insert(answer);
     }

@@ -67,22 +67,40 @@ impl Verifier {
 
     /// The answer for our realm in the Authorization fields of a request; others are passed over.
     pub fn read(&self, request: &Request) -> Presented {
-        let answers = request.headers.get_all(Name::Authorization).filter_map(|value| Credentials::parse(value).ok());
-        let is_ours =
-            |answer: &Credentials| answer.realm == self.realm && self.algorithms.contains(&answer.algorithm);
-        answers.into_iter().find(is_ours).map_or(Presented::Nothing, |answer| Presented::Answer(Box::new(answer)))
+        let answers = request
+            .headers
+            .get_all(Name::Authorization)
+            .filter_map(|value| Credentials::parse(value).ok());
+        let is_ours = |answer: &Credentials| {
+            answer.realm == self.realm && self.algorithms.contains(&answer.algorithm)
+        };
+        answers
+            .into_iter()
+            .find(is_ours)
+            .map_or(Presented::Nothing, |answer| Presented::Answer(Box::new(answer)))
     }
 
     /// Judges an answer. `ha1` is what is stored for its user, realm and algorithm; `None` when there is no such user.
     /// An answer without `qop` is denied: it could be replayed without end.
-    pub fn verify(&mut self, answer: &Credentials, ha1: Option<&str>, request: &Request, now: Instant) -> Outcome {
-        let expected = answer.expected(ha1.unwrap_or_default(), request.method.as_str(), &request.body);
+    pub fn verify(
+        &mut self,
+        answer: &Credentials,
+        ha1: Option<&str>,
+        request: &Request,
+        now: Instant,
+    ) -> Outcome {
+        let expected =
+            answer.expected(ha1.unwrap_or_default(), request.method.as_str(), &request.body);
         let given = answer.response.to_ascii_lowercase();
         let is_right = bool::from(expected.as_bytes().ct_eq(given.as_bytes())) && ha1.is_some();
-        let Some(protection) = answer.protection.as_ref().filter(|_| is_right) else { return Outcome::Denied };
+        let Some(protection) = answer.protection.as_ref().filter(|_| is_right) else {
+            return Outcome::Denied;
+        };
         match self.nonces.judge(&answer.nonce, &self.realm, now) {
             NonceState::Foreign | NonceState::Stale => Outcome::Stale,
-            NonceState::Fresh if self.nonces.take(&answer.nonce, protection.count, now) => Outcome::Granted,
+            NonceState::Fresh if self.nonces.take(&answer.nonce, protection.count, now) => {
+                Outcome::Granted
+            }
             NonceState::Fresh => Outcome::Stale,
         }
     }

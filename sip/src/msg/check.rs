@@ -9,12 +9,25 @@ use super::uri::Scheme;
 
 /// The methods that are understood.
 pub const ALLOWED_METHODS: [&str; 14] = [
-    "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER",
-    "INFO", "UPDATE", "PRACK",
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "REGISTER",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "REFER",
+    "INFO",
+    "UPDATE",
+    "PRACK",
 ];
 
 /// The extensions that may be required of us.
-pub const SUPPORTED: [&str; 7] = ["100rel", "timer", "replaces", "path", "outbound", "gruu", "norefersub"];
+pub const SUPPORTED: [&str; 7] =
+    ["100rel", "timer", "replaces", "path", "outbound", "gruu", "norefersub"];
 
 /// An answer to a request that we will not process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +78,8 @@ fn check_scheme(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(416));
     }
     if request.method == Method::REGISTER {
-        let is_known = request.headers.to().is_ok_and(|to| !matches!(to.uri.scheme, Scheme::Other(_)));
+        let is_known =
+            request.headers.to().is_ok_and(|to| !matches!(to.uri.scheme, Scheme::Other(_)));
         return if is_known { Ok(()) } else { Err(Refusal::new(400)) };
     }
     Ok(())
@@ -78,7 +92,8 @@ fn check_require(request: &Request) -> Result<(), Refusal> {
     }
     let required = request.headers.list::<Require>().map_err(|_| Refusal::new(400))?;
     let is_supported = |tag: &str| SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(tag));
-    let unknown: Vec<&str> = required.iter().map(|tag| tag.0.as_str()).filter(|tag| !is_supported(tag)).collect();
+    let unknown: Vec<&str> =
+        required.iter().map(|tag| tag.0.as_str()).filter(|tag| !is_supported(tag)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
@@ -95,13 +110,16 @@ fn check_body(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(415).with("Accept-Encoding", "identity"));
     }
     let has_session = matches!(request.method, Method::INVITE | Method::UPDATE | Method::PRACK);
-    let disposition = request.headers.get(Name::ContentDisposition).unwrap_or("session").to_ascii_lowercase();
+    let disposition =
+        request.headers.get(Name::ContentDisposition).unwrap_or("session").to_ascii_lowercase();
     if !has_session || disposition.contains("handling=optional") {
         return Ok(());
     }
     let media = request.headers.typed::<ContentType>().map_err(|_| Refusal::new(400))?.media;
     match media.as_str() {
-        "application/sdp" | "multipart/mixed" | "multipart/alternative" | "multipart/related" => Ok(()),
+        "application/sdp" | "multipart/mixed" | "multipart/alternative" | "multipart/related" => {
+            Ok(())
+        }
         _ => Err(Refusal::new(415).with("Accept", "application/sdp")),
     }
 }

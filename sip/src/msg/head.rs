@@ -22,7 +22,12 @@ pub(crate) struct Head {
 /// Cuts the head of `message`, which begins with the start line.
 pub(crate) fn cut(message: &Bytes, limits: &Limits) -> Head {
     let mut lines = Lines { message, at: 0 };
-    let mut head = Head { start: Bytes::new(), headers: Headers::with_capacity(16), body_at: message.len(), problem: None };
+    let mut head = Head {
+        start: Bytes::new(),
+        headers: Headers::with_capacity(16),
+        body_at: message.len(),
+        problem: None,
+    };
     match lines.next() {
         Some(line) if line.len() <= limits.line => head.start = line,
         Some(_) => head.problem = Some("start line too long"),

@@ -165,7 +165,8 @@ impl Headers {
     pub fn optional<T: Header>(&self) -> Result<Option<T>, HeaderError> {
         let Some(field) = self.field(T::NAME) else { return Ok(None) };
         let value = field.value().ok_or(HeaderError::new(T::NAME, Problem::NotText))?;
-        let value = if T::IS_LIST { scan::split(value, b',').next().unwrap_or_default() } else { value };
+        let value =
+            if T::IS_LIST { scan::split(value, b',').next().unwrap_or_default() } else { value };
         T::parse(value).map(Some)
     }
 
@@ -212,7 +213,9 @@ impl Headers {
 
     /// Replaces the first element of a list and keeps the rest as written (the topmost Via gets `received`).
     pub fn replace_first<T: ListHeader>(&mut self, element: &T) {
-        self.rewrite_first::<T>(|rest| Some(rest.map_or(element.to_string(), |rest| format!("{element}, {rest}"))));
+        self.rewrite_first::<T>(|rest| {
+            Some(rest.map_or(element.to_string(), |rest| format!("{element}, {rest}")))
+        });
     }
 
     /// Takes the first element of a list away (the topmost Via of a response, the Route that was us).
@@ -221,11 +224,16 @@ impl Headers {
     }
 
     /// `rewrite` gets what follows the first element in its field and gives the field's new value; `None` removes it.
-    fn rewrite_first<T: ListHeader>(&mut self, rewrite: impl FnOnce(Option<&str>) -> Option<String>) {
+    fn rewrite_first<T: ListHeader>(
+        &mut self,
+        rewrite: impl FnOnce(Option<&str>) -> Option<String>,
+    ) {
         let Some(at) = self.0.iter().position(|field| field.id == T::NAME) else { return };
         let Some(field) = self.0.get_mut(at) else { return };
         let value = field.value().unwrap_or_default();
-        let rest = scan::find_outside(value, b',').and_then(|comma| value.get(comma + 1..)).map(scan::trim);
+        let rest = scan::find_outside(value, b',')
+            .and_then(|comma| value.get(comma + 1..))
+            .map(scan::trim);
         match rewrite(rest) {
             Some(value) => field.value = clean(&value),
             None => drop(self.0.remove(at)),
@@ -238,7 +246,9 @@ fn written(name: impl AsName, value: &str) -> Field {
     // A long name as RFC 3261 spells it costs no copy.
     let text = match id.as_str() {
         long if !long.is_empty() && long == name.text() => Bytes::from_static(long.as_bytes()),
-        _ => Bytes::from(name.text().chars().filter(|c| !c.is_control() && *c != ':').collect::<String>()),
+        _ => Bytes::from(
+            name.text().chars().filter(|c| !c.is_control() && *c != ':').collect::<String>(),
+        ),
     };
     Field::new(id, text, clean(value))
 }

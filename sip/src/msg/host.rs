@@ -39,9 +39,10 @@ impl Host {
     /// Whether two hosts are one: names without case and without a final dot.
     pub fn is_same(&self, other: &Host) -> bool {
         match (self, other) {
-            (Host::Name(a), Host::Name(b)) => {
-                a.strip_suffix('.').unwrap_or(a).eq_ignore_ascii_case(b.strip_suffix('.').unwrap_or(b))
-            }
+            (Host::Name(a), Host::Name(b)) => a
+                .strip_suffix('.')
+                .unwrap_or(a)
+                .eq_ignore_ascii_case(b.strip_suffix('.').unwrap_or(b)),
             (a, b) => a == b,
         }
     }
@@ -96,7 +97,9 @@ pub(crate) fn split(text: &str) -> Option<(HostRef<'_>, Option<u16>)> {
     let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
     let (name, after) = (scan::trim(text.get(..end)?), text.get(end..)?);
     let port = port(after)?;
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+    if name.is_empty()
+        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    {
         return None;
     }
     let host = name.parse().map_or(HostRef::Name(name), HostRef::V4);

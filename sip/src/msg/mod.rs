@@ -22,7 +22,6 @@ mod status;
 pub mod stream;
 mod uri;
 
-
 pub use check::{ALLOWED_METHODS, Refusal, SUPPORTED, check_request};
 pub use error::{BadRequest, ParseError};
 pub use header::{Header, HeaderError, ListHeader, NameAddr, Problem};

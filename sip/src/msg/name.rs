@@ -140,7 +140,9 @@ impl Name {
             return Name::of_compact(letter.to_ascii_lowercase());
         }
         LONG.iter()
-            .find(|(long, _)| long.len() == name.len() && long.as_bytes().eq_ignore_ascii_case(name))
+            .find(|(long, _)| {
+                long.len() == name.len() && long.as_bytes().eq_ignore_ascii_case(name)
+            })
             .map_or(Name::Other, |(_, id)| *id)
     }
 

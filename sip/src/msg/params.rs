@@ -32,7 +32,10 @@ impl Params {
 
     /// The value as written. `None`: absent, or present without a value (see [`Params::has`]).
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_deref())
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| value.as_deref())
     }
 
     /// The value with its quotes and escapes taken away.
@@ -107,7 +110,8 @@ fn one(part: &str) -> Part<'_> {
     };
     // A URI parameter's name may hold a few more characters than a token (RFC 3261 section 25.1, paramchar).
     let is_name = |byte: u8| scan::is_token_byte(byte) || b"[]/:&+$()".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_name) && value.is_none_or(is_value)).then_some((name, value))
+    (!name.is_empty() && name.bytes().all(is_name) && value.is_none_or(is_value))
+        .then_some((name, value))
 }
 
 /// A token, a host or a quoted string; loosely: no white space and nothing that would end it early.

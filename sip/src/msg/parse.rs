@@ -35,7 +35,8 @@ impl Default for Limits {
 /// What to tell the sender: nothing, or a status.
 pub fn parse_datagram(datagram: impl Into<Bytes>, limits: &Limits) -> Result<Message, ParseError> {
     let mut datagram: Bytes = datagram.into();
-    let start = datagram.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(datagram.len());
+    let start =
+        datagram.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(datagram.len());
     let datagram = datagram.split_off(start);
     if datagram.is_empty() {
         return Err(ParseError::Drop("keepalive"));
@@ -46,7 +47,9 @@ pub fn parse_datagram(datagram: impl Into<Bytes>, limits: &Limits) -> Result<Mes
         return response(&datagram, head, limits).map(Message::Response).map_err(ParseError::Drop);
     }
     match request(&datagram, &head, limits) {
-        Ok((method, uri, body)) => Ok(Message::Request(Request { method, uri, headers: head.headers, body })),
+        Ok((method, uri, body)) => {
+            Ok(Message::Request(Request { method, uri, headers: head.headers, body }))
+        }
         Err(fault) => Err(refuse(&head.start, &head.headers, fault)),
     }
 }
@@ -66,7 +69,7 @@ fn request(datagram: &Bytes, head: &Head, limits: &Limits) -> Result<(Method, Ur
     let cseq_method = check_fields(headers)?;
     if cseq_method != method {
         // RFC 4475 section 3.1.2.17-18: an unknown method is told to be one, whatever its CSeq says.
-        let is_known = super::check::ALLOWED_METHODS.iter().any(|known| *known == method);
+        let is_known = super::check::ALLOWED_METHODS.contains(&method);
         return Err(if is_known { (400, "CSeq method mismatch") } else { (501, "unknown method") });
     }
     let uri = RawUri::split(uri).ok_or((400, "malformed Request-URI"))?;
@@ -95,7 +98,9 @@ fn request_line(line: &[u8]) -> Result<(&str, &str), Fault> {
 }
 
 fn is_sip_version(text: &str) -> bool {
-    let number = text.get(4..).filter(|_| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/")));
+    let number = text
+        .get(4..)
+        .filter(|_| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("SIP/")));
     number.and_then(|number| number.split_once('.')).is_some_and(|(major, minor)| {
         scan::digits(major).is_some() && scan::digits(minor).is_some()
     })
@@ -114,8 +119,12 @@ fn response(datagram: &Bytes, head: Head, limits: &Limits) -> Result<Response, &
     if !version.eq_ignore_ascii_case("SIP/2.0") {
         return Err("unknown version");
     }
-    let status = scan::digits(status).filter(|_| status.len() == 3).and_then(Result::ok).unwrap_or_default();
-    let status = u16::try_from(status).ok().filter(|status| (100..700).contains(status)).ok_or("unknown status")?;
+    let status =
+        scan::digits(status).filter(|_| status.len() == 3).and_then(Result::ok).unwrap_or_default();
+    let status = u16::try_from(status)
+        .ok()
+        .filter(|status| (100..700).contains(status))
+        .ok_or("unknown status")?;
     check_fields(&head.headers).map_err(|(_, cause)| cause)?;
     let body = body(datagram, head.body_at, &head.headers).map_err(|(_, cause)| cause)?;
     Ok(Response { status, reason: reason.to_owned(), headers: head.headers, body })
@@ -150,9 +159,11 @@ fn check_fields(headers: &Headers) -> Result<&str, Fault> {
     }
     let cseq = headers.get(Name::CSeq).ok_or((400, "CSeq missing"))?;
     let (_, method) = CSeq::split(cseq).map_err(|_| (400, "malformed CSeq"))?;
-    if headers.count(Name::Via) == 0 || !headers.iter().filter(|field| field.id() == Name::Via).all(|field| {
-        field.value().is_some_and(|value| scan::split(value, b',').all(Via::check))
-    }) {
+    if headers.count(Name::Via) == 0
+        || !headers.iter().filter(|field| field.id() == Name::Via).all(|field| {
+            field.value().is_some_and(|value| scan::split(value, b',').all(Via::check))
+        })
+    {
         return Err((400, "Via missing or malformed"));
     }
     Ok(method)
@@ -198,7 +209,9 @@ fn body(datagram: &Bytes, at: usize, headers: &Headers) -> Result<Bytes, Fault> 
 
 /// What a bad request's sender gets. Without a Via there is no way to say it; an ACK is never answered.
 fn refuse(start: &[u8], headers: &Headers, (status, cause): Fault) -> ParseError {
-    let is_sip = memchr::memmem::find(start, b" SIP/").or_else(|| memchr::memmem::find(start, b" sip/")).is_some();
+    let is_sip = memchr::memmem::find(start, b" SIP/")
+        .or_else(|| memchr::memmem::find(start, b" sip/"))
+        .is_some();
     if !is_sip || start.starts_with(b"ACK ") || !headers.has(Name::Via) {
         return ParseError::Drop(cause);
     }

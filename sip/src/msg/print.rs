@@ -40,7 +40,8 @@ impl Response {
 }
 
 fn room(headers: &Headers, body: &Bytes) -> BytesMut {
-    let fields: usize = headers.iter().map(|field| field.name().len() + field.value_bytes().len() + 4).sum();
+    let fields: usize =
+        headers.iter().map(|field| field.name().len() + field.value_bytes().len() + 4).sum();
     BytesMut::with_capacity(fields + body.len() + 160)
 }
 

@@ -121,8 +121,9 @@ pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
 /// Whether every `%` in `text` begins an escape.
 pub(crate) fn has_whole_escapes(text: &str) -> bool {
     let bytes = text.as_bytes();
-    memchr::memchr_iter(b'%', bytes)
-        .all(|at| bytes.get(at + 1).and_then(hex).is_some() && bytes.get(at + 2).and_then(hex).is_some())
+    memchr::memchr_iter(b'%', bytes).all(|at| {
+        bytes.get(at + 1).and_then(hex).is_some() && bytes.get(at + 2).and_then(hex).is_some()
+    })
 }
 
 fn hex(byte: &u8) -> Option<u8> {

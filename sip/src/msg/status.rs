@@ -1,6 +1,7 @@
 //! Reason phrases (RFC 3261 section 21 and the extensions we send).
 
 /// The usual phrase of a status; the class's name for an unknown one.
+#[allow(clippy::match_overlapping_arm)] // the named ones come first
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",

@@ -11,6 +11,7 @@ use super::{Name, head, scan};
 
 /// What a stream held.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one exists at a time and is moved once
 pub enum Frame {
     /// A whole message, or what its sender is told instead; the stream goes on.
     Message(Result<Message, ParseError>),
@@ -75,7 +76,9 @@ impl Framer {
             let Some(head_len) = self.find_head()? else { return Ok(None) };
             self.expected = Some(self.message_len(head_len)?);
         }
-        let Some(expected) = self.expected.filter(|expected| *expected <= self.buffer.len()) else { return Ok(None) };
+        let Some(expected) = self.expected.filter(|expected| *expected <= self.buffer.len()) else {
+            return Ok(None);
+        };
         self.expected = None;
         self.searched = 0;
         let message = self.buffer.split_to(expected).freeze();
@@ -133,7 +136,10 @@ impl Framer {
         }
         let length = head.headers.get(Name::ContentLength).and_then(scan::digits);
         let length = length.ok_or_else(|| fail("malformed Content-Length"))?;
-        let length = length.ok().and_then(|length| usize::try_from(length).ok()).and_then(|body| body.checked_add(head_len));
+        let length = length
+            .ok()
+            .and_then(|length| usize::try_from(length).ok())
+            .and_then(|body| body.checked_add(head_len));
         match length {
             Some(length) if length <= self.limits.message => Ok(length),
             _ => Err(fail("message too large")),

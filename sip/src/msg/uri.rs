@@ -113,7 +113,10 @@ impl Uri {
         match (&self.scheme, self.user.as_deref(), other.user.as_deref()) {
             (Scheme::Tel, Some(a), Some(b)) => {
                 let digits = |text: &str| -> String {
-                    text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).map(|c| c.to_ascii_lowercase()).collect()
+                    text.chars()
+                        .filter(|c| !matches!(c, '-' | '.' | '(' | ')'))
+                        .map(|c| c.to_ascii_lowercase())
+                        .collect()
                 };
                 digits(a) == digits(b)
             }
@@ -129,7 +132,10 @@ fn same_params(one: &Params, other: &Params) -> bool {
     one.iter().all(|(name, value)| {
         if !other.has(name) {
             // `transport` in one only makes two URIs differ: an address without it may resolve elsewhere.
-            return !STRICT.iter().chain(&["transport", "gr"]).any(|strict| strict.eq_ignore_ascii_case(name));
+            return !STRICT
+                .iter()
+                .chain(&["transport", "gr"])
+                .any(|strict| strict.eq_ignore_ascii_case(name));
         }
         match (value, other.get(name)) {
             (Some(a), Some(b)) => {
@@ -155,7 +161,9 @@ fn same_headers(one: Option<&str>, other: Option<&str>) -> bool {
             .unwrap_or_default()
             .split('&')
             .map(|part| part.split_once('=').unwrap_or((part, "")))
-            .map(|(name, value)| (scan::percent_decode(name).to_ascii_lowercase(), scan::percent_decode(value)))
+            .map(|(name, value)| {
+                (scan::percent_decode(name).to_ascii_lowercase(), scan::percent_decode(value))
+            })
             .collect();
         parts.sort();
         parts
@@ -198,14 +206,24 @@ enum RawScheme<'a> {
 
 impl<'a> RawUri<'a> {
     pub(crate) fn split(text: &'a str) -> Option<RawUri<'a>> {
-        if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'<' || byte == b'>' || byte == b'"') {
+        if text.bytes().any(|byte| {
+            byte <= b' ' || byte >= 0x7f || byte == b'<' || byte == b'>' || byte == b'"'
+        }) {
             return None;
         }
         let (scheme, rest) = text.split_once(':')?;
         if rest.is_empty() || !is_scheme(scheme) {
             return None;
         }
-        let bare = |scheme| RawUri { scheme, user: Some(rest), password: None, host: None, port: None, params: "", headers: None };
+        let bare = |scheme| RawUri {
+            scheme,
+            user: Some(rest),
+            password: None,
+            host: None,
+            port: None,
+            params: "",
+            headers: None,
+        };
         match scheme {
             _ if scheme.eq_ignore_ascii_case("sip") => Self::split_sip(RawScheme::Sip, rest),
             _ if scheme.eq_ignore_ascii_case("sips") => Self::split_sip(RawScheme::Sips, rest),
@@ -233,18 +251,29 @@ impl<'a> RawUri<'a> {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
-        let (place, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
+        let (place, params) =
+            rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
         let (host, port) = host::split(place)?;
         let is_whole = Params::check(params) && scan::has_whole_escapes(params);
-        is_whole.then_some(RawUri { scheme, user, password, host: Some(host), port, params, headers })
+        is_whole.then_some(RawUri {
+            scheme,
+            user,
+            password,
+            host: Some(host),
+            port,
+            params,
+            headers,
+        })
     }
 
     fn split_tel(rest: &'a str) -> Option<RawUri<'a>> {
-        let (number, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
+        let (number, params) =
+            rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
         let is_number = number.bytes().enumerate().all(|(at, byte)| {
             byte.is_ascii_hexdigit() || b"*#-.()".contains(&byte) || (at == 0 && byte == b'+')
         });
-        let has_digit = number.bytes().any(|byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte));
+        let has_digit =
+            number.bytes().any(|byte| byte.is_ascii_hexdigit() || b"*#".contains(&byte));
         (is_number && has_digit && Params::check(params)).then_some(RawUri {
             scheme: RawScheme::Tel,
             user: Some(number),
@@ -296,8 +325,10 @@ fn is_scheme(text: &str) -> bool {
 
 /// `#` is not allowed raw, but phones dial `*98#` so. COMPAT: Grandstream, Yealink.
 fn checked_user(text: &str) -> Option<&str> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%#".contains(&byte);
-    (!text.is_empty() && text.bytes().all(is_allowed) && scan::has_whole_escapes(text)).then_some(text)
+    let is_allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%#".contains(&byte);
+    (!text.is_empty() && text.bytes().all(is_allowed) && scan::has_whole_escapes(text))
+        .then_some(text)
 }
 
 fn checked_password(text: &str) -> Option<&str> {

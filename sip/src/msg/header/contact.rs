@@ -34,7 +34,12 @@ impl Contact {
     /// The device's id from `+sip.instance`, quotes and angle brackets taken away (`urn:uuid:...`).
     pub fn instance(&self) -> Option<String> {
         let text = self.0.params.get_unquoted("+sip.instance")?;
-        Some(text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(&text).to_owned())
+        Some(
+            text.strip_prefix('<')
+                .and_then(|rest| rest.strip_suffix('>'))
+                .unwrap_or(&text)
+                .to_owned(),
+        )
     }
 
     /// The flow's number (RFC 5626), 1 or more.

@@ -30,7 +30,10 @@ impl CSeq {
             return Err(malformed);
         }
         let number = scan::digits(number).ok_or(malformed)?;
-        let number = number.ok().and_then(|number| u32::try_from(number).ok()).filter(|number| *number < 1 << 31);
+        let number = number
+            .ok()
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| *number < 1 << 31);
         Ok((number.ok_or(HeaderError::new(Name::CSeq, Problem::OutOfRange))?, method))
     }
 }

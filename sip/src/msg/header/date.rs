@@ -24,7 +24,8 @@ impl Header for Date {
 fn read(value: &str) -> Option<u64> {
     let mut words = value.split_ascii_whitespace();
     let weekday = words.next()?.strip_suffix(',')?;
-    let (day, month, year) = (words.next()?.parse::<u64>().ok()?, words.next()?, words.next()?.parse::<u64>().ok()?);
+    let (day, month, year) =
+        (words.next()?.parse::<u64>().ok()?, words.next()?, words.next()?.parse::<u64>().ok()?);
     let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     let is_whole = clock.next().is_none() && words.next() == Some("GMT") && words.next().is_none();
@@ -35,7 +36,8 @@ fn read(value: &str) -> Option<u64> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    (is_whole && is_in_range).then(|| days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+    (is_whole && is_in_range)
+        .then(|| days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// Days from 1970-01-01 to a date from 1970 on. Years are counted from March, so that the leap day ends one.
@@ -57,7 +59,9 @@ impl fmt::Display for Date {
         let day = of_year - (153 * from_march + 2) / 5 + 1;
         let month = (from_march + 2) % 12;
         let year = era * 400 + year_of_era + u64::from(from_march >= 10);
-        let name = |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at).copied());
+        let name = |names: &[&'static str], at: u64| {
+            usize::try_from(at).ok().and_then(|at| names.get(at).copied())
+        };
         write!(
             f,
             "{}, {day:02} {} {year} {:02}:{:02}:{:02} GMT",

@@ -34,7 +34,10 @@ impl Header for Event {
         let (package, params) = value.split_at(value.find(';').unwrap_or(value.len()));
         let package = scan::trim(package);
         let params = Params::parse(params).filter(|_| scan::is_token(package));
-        Ok(Event { package: package.to_owned(), params: params.ok_or(HeaderError::malformed(Self::NAME))? })
+        Ok(Event {
+            package: package.to_owned(),
+            params: params.ok_or(HeaderError::malformed(Self::NAME))?,
+        })
     }
 }
 

@@ -23,7 +23,8 @@ impl MaxForwards {
 impl Header for MaxForwards {
     const NAME: Name = Name::MaxForwards;
     fn parse(value: &str) -> Result<Self, HeaderError> {
-        let number = scan::saturating_u32(scan::trim(value)).ok_or(HeaderError::new(Self::NAME, Problem::Malformed))?;
+        let number = scan::saturating_u32(scan::trim(value))
+            .ok_or(HeaderError::new(Self::NAME, Problem::Malformed))?;
         Ok(MaxForwards(u8::try_from(number).unwrap_or(u8::MAX)))
     }
 }

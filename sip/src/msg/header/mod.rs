@@ -49,7 +49,9 @@ pub use retry_after::RetryAfter;
 pub use route::{Path, RecordRoute, Route};
 pub use session_expires::{MinSe, SessionExpires};
 pub use subscription_state::{SubscriptionState, SubscriptionStateValue};
-pub use tokens::{Accept, Allow, AllowEvents, ContentEncoding, ProxyRequire, Require, Supported, Unsupported};
+pub use tokens::{
+    Accept, Allow, AllowEvents, ContentEncoding, ProxyRequire, Require, Supported, Unsupported,
+};
 pub use via::Via;
 pub use warning::Warning;
 

@@ -70,7 +70,9 @@ impl<'a> RawNameAddr<'a> {
         // A `<` behind the first `;` belongs to a parameter of an address without brackets; none may hold one.
         let Some(open) = open else { return Self::split_bare(text) };
         let display = scan::trim(text.get(..open)?);
-        if after_quotes == 0 && !is_plain_display(display) || after_quotes != 0 && after_quotes != display.len() {
+        if after_quotes == 0 && !is_plain_display(display)
+            || after_quotes != 0 && after_quotes != display.len()
+        {
             return None;
         }
         let inside = text.get(open + 1..)?;
@@ -79,7 +81,11 @@ impl<'a> RawNameAddr<'a> {
         if !params.is_empty() && !params.starts_with(';') {
             return None;
         }
-        Some(RawNameAddr { display: Some(display), uri: RawUri::split(inside.get(..close)?)?, params })
+        Some(RawNameAddr {
+            display: Some(display),
+            uri: RawUri::split(inside.get(..close)?)?,
+            params,
+        })
     }
 
     /// Without brackets, a URI may hold neither `;` nor `?` nor `,` (section 20.10): what follows `;` is the field's.
@@ -95,7 +101,8 @@ impl<'a> RawNameAddr<'a> {
 
 /// Tokens and white space. Bytes beyond ASCII are let through. COMPAT: phones that send names in UTF-8 without quotes.
 fn is_plain_display(text: &str) -> bool {
-    text.bytes().all(|byte| scan::is_token_byte(byte) || matches!(byte, b' ' | b'\t') || byte >= 0x80)
+    text.bytes()
+        .all(|byte| scan::is_token_byte(byte) || matches!(byte, b' ' | b'\t') || byte >= 0x80)
 }
 
 impl fmt::Display for NameAddr {

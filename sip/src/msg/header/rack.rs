@@ -40,7 +40,8 @@ impl Header for RAck {
     fn parse(value: &str) -> Result<Self, HeaderError> {
         let read = || {
             let mut words = value.split_ascii_whitespace();
-            let (rseq, cseq, method) = (number(words.next()?)?, number(words.next()?)?, words.next()?);
+            let (rseq, cseq, method) =
+                (number(words.next()?)?, number(words.next()?)?, words.next()?);
             let is_whole = words.next().is_none() && scan::is_token(method);
             is_whole.then(|| RAck { rseq, cseq, method: Method::new(method) })
         };

@@ -41,7 +41,10 @@ impl Header for Reason {
         let (protocol, params) = value.split_at(value.find(';').unwrap_or(value.len()));
         let protocol = scan::trim(protocol);
         let params = Params::parse(params).filter(|_| scan::is_token(protocol));
-        Ok(Reason { protocol: protocol.to_owned(), params: params.ok_or(HeaderError::malformed(Self::NAME))? })
+        Ok(Reason {
+            protocol: protocol.to_owned(),
+            params: params.ok_or(HeaderError::malformed(Self::NAME))?,
+        })
     }
 }
 

@@ -39,7 +39,9 @@ impl Header for Replaces {
         let (call_id, params) = value.split_at(value.find(';').unwrap_or(value.len()));
         let call_id = scan::trim(call_id).to_owned();
         let params = Params::parse(params).filter(|params| {
-            !call_id.is_empty() && params.get("to-tag").is_some() && params.get("from-tag").is_some()
+            !call_id.is_empty()
+                && params.get("to-tag").is_some()
+                && params.get("from-tag").is_some()
         });
         Ok(Replaces { call_id, params: params.ok_or(HeaderError::malformed(Self::NAME))? })
     }

@@ -49,7 +49,10 @@ impl SubscriptionState {
     }
 
     fn living(state: SubscriptionStateValue, expires: u32) -> Self {
-        SubscriptionState { state, params: Params::new().with("expires", Some(&expires.to_string())) }
+        SubscriptionState {
+            state,
+            params: Params::new().with("expires", Some(&expires.to_string())),
+        }
     }
 
     /// Seconds left.

@@ -77,7 +77,8 @@ impl Accept {
     pub fn takes(&self, media: &str) -> bool {
         let (kind, rest) = self.media.split_once('/').unwrap_or((&self.media, "*"));
         let (other, sub) = media.split_once('/').unwrap_or((media, ""));
-        kind == "*" || kind.eq_ignore_ascii_case(other) && (rest == "*" || rest.eq_ignore_ascii_case(sub))
+        kind == "*"
+            || kind.eq_ignore_ascii_case(other) && (rest == "*" || rest.eq_ignore_ascii_case(sub))
     }
 }
 

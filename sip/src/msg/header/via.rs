@@ -25,7 +25,12 @@ pub struct Via {
 impl Via {
     /// A Via of ours.
     pub fn new(transport: &str, host: Host, port: Option<u16>, branch: &str) -> Self {
-        Via { transport: transport.to_owned(), host, port, params: Params::new().with("branch", Some(branch)) }
+        Via {
+            transport: transport.to_owned(),
+            host,
+            port,
+            params: Params::new().with("branch", Some(branch)),
+        }
     }
 
     /// The transaction's id.
@@ -83,8 +88,13 @@ impl<'a> RawVia<'a> {
         }
         let rest = scan::trim(rest);
         let (transport, rest) = rest.split_once([' ', '\t'])?;
-        let (place, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
-        scan::is_token(transport).then_some(RawVia { transport, place: host::split(place)?, params })
+        let (place, params) =
+            rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
+        scan::is_token(transport).then_some(RawVia {
+            transport,
+            place: host::split(place)?,
+            params,
+        })
     }
 }
 

@@ -24,9 +24,14 @@ impl Header for Warning {
         let read = || {
             let (code, rest) = scan::trim(value).split_once(' ')?;
             let (agent, text) = scan::trim(rest).split_once(' ')?;
-            let (text, code) = (scan::trim(text), (code.len() == 3).then(|| scan::digits(code))??.ok()?);
+            let (text, code) =
+                (scan::trim(text), (code.len() == 3).then(|| scan::digits(code))??.ok()?);
             (scan::quoted_len(text) == Some(text.len())).then_some(())?;
-            Some(Warning { code: u16::try_from(code).ok()?, agent: agent.to_owned(), text: scan::unquote(text) })
+            Some(Warning {
+                code: u16::try_from(code).ok()?,
+                agent: agent.to_owned(),
+                text: scan::unquote(text),
+            })
         };
         read().ok_or(HeaderError::malformed(Self::NAME))
     }
