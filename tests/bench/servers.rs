@@ -70,7 +70,7 @@ pub(crate) fn prosody(accounts: usize) -> Started {
              interfaces = {{ \"127.0.0.1\" }}\nc2s_ports = {{ {port} }}\ns2s_ports = {{}}\nhttp_ports = {{}}\nhttps_ports = {{}}\n\
              modules_enabled = {{ \"roster\"; \"saslauth\"; \"tls\"; \"disco\"; \"register\" }}\n\
              modules_disabled = {{ \"s2s\" }}\nallow_registration = true\nauthentication = \"internal_hashed\"\n\
-             c2s_require_encryption = true\ncertificates = \"{d}\"\nssl = {{ certificate = \"{d}/cert.pem\"; key = \"{d}/key.pem\" }}\n\
+             c2s_require_encryption = true\ncertificates = \"{d}\"\n\
              VirtualHost \"{DOMAIN}\"\n"
         );
         let path = dir.path().join("prosody.cfg.lua");
@@ -170,8 +170,9 @@ async fn running(
 fn certificate(dir: &Path) -> Result<()> {
     let pair = rcgen::KeyPair::generate()?;
     let made = rcgen::CertificateParams::new(vec![DOMAIN.to_owned()])?.self_signed(&pair)?;
-    std::fs::write(dir.join("cert.pem"), made.pem())?;
-    std::fs::write(dir.join("key.pem"), pair.serialize_pem())?;
+    // Prosody finds its files by the domain's name.
+    std::fs::write(dir.join(format!("{DOMAIN}.crt")), made.pem())?;
+    std::fs::write(dir.join(format!("{DOMAIN}.key")), pair.serialize_pem())?;
     std::fs::write(dir.join("both.pem"), pair.serialize_pem() + &made.pem())?;
     Ok(())
 }

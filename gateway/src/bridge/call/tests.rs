@@ -27,7 +27,8 @@ fn run(targets: &[LegKey], others: bool, inputs: Vec<Input>) -> Vec<Action> {
 fn follows_the_table() {
     use Action::*;
     let elsewhere = || Cause::AnsweredElsewhere;
-    let table: Vec<(&str, &[LegKey], bool, Vec<Input>, Vec<Action>)> = vec![
+    type Row<'a> = (&'a str, &'a [LegKey], bool, Vec<Input>, Vec<Action>);
+    let table: Vec<Row<'_>> = vec![
         (
             "nobody to ring",
             &[],
