@@ -64,7 +64,8 @@ fn note(head: &mut Head, problem: &'static str) {
     head.problem.get_or_insert(problem);
 }
 
-/// `name : value`. Control characters are refused: they could not be sent on without harm.
+/// `name : value`. A lone CR or LF is refused: another reader could take it for a line end. NUL may stand escaped in a
+/// quoted string (RFC 4475 section 3.1.1.2).
 fn field(line: &Bytes) -> Option<Field> {
     let colon = memchr::memchr(b':', line)?;
     let name_end = line.get(..colon)?.iter().rposition(|byte| !is_blank(*byte))? + 1;
@@ -76,7 +77,7 @@ fn field(line: &Bytes) -> Option<Field> {
     let start = rest.iter().position(|byte| !is_blank(*byte)).unwrap_or(rest.len());
     let end = rest.iter().rposition(|byte| !is_blank(*byte)).map_or(start, |at| at + 1);
     let value = rest.get(start..end)?;
-    if memchr::memchr3(b'\r', b'\n', 0, value).is_some() {
+    if memchr::memchr2(b'\r', b'\n', value).is_some() {
         return None;
     }
     let from = colon + 1 + start;

@@ -22,6 +22,13 @@ mod status;
 pub mod stream;
 mod uri;
 
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod torture_tests;
+
 pub use check::{ALLOWED_METHODS, Refusal, SUPPORTED, check_request};
 pub use error::{BadRequest, ParseError};
 pub use header::{Header, HeaderError, ListHeader, NameAddr, Problem};
