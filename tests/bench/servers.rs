@@ -169,7 +169,12 @@ async fn running(
 
 fn certificate(dir: &Path) -> Result<()> {
     let pair = rcgen::KeyPair::generate()?;
-    let made = rcgen::CertificateParams::new(vec![DOMAIN.to_owned()])?.self_signed(&pair)?;
+    let mut params = rcgen::CertificateParams::new(vec![DOMAIN.to_owned()])?;
+    // ejabberd does not take the far dates that are rcgen's defaults.
+    params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2044, 1, 1);
+    params.distinguished_name.push(rcgen::DnType::CommonName, DOMAIN);
+    let made = params.self_signed(&pair)?;
     // Prosody finds its files by the domain's name.
     std::fs::write(dir.join(format!("{DOMAIN}.crt")), made.pem())?;
     std::fs::write(dir.join(format!("{DOMAIN}.key")), pair.serialize_pem())?;
