@@ -3,11 +3,13 @@
 mod outbox;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -37,20 +39,20 @@ struct Stream<S>(S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Stream<S> {
     async fn receive(&mut self) -> Option<Bytes> {
-        // The buffer lives only while something is being read: an idle stream holds none.
-        let mut buffer = bytes::BytesMut::new();
-        let mut small = [0; 1024];
-        let count = self.0.read(&mut small).await.ok().filter(|n| *n > 0)?;
-        buffer.extend_from_slice(small.get(..count)?);
-        if count == small.len() {
-            buffer.reserve(READ);
-            let more =
-                tokio::time::timeout(std::time::Duration::ZERO, self.0.read_buf(&mut buffer));
-            if let Ok(Ok(0) | Err(_)) = more.await {
-                return Some(buffer.freeze());
+        // One poll, one read: the connection may drop this future at any await, and bytes already read must not go
+        // with it. The buffer lives only for that poll, so an idle stream holds none.
+        std::future::poll_fn(|cx| {
+            let mut space = [0; READ];
+            let mut read = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.0).poll_read(cx, &mut read) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    Poll::Ready(Some(Bytes::copy_from_slice(read.filled())))
+                }
+                Poll::Ready(_) => Poll::Ready(None),
             }
-        }
-        Some(buffer.freeze())
+        })
+        .await
     }
 
     async fn send(&mut self, parts: &[Bytes]) -> bool {
@@ -298,5 +300,24 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A busy outgoing queue drops the pending read again and again; what was read must come out.
+    #[tokio::test]
+    async fn a_read_that_is_dropped_loses_nothing() {
+        let (mut far, near) = tokio::io::duplex(4096);
+        far.write_all(&[b'x'; 1024]).await.unwrap();
+        let mut wire = Stream(near);
+        let got = tokio::select! {
+            biased;
+            got = wire.receive() => got,
+            () = std::future::ready(()) => None,
+        };
+        assert_eq!(got.map(|b| b.len()), Some(1024));
     }
 }
