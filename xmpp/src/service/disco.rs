@@ -24,9 +24,7 @@ const SERVER_FEATURES: &[&str] = &[
     "jabber:iq:version",
     "urn:xmpp:carbons:2",
     "urn:xmpp:ping",
-    "urn:xmpp:time",
     "msgoffline",
-    "vcard-temp",
 ];
 
 /// The server's own description.
