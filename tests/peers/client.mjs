@@ -1,0 +1,167 @@
+// A Jingle and chat client made of stanza.js, the same headless (stanza.mjs) and in a browser (chromium.mjs).
+// XMPP over WebSocket (RFC 7395), Jingle (XEP-0166, 0167, 0176, 0293, 0294, 0320, 0338, 0339), receipts (XEP-0184), chat states (XEP-0085).
+//
+// Takes commands and says events; both are JSON objects:
+//   login {url, jid, password}              -> online {jid} | error
+//   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
+//   message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition}
+//   chat_state {to, state}
+//   disco {to}                              -> disco {from, features}
+//   call {to, tone, codecs?}                `to` is a full JID; codecs as in ["opus"], ["PCMA"]; -> ringing, accepted, connected, ended
+//   auto_answer {tone, codecs?}             answers what comes in from now on
+//   answer {tone, codecs?} | hangup {reason?}
+//   hear {seconds?}                         -> heard {hz, level, purity} of the seconds that follow
+//   stats                                   -> stats {codec, local, remote, sent, received} of the call: addresses and packets
+//   logout
+// Unasked: presence {from, type, show, status}, message {from, body, id, receipt}, chat_state {from, state},
+//   incoming {from, sid}, connected {sid}, ended {sid, reason}, offline, error {text}.
+import { dominant } from './tone.mjs';
+
+/**
+ * `world` gives what differs between the two: createClient (stanza), RTCPeerConnection, MediaStream,
+ * tone(hertz) -> {track, stop()}, record(track, seconds) -> promise of {samples, rate}, and say(event).
+ */
+export function client(world) {
+  const { say } = world;
+  let xmpp, session, tone, codecs, auto;
+
+  class PeerConnection extends world.RTCPeerConnection {
+    createOffer = async (options) => only(codecs, await super.createOffer(options));
+    createAnswer = async (options) => only(codecs, await super.createAnswer(options));
+  }
+
+  function login({ url, jid, password }) {
+    const [bare, resource] = jid.split('/');
+    xmpp = world.createClient({
+      jid: bare, resource, password, transports: { websocket: url, bosh: false }, autoReconnect: false, allowResumption: false,
+      jingle: {
+        iceServers: [], hasRTCPeerConnection: true, advertiseAudio: true,
+        createPeerConnection: (_, options) => new PeerConnection(options),
+      },
+    });
+    xmpp.on('session:started', () => { xmpp.sendPresence(); say({ event: 'online', jid: xmpp.jid }); });
+    xmpp.on('auth:failed', () => say({ event: 'error', text: 'not authorized' }));
+    xmpp.on('stream:error', (error) => say({ event: 'error', text: `stream: ${error.condition}` }));
+    xmpp.on('disconnected', () => say({ event: 'offline' }));
+    xmpp.on('presence', ({ from, type = 'available', show, status }) => say({ event: 'presence', from, type, show, status }));
+    xmpp.on('message', ({ from, type, body, id, receipt }) => {
+      if (body !== undefined && type !== 'error') say({ event: 'message', from, body, id, receipt: receipt?.type === 'request' });
+    });
+    xmpp.on('message:error', ({ from, id, error }) => say({ event: 'message_error', from, id, condition: error?.condition }));
+    xmpp.on('receipt', ({ from, receipt }) => say({ event: 'receipt', from, id: receipt.id }));
+    xmpp.on('chat:state', ({ from, chatState }) => say({ event: 'chat_state', from, state: chatState }));
+    xmpp.on('jingle:incoming', incoming);
+    xmpp.on('jingle:ringing', ({ sid }) => say({ event: 'ringing', sid }));
+    xmpp.on('jingle:accepted', ({ sid }) => say({ event: 'accepted', sid }));
+    xmpp.on('jingle:terminated', ended);
+    if (world.trace) {
+      xmpp.on('raw:incoming', (xml) => world.trace(`<< ${xml}`));
+      xmpp.on('raw:outgoing', (xml) => world.trace(`>> ${xml}`));
+      xmpp.jingle.on('log', (...line) => world.trace(...line));
+    }
+    xmpp.connect();
+  }
+
+  function begin(hertz, allowed) {
+    codecs = allowed;
+    tone = world.tone(hertz);
+    const stream = new world.MediaStream();
+    stream.addTrack(tone.track);
+    return stream;
+  }
+
+  function watch(call) {
+    session = call;
+    let told = false;
+    call.pc.addEventListener('connectionstatechange', () => {
+      if (!told && call.pc.connectionState === 'connected') say({ event: 'connected', sid: call.sid });
+      told ||= call.pc.connectionState === 'connected';
+    });
+  }
+
+  function call({ to, tone: hertz, codecs: allowed }) {
+    if (session) throw new Error('in a call');
+    watch(xmpp.jingle.createMediaSession(to, undefined, begin(hertz, allowed)));
+    return session.start({ offerToReceiveAudio: true });
+  }
+
+  function incoming(call) {
+    if (session) return call.end('busy');
+    watch(call);
+    say({ event: 'incoming', from: call.peerID, sid: call.sid });
+    if (auto) answer(auto);
+    else call.ring();
+  }
+
+  function answer({ tone: hertz, codecs: allowed }) {
+    const stream = begin(hertz, allowed);
+    session.addTrack(stream.getTracks()[0], stream);
+    return session.accept();
+  }
+
+  function hangup({ reason }) {
+    const usual = session.state === 'active' ? 'success' : session.isInitiator ? 'cancel' : 'decline';
+    session.end(reason ?? usual);
+  }
+
+  function ended({ sid }, reason) {
+    if (session?.sid !== sid) return;
+    say({ event: 'ended', sid, reason: reason?.condition ?? reason });
+    tone?.stop();
+    session = tone = undefined;
+  }
+
+  async function hear({ seconds = 2 }) {
+    const track = session.pc.getReceivers().map((receiver) => receiver.track).find((track) => track?.kind === 'audio');
+    const { samples, rate } = await world.record(track, seconds);
+    say({ event: 'heard', ...dominant(samples, rate) });
+  }
+
+  async function stats() {
+    const all = new Map([...(await session.pc.getStats()).entries()]);
+    const of = (type) => [...all.values()].find((report) => report.type === type) ?? {};
+    const pair = all.get(of('transport').selectedCandidatePairId) ?? {};
+    const address = (id) => { const { ip, address, port } = all.get(id) ?? {}; return `${address ?? ip}:${port}`; };
+    const received = of('inbound-rtp');
+    say({
+      event: 'stats', codec: all.get(received.codecId)?.mimeType, local: address(pair.localCandidateId), remote: address(pair.remoteCandidateId),
+      sent: of('outbound-rtp').packetsSent, received: received.packetsReceived,
+    });
+  }
+
+  async function disco({ to }) {
+    say({ event: 'disco', from: to, features: (await xmpp.getDiscoInfo(to)).features });
+  }
+
+  const commands = {
+    login, call, answer, hangup, hear, stats, disco,
+    auto_answer: (options) => { auto = options; },
+    presence: ({ cmd, ...presence }) => xmpp.sendPresence(presence),
+    message: ({ to, body, id }) => xmpp.sendMessage({ to, body, id, type: 'chat', receipt: { type: 'request' } }),
+    chat_state: ({ to, state }) => xmpp.sendMessage({ to, type: 'chat', chatState: state }),
+    logout: () => xmpp?.disconnect(),
+  };
+
+  return async (command) => {
+    try {
+      if (!commands[command.cmd]) throw new Error('no such command');
+      await commands[command.cmd](command);
+    } catch (error) {
+      say({ event: 'error', cmd: command.cmd, text: error?.error?.condition ?? String(error?.message ?? error) });
+    }
+  };
+}
+
+/** The description with these codecs alone, and the telephone events of their clocks. */
+function only(codecs, { type, sdp }) {
+  if (!codecs) return { type, sdp };
+  const lines = sdp.split('\r\n');
+  const named = lines.flatMap((line) => [...line.matchAll(/^a=rtpmap:(\d+) ([^/]+)\/(\d+)/g)]).map(([, id, name, clock]) => ({ id, name, clock }));
+  const wanted = named.filter(({ name }) => codecs.some((codec) => codec.toLowerCase() === name.toLowerCase()));
+  const events = named.filter(({ name, clock }) => name === 'telephone-event' && wanted.some((codec) => codec.clock === clock));
+  const kept = new Set([...wanted, ...events].map(({ id }) => id));
+  const filtered = lines
+    .filter((line) => !/^a=(rtpmap|fmtp|rtcp-fb):/.test(line) || kept.has(line.match(/:(\d+)/)[1]))
+    .map((line) => line.replace(/^(m=audio \d+ \S+) .*/, (_, start) => [start, ...kept].join(' ')));
+  return { type, sdp: filtered.join('\r\n') };
+}
