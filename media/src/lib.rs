@@ -8,6 +8,7 @@
 //! | [`route`] | how a stream that changes its source stays one stream |
 //! | [`engine`] | the legs of a shard: who gets a datagram, and where it goes |
 //! | [`codec`] | names, and transcoding outside the shards |
+//! | [`sdp`] | descriptions of SIP legs: parse, print, offer and answer |
 //! | `net` | sockets and threads (feature `net`) |
 //!
 //! Cores take `now` as an argument and hold no socket. A forwarded packet costs no allocation, lock or wait.
@@ -23,6 +24,7 @@ pub mod ice;
 #[allow(clippy::disallowed_methods)] // The driver reads the clock and makes threads.
 pub mod net;
 pub mod route;
+pub mod sdp;
 pub mod session;
 pub mod srtp;
 pub mod stun;
