@@ -1,9 +1,32 @@
-//! Tandem's SIP side, as far as it stands: the wire layer and digest authentication. Neither is served yet.
+//! Tandem's SIP side: registrar, user agent of calls and messages, presence notifier.
 //!
-//! | module | duty |
-//! |---|---|
-//! | [`msg`] | messages, URIs, typed header fields, stream framing (RFC 3261 sections 7, 18.3, 19, 20, 25; RFC 4475) |
-//! | [`auth`] | digest, both sides (RFC 7616, RFC 8760) |
+//! | module | duty | sources |
+//! |---|---|---|
+//! | [`msg`] | messages, URIs, typed header fields, stream framing | RFC 3261 sections 7, 18.3, 19, 20, 25; RFC 4475, 5118 |
+//! | [`auth`] | digest, both sides | RFC 7616, RFC 8760 |
+//! | [`transport`] | protocols and flows | RFC 3261 section 18, RFC 3581 |
+//! | [`transaction`] | transactions and their timers | RFC 3261 section 17, RFC 6026, RFC 4320 |
+//! | [`dialog`] | who talks with whom | RFC 3261 section 12 |
+//! | [`service`] | the server: registrar, calls, messages, presence | RFC 3261 sections 8 to 15, RFC 3428, RFC 3856, RFC 6665 |
+//! | [`ports`] | what the server needs from outside | |
+//! | `net` | UDP, TCP and TLS on tokio | RFC 3261 section 18 |
+//!
+//! Not served yet: PRACK (RFC 3262), session timers (RFC 4028), REFER (RFC 3515), Outbound and GRUU (RFC 5626, RFC 5627),
+//! PUBLISH (RFC 3903), WebSocket (RFC 7118), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
 
 pub mod auth;
+pub mod config;
+pub mod dialog;
+pub mod error;
 pub mod msg;
+#[cfg(feature = "net")]
+#[allow(clippy::disallowed_methods)] // drivers read the clock and make tasks
+pub mod net;
+pub mod ports;
+pub mod service;
+pub mod transaction;
+pub mod transport;
+
+pub use config::Config;
+#[cfg(feature = "net")]
+pub use net::{Listener, Sip, SipHandle};

@@ -1,0 +1,77 @@
+//! Settings of the SIP server.
+
+use serde::Deserialize;
+
+/// What a SIP server can be told. An empty table is a working server for `localhost`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The domains whose accounts register here; the first is the digest realm of requests that
+    /// name none of them.
+    pub domains: Vec<String>,
+    /// Registration time given to a phone that asks for none, in seconds.
+    pub default_expires_secs: u32,
+    /// Shortest registration, in seconds; shorter ones get a 423.
+    pub min_expires_secs: u32,
+    /// Longest registration, in seconds; longer ones are cut.
+    pub max_expires_secs: u32,
+    /// Contacts one account may register.
+    pub max_contacts: usize,
+    /// Longest presence subscription, in seconds.
+    pub max_subscription_secs: u32,
+    /// Shortest presence subscription, in seconds.
+    pub min_subscription_secs: u32,
+    /// Whether MD5 digests are accepted besides SHA-256. Most phones need them.
+    pub allow_md5: bool,
+    /// Largest message taken from the network, in bytes.
+    pub max_message_bytes: usize,
+    /// Transactions in work at most; more requests get a 503 with Retry-After.
+    pub max_transactions: usize,
+    /// Stream connections at most.
+    pub max_connections: usize,
+    /// Stream connections from one address at most.
+    pub max_connections_per_peer: usize,
+    /// Requests without credentials taken from one address a second; more are dropped unanswered.
+    pub max_strangers_per_second: u32,
+    /// A stream connection without traffic is closed after this many seconds.
+    pub idle_connection_secs: u32,
+    /// What Server and User-Agent say.
+    pub software: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            domains: vec!["localhost".to_owned()],
+            default_expires_secs: 3600,
+            min_expires_secs: 60,
+            max_expires_secs: 7200,
+            max_contacts: 10,
+            max_subscription_secs: 3600,
+            min_subscription_secs: 60,
+            allow_md5: true,
+            max_message_bytes: 65_536,
+            max_transactions: 500_000,
+            max_connections: 10_000,
+            max_connections_per_peer: 200,
+            max_strangers_per_second: 5_000,
+            idle_connection_secs: 3_600,
+            software: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Whether `host` is one of our domains.
+    #[must_use]
+    pub fn is_ours(&self, host: &str) -> bool {
+        self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+    }
+
+    /// The digest realm: the domain itself where it is ours, else the first one.
+    #[must_use]
+    pub fn realm<'a>(&'a self, host: &str) -> &'a str {
+        let known = self.domains.iter().find(|domain| domain.eq_ignore_ascii_case(host));
+        known.or(self.domains.first()).map_or("localhost", String::as_str)
+    }
+}

@@ -1,0 +1,128 @@
+//! What the gateway tells the SIP server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::SendError;
+use crate::ports::{
+    Binding, LegId, MessageResult, OutgoingInvite, OutgoingMessage, SubscriptionId,
+    SubscriptionState,
+};
+
+/// A wish for the core's task.
+pub(super) enum Command {
+    Invite(LegId, Box<OutgoingInvite>),
+    Ring(LegId, u16, Option<Bytes>),
+    Answer(LegId, Bytes),
+    Reject(LegId, u16, Option<String>, Vec<(String, String)>),
+    HangUp(LegId, Option<String>),
+    Reinvite(LegId, Bytes),
+    AnswerReinvite(LegId, Result<Bytes, u16>),
+    Notify(SubscriptionId, SubscriptionState, Option<(String, Bytes)>),
+    Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
+    Bindings(String, oneshot::Sender<Vec<Binding>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The running server. Cheap to clone; every call is quick.
+///
+/// The queue behind it has no bound of its own: what goes in answers calls, messages and subscriptions, whose number is
+/// bounded where they begin.
+#[derive(Debug, Clone)]
+pub struct SipHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    next_leg: Arc<AtomicU64>,
+}
+
+impl SipHandle {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, queue) = mpsc::unbounded_channel();
+        // Odd numbers; legs that others start have even ones.
+        (Self { commands, next_leg: Arc::new(AtomicU64::new(1)) }, queue)
+    }
+
+    fn tell(&self, command: Command) {
+        // A server that has stopped has no legs to tell anything.
+        let _ = self.commands.send(command);
+    }
+
+    /// Places a call; what becomes of it comes by the port `Calls`.
+    pub fn invite(&self, call: OutgoingInvite) -> LegId {
+        let leg = LegId(self.next_leg.fetch_add(2, Ordering::Relaxed));
+        self.tell(Command::Invite(leg, Box::new(call)));
+        leg
+    }
+
+    /// Tells a caller that it rings (180) or gives an early session description (183).
+    pub fn ring(&self, leg: LegId, status: u16, sdp: Option<Bytes>) {
+        self.tell(Command::Ring(leg, status, sdp));
+    }
+
+    /// Answers a caller: with the answer to their offer, or with our offer where they made none.
+    pub fn answer(&self, leg: LegId, sdp: Bytes) {
+        self.tell(Command::Answer(leg, sdp));
+    }
+
+    /// Refuses a caller with a final status, a phrase (`None`: the usual one) and header fields.
+    pub fn reject(
+        &self,
+        leg: LegId,
+        status: u16,
+        reason: Option<&str>,
+        headers: Vec<(String, String)>,
+    ) {
+        self.tell(Command::Reject(leg, status, reason.map(str::to_owned), headers));
+    }
+
+    /// Ends a leg, whatever it does: CANCEL, BYE or a refusal. `reason` is the value of a Reason field (RFC 3326).
+    pub fn hang_up(&self, leg: LegId, reason: Option<String>) {
+        self.tell(Command::HangUp(leg, reason));
+    }
+
+    /// Offers another session description in a call that is up.
+    pub fn reinvite(&self, leg: LegId, offer: Bytes) {
+        self.tell(Command::Reinvite(leg, offer));
+    }
+
+    /// Answers a `Reinvited`.
+    pub fn answer_reinvite(&self, leg: LegId, answer: Result<Bytes, u16>) {
+        self.tell(Command::AnswerReinvite(leg, answer));
+    }
+
+    /// Tells a watcher (RFC 6665).
+    pub fn notify(
+        &self,
+        id: SubscriptionId,
+        state: SubscriptionState,
+        body: Option<(String, Bytes)>,
+    ) {
+        self.tell(Command::Notify(id, state, body));
+    }
+
+    /// Sends a message and waits for the phone's final answer, 32 s at most.
+    ///
+    /// # Errors
+    /// The server is shut down.
+    pub async fn message(&self, message: OutgoingMessage) -> Result<MessageResult, SendError> {
+        let (done, result) = oneshot::channel();
+        self.tell(Command::Message(Box::new(message), done));
+        result.await.map_err(|_| SendError::Closed)
+    }
+
+    /// The bindings of an account, `user@domain`.
+    pub async fn bindings(&self, account: &str) -> Vec<Binding> {
+        let (done, result) = oneshot::channel();
+        self.tell(Command::Bindings(account.to_owned(), done));
+        result.await.unwrap_or_default()
+    }
+
+    /// Stops the server once what was told to it has been sent. Calls are to be hung up before.
+    pub async fn shutdown(&self) {
+        let (done, result) = oneshot::channel();
+        self.tell(Command::Stop(done));
+        let _ = result.await;
+    }
+}

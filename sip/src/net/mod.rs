@@ -1,0 +1,99 @@
+//! UDP, TCP and TLS for the SIP server (RFC 3261 section 18), and the handle that others hold.
+//!
+//! One task owns the [`Core`]. A reader a UDP socket and a task a connection parse what arrives and hand it over by
+//! bounded queues: a full one stops the reading. Datagrams leave straight from the core's task; what a connection does
+//! not take in time closes it.
+
+mod handle;
+mod stream;
+mod task;
+mod udp;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+pub use self::handle::SipHandle;
+use crate::config::Config;
+use crate::error::StartError;
+use crate::msg::Limits;
+use crate::ports::Ports;
+use crate::service::{Core, Listening};
+use crate::transport::Protocol;
+
+/// Batches of datagrams and frames of connections that wait for the core.
+const INBOX: usize = 1_024;
+
+/// An address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Where; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// The address that peers are told. `None`: the one above, or for 0.0.0.0 the one that reaches the peer.
+    pub advertised: Option<IpAddr>,
+}
+
+/// Starts the server.
+#[derive(Debug)]
+pub struct Sip;
+
+impl Sip {
+    /// Binds all listeners and starts the tasks; also gives the addresses as bound. `seed` is random.
+    ///
+    /// # Errors
+    /// An address cannot be bound, the bindings cannot be read, or TLS has no certificate.
+    pub async fn start(
+        config: Config,
+        ports: Ports,
+        listeners: &[Listener],
+        tls: Option<Arc<rustls::ServerConfig>>,
+        seed: [u8; 32],
+    ) -> Result<(SipHandle, Vec<SocketAddr>), StartError> {
+        let limits = Limits { message: config.max_message_bytes, ..Limits::default() };
+        let (inbox, events) = mpsc::channel(INBOX);
+        let doorman = stream::Doorman::new(&config, inbox.clone(), limits);
+        let mut listening = Vec::new();
+        let mut bound = Vec::new();
+        let mut sockets = Vec::new();
+        for (number, listener) in (0_u64..).zip(listeners) {
+            let Listener { protocol, addr, advertised } = *listener;
+            let fault = |source| StartError::Bind { protocol, addr, source };
+            let local = match protocol {
+                Protocol::Udp => {
+                    let socket = Arc::new(udp::bind(addr).map_err(fault)?);
+                    let local = socket.local_addr().map_err(fault)?;
+                    let reader =
+                        udp::Reader::new(socket.clone(), number, local, advertised, limits);
+                    tokio::spawn(reader.run(inbox.clone()));
+                    sockets.push((number, socket));
+                    local
+                }
+                Protocol::Tcp | Protocol::Tls => {
+                    let acceptor = match (protocol, &tls) {
+                        (Protocol::Tls, None) => return Err(StartError::NoCertificate),
+                        (Protocol::Tls, Some(tls)) => Some(tls.clone().into()),
+                        _ => None,
+                    };
+                    let socket = TcpListener::bind(addr).await.map_err(fault)?;
+                    let local = socket.local_addr().map_err(fault)?;
+                    tokio::spawn(doorman.clone().accept(socket, protocol, advertised, acceptor));
+                    local
+                }
+            };
+            bound.push(local);
+            let local = SocketAddr::new(advertised.unwrap_or(local.ip()), local.port());
+            listening.push(Listening { protocol, socket: number, local });
+        }
+        let bindings = ports.bindings.load().await?;
+        let core = Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
+        let (handle, commands) = SipHandle::new();
+        let task = task::Task::new(core, ports, sockets, doorman);
+        tokio::spawn(task.run(events, commands));
+        Ok((handle, bound))
+    }
+}

@@ -1,0 +1,339 @@
+//! What this crate needs from outside: who the accounts are, where bindings are kept, and who takes
+//! calls, messages and presence subscriptions. The gateway implements these traits.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use crate::auth::Algorithm;
+use crate::msg::{Headers, NameAddr, Uri};
+pub use crate::service::binding::Binding;
+pub use crate::transport::{Flow, Protocol};
+
+/// What every asynchronous port method returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a port could not do what it was asked. On the wire this is a 500.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or refused; the text is for the log only.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Someone else changed the same thing meanwhile.
+    #[error("the stored value changed meanwhile")]
+    Conflict,
+}
+
+/// One leg of a call: one INVITE usage, ours or theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u64);
+
+impl fmt::Display for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "leg-{}", self.0)
+    }
+}
+
+/// One subscription of a phone to the presence of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(pub u64);
+
+/// Passwords, as digest hashes, and the brake on guessing.
+pub trait Accounts: Send + Sync {
+    /// `H(user:realm:password)` in lower-case hex for one algorithm; `None`: no such account, or
+    /// no hash for this algorithm.
+    fn ha1<'a>(
+        &'a self,
+        realm: &'a str,
+        user: &'a str,
+        algorithm: Algorithm,
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
+
+    /// How long this peer must still wait before it may try this account; `None`: not at all.
+    fn must_wait(&self, peer: IpAddr, account: &str) -> Option<Duration>;
+
+    /// A password was tried.
+    fn tried(&self, peer: IpAddr, account: &str, ok: bool);
+}
+
+/// Where the bindings of addresses of record are kept.
+pub trait Bindings: Send + Sync {
+    /// All bindings, once at the start. Expired ones may be among them.
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Binding>, StoreError>>;
+
+    /// Replaces the bindings of one account (`user@domain`). Resolves after the commit; the 200 to
+    /// the REGISTER leaves after that.
+    fn save<'a>(
+        &'a self,
+        account: &'a str,
+        bindings: &'a [Binding],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The bindings of an account are now these: registered, refreshed, expired or lost their flow.
+    /// Must not block.
+    fn changed(&self, account: &str, bindings: &[Binding]);
+}
+
+/// Who takes calls. Called from the one SIP task: must not block.
+pub trait Calls: Send + Sync {
+    /// Something happened on a leg.
+    fn event(&self, leg: LegId, event: LegEvent);
+}
+
+/// What happens on a leg. `Ended` or `Failed` is always the last event.
+#[derive(Debug, Clone)]
+pub enum LegEvent {
+    /// A phone calls. Answer with `ring`, `answer` or `reject`.
+    Invited(Box<Invited>),
+    /// Our INVITE got a 101 to 199.
+    Progress {
+        /// 180 or 183 mostly.
+        status: u16,
+        /// A preview of the answer.
+        sdp: Option<Bytes>,
+    },
+    /// Our INVITE was answered; the ACK has left.
+    Answered {
+        /// Their SDP answer; empty when the peer sent none.
+        sdp: Bytes,
+    },
+    /// The peer acknowledged our 200.
+    Acked {
+        /// Their answer, where the offer was ours.
+        sdp: Option<Bytes>,
+    },
+    /// Our INVITE was refused, timed out (408) or could not be sent (503). Last event.
+    Failed {
+        /// The status.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+        /// Header fields of the response; empty when we made the status up.
+        headers: Headers,
+    },
+    /// The caller gave up before the answer; `Ended` follows.
+    Cancelled {
+        /// The Reason header field of the CANCEL.
+        reason: Option<String>,
+    },
+    /// The peer wants another session description. Answer with `answer_reinvite`.
+    Reinvited {
+        /// The new offer; `None`: they want ours, and their answer comes with `Acked`.
+        offer: Option<Bytes>,
+    },
+    /// Our re-INVITE was answered (their SDP) or refused (the status; the session stays).
+    ReinviteAnswered(Result<Bytes, u16>),
+    /// The peer hung up; `Ended` follows.
+    Bye {
+        /// The Reason header field.
+        reason: Option<String>,
+    },
+    /// An INFO came in the call; it was answered 200.
+    Info {
+        /// Content-Type.
+        content_type: Option<String>,
+        /// Body.
+        body: Bytes,
+    },
+    /// The leg is gone. Last event.
+    Ended,
+}
+
+/// A call as a phone asks for it.
+#[derive(Debug, Clone)]
+pub struct Invited {
+    /// The caller as written in From.
+    pub from: NameAddr,
+    /// The Request-URI: who is called. An address of ours as host has become the domain.
+    pub to: Uri,
+    /// The authenticated account, `user@domain`.
+    pub account: String,
+    /// The SDP offer; `None`: we make the offer in the answer, theirs comes with `Acked`.
+    pub offer: Option<Bytes>,
+    /// Call-ID of the leg.
+    pub call_id: String,
+    /// All header fields of the INVITE.
+    pub headers: Headers,
+    /// Id of the caller's binding, where the INVITE came from the same address as its registration.
+    pub binding: Option<String>,
+    /// Where the INVITE came from.
+    pub source: SocketAddr,
+}
+
+/// Who takes messages from phones.
+pub trait Messages: Send + Sync {
+    /// A message of an authenticated account. The answer goes back as it is, after whatever
+    /// commit it promises.
+    fn message(&self, message: IncomingMessage) -> BoxFuture<'_, MessageReply>;
+}
+
+/// A MESSAGE request that passed authentication.
+#[derive(Debug, Clone)]
+pub struct IncomingMessage {
+    /// The sender as written in From.
+    pub from: NameAddr,
+    /// The authenticated account, `user@domain`.
+    pub account: String,
+    /// The Request-URI. An address of ours as host has become the domain.
+    pub to: Uri,
+    /// Call-ID.
+    pub call_id: String,
+    /// CSeq number.
+    pub cseq: u32,
+    /// All header fields.
+    pub headers: Headers,
+    /// Content-Type, if any.
+    pub content_type: Option<String>,
+    /// Body.
+    pub body: Bytes,
+    /// Id of the sender's binding, where the request came from the same address as its registration.
+    pub binding: Option<String>,
+    /// Where it came from.
+    pub source: SocketAddr,
+}
+
+/// The answer to a MESSAGE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageReply {
+    /// Final status, 200 to 699.
+    pub status: u16,
+    /// Reason phrase; `None`: the usual one.
+    pub reason: Option<String>,
+    /// More header fields for the response.
+    pub headers: Vec<(String, String)>,
+}
+
+impl MessageReply {
+    /// A reply with the usual phrase and nothing more.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        Self { status, reason: None, headers: Vec::new() }
+    }
+}
+
+/// Who answers phones that watch presence.
+pub trait Presence: Send + Sync {
+    /// A phone subscribes or refreshes. `Err(status)` refuses. After `Ok` the core sends the 200; then `SipHandle::notify`
+    /// has to be called with the state, or with `Pending` while consent is missing (RFC 6665 section 4.2.1.2).
+    fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>>;
+
+    /// The subscription is over. Must not block.
+    fn ended(&self, id: SubscriptionId, why: SubscriptionEnd);
+}
+
+/// A presence subscription as it begins or is refreshed.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// Stays the same over refreshes.
+    pub id: SubscriptionId,
+    /// The authenticated account that watches, `user@domain`.
+    pub watcher: String,
+    /// Who is watched.
+    pub target: Uri,
+    /// Granted duration; zero is a poll: one NOTIFY with state, which ends it.
+    pub expires: Duration,
+    /// Media types of Accept; empty: `application/pidf+xml`.
+    pub accepts: Vec<String>,
+    /// True for the first SUBSCRIBE, false for a refresh.
+    pub initial: bool,
+}
+
+/// Why a subscription is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionEnd {
+    /// The watcher said so (Expires: 0).
+    Unsubscribed,
+    /// It was not refreshed.
+    Expired,
+    /// A NOTIFY failed.
+    NotifyFailed,
+    /// We ended it by `notify`.
+    Terminated,
+}
+
+/// State of a subscription in a NOTIFY (RFC 6665 4.1.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Authorised.
+    Active,
+    /// Not decided yet.
+    Pending,
+    /// Over, with the reason token (`rejected`, `noresource`, `timeout`, `deactivated`).
+    Terminated(String),
+}
+
+/// All ports together, handed to `Sip::start`.
+#[derive(Clone)]
+pub struct Ports {
+    /// Passwords.
+    pub accounts: Arc<dyn Accounts>,
+    /// Bindings.
+    pub bindings: Arc<dyn Bindings>,
+    /// Calls.
+    pub calls: Arc<dyn Calls>,
+    /// Messages.
+    pub messages: Arc<dyn Messages>,
+    /// Presence.
+    pub presence: Arc<dyn Presence>,
+}
+
+/// To whom a request goes.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A registered contact: over its flow where that is still open.
+    Binding(Box<Binding>),
+    /// Any URI whose host is an IP address or `localhost`.
+    Uri(Uri),
+}
+
+/// A MESSAGE to send.
+#[derive(Debug, Clone)]
+pub struct OutgoingMessage {
+    /// To whom.
+    pub target: Target,
+    /// From, without tag.
+    pub from: NameAddr,
+    /// To.
+    pub to: Uri,
+    /// Call-ID; `None`: a fresh one.
+    pub call_id: Option<String>,
+    /// CSeq number; `None`: 1.
+    pub cseq: Option<u32>,
+    /// More header fields.
+    pub headers: Vec<(String, String)>,
+    /// Content-Type.
+    pub content_type: String,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// The final answer to a MESSAGE of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageResult {
+    /// Status; 408 when nobody answered, 430 when the flow was gone, 503 when it could not be sent.
+    pub status: u16,
+    /// Reason phrase.
+    pub reason: String,
+    /// Retry-After.
+    pub retry_after: Option<Duration>,
+}
+
+/// A call to place.
+#[derive(Debug, Clone)]
+pub struct OutgoingInvite {
+    /// To whom.
+    pub target: Target,
+    /// From, without tag.
+    pub from: NameAddr,
+    /// To.
+    pub to: Uri,
+    /// Our SDP offer.
+    pub offer: Bytes,
+    /// More header fields.
+    pub headers: Vec<(String, String)>,
+}

@@ -1,0 +1,116 @@
+//! What a request is and who takes it (RFC 3261 sections 8.2, 11 and 12.2.2).
+
+use std::time::Instant;
+
+use super::{Core, Owner};
+use crate::dialog::DialogId;
+use crate::msg::{Method, Name, Request, Response, check_request};
+use crate::transaction::{Event, TxId};
+use crate::transport::Flow;
+
+/// The methods that are served; others that are known get a 405.
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE";
+/// What a call may carry.
+const ACCEPT: &str = "application/sdp, text/plain, message/cpim";
+
+/// Whether this request may be turned away when there is too much to do: not what ends or refreshes something.
+pub(super) fn may_be_shed(request: &Request) -> bool {
+    let ends = matches!(request.method, Method::ACK | Method::BYE | Method::CANCEL);
+    let is_inside = request.headers.to().is_ok_and(|to| to.tag().is_some());
+    !ends && !is_inside
+}
+
+impl Core {
+    /// Works off what the transaction layer has to say.
+    pub(super) fn run_events(&mut self, now: Instant) {
+        while let Some(event) = self.layer.poll_event() {
+            match event {
+                Event::Request { tx, request, flow } => self.handle_request(tx, request, flow, now),
+                Event::Ack { request } => self.handle_ack(&request, now),
+                Event::Response { tx, response } => self.handle_response(tx, &response, now),
+                Event::Failed { tx, status } => {
+                    let response = Response::new(status);
+                    self.handle_response(tx, &response, now);
+                }
+                Event::Done { tx } => {
+                    self.owners.remove(&tx);
+                }
+            }
+        }
+    }
+
+    fn handle_response(&mut self, tx: TxId, response: &Response, now: Instant) {
+        let Some(owner) = self.owners.remove(&tx) else { return };
+        match &owner {
+            Owner::Invite(leg, invite) => self.invite_answered(*leg, tx, invite, response, now),
+            Owner::Reinvite(leg) => self.reinvite_answered(*leg, response, now),
+            Owner::Message(ticket) => self.message_done(*ticket, response),
+            Owner::Notify(id) => self.notify_answered(*id, response, now),
+            Owner::Nobody => {}
+        }
+        // Further answers may come; `Event::Done` says when none can.
+        self.owners.insert(tx, owner);
+    }
+
+    fn handle_request(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
+        if let Err(refusal) = check_request(&request) {
+            let mut response = self.response(&request, refusal.status);
+            response.reason = refusal.reason;
+            for (name, value) in refusal.headers {
+                response.headers.push(name.as_str(), value);
+            }
+            self.respond(tx, response, now);
+            return;
+        }
+        if request.method == Method::CANCEL {
+            return self.handle_cancel(tx, &request, now);
+        }
+        if let Some(dialog) = DialogId::of_request(&request) {
+            return self.handle_inside(tx, request, &dialog, now);
+        }
+        match request.method {
+            Method::OPTIONS => self.handle_options(tx, &request, now),
+            Method::INVITE | Method::MESSAGE
+                if request.headers.has(Name::MaxForwards)
+                    && request.headers.max_forwards().0 == 0 =>
+            {
+                self.answer(tx, &request, 483, now);
+            }
+            Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE => {
+                self.admit(tx, request, flow, now);
+            }
+            Method::BYE | Method::INFO | Method::UPDATE => self.answer(tx, &request, 481, now),
+            _ => self.not_allowed(tx, &request, now),
+        }
+    }
+
+    fn handle_inside(&mut self, tx: TxId, request: Box<Request>, dialog: &DialogId, now: Instant) {
+        if let Some(leg) = self.leg_of_dialog.get(dialog).copied() {
+            return self.handle_in_session(leg, tx, request, now);
+        }
+        if let Some(watch) = self.watch_of_dialog.get(dialog).copied()
+            && request.method == Method::SUBSCRIBE
+        {
+            return self.refresh_watch(watch, tx, &request, now);
+        }
+        if request.method == Method::OPTIONS {
+            return self.handle_options(tx, &request, now);
+        }
+        self.answer(tx, &request, 481, now);
+    }
+
+    fn handle_options(&mut self, tx: TxId, request: &Request, now: Instant) {
+        let mut response = self.response(request, 200);
+        for (name, value) in [("Allow", ALLOW), ("Accept", ACCEPT), ("Allow-Events", "presence")] {
+            response.headers.set(name, value);
+        }
+        self.respond(tx, response, now);
+    }
+
+    pub(super) fn not_allowed(&mut self, tx: TxId, request: &Request, now: Instant) {
+        let mut response = self.response(request, 405);
+        response.headers.set("Allow", ALLOW);
+        self.respond(tx, response, now);
+    }
+}

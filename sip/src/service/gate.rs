@@ -1,0 +1,191 @@
+//! Who is asking (RFC 3261 section 22, RFC 7616, RFC 8760): requests that make state have to prove their account.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::{Core, Job, JobResult, Output, Waiting};
+use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
+use crate::config::Config;
+use crate::msg::{Host, Method, Name, Request, Uri};
+use crate::transaction::TxId;
+use crate::transport::Flow;
+
+/// How long a nonce is taken.
+const NONCE_LIFE: Duration = Duration::from_secs(300);
+/// Answered nonces that are remembered, per domain.
+const NONCES: usize = 200_000;
+/// Addresses whose challenges are counted within one second.
+const MAX_STRANGERS: usize = 100_000;
+
+/// One verifier a domain, and the count of strangers.
+pub(super) struct Gate {
+    verifiers: HashMap<String, Verifier>,
+    second: Instant,
+    challenged: HashMap<IpAddr, u32>,
+}
+
+/// A request that waits for the hash of its password.
+pub(super) struct Gated {
+    tx: TxId,
+    request: Box<Request>,
+    flow: Flow,
+    domain: String,
+    credentials: Box<Credentials>,
+}
+
+impl Gate {
+    pub(super) fn new(config: &Config, seed: [u8; 32], now: Instant) -> Self {
+        let algorithms: &[Algorithm] =
+            if config.allow_md5 { &Algorithm::ALL } else { &[Algorithm::Sha256] };
+        let verifier = |domain: &String| {
+            let nonces = Nonces::new(seed, NONCE_LIFE, NONCES, now);
+            (domain.clone(), Verifier::new(domain, algorithms, nonces))
+        };
+        let verifiers = config.domains.iter().map(verifier).collect();
+        Self { verifiers, second: now, challenged: HashMap::new() }
+    }
+
+    /// Whether this address may be challenged once more in this second.
+    fn may_challenge(&mut self, peer: IpAddr, bound: u32, now: Instant) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            self.second = now;
+            self.challenged.clear();
+        }
+        if self.challenged.len() >= MAX_STRANGERS && !self.challenged.contains_key(&peer) {
+            return false;
+        }
+        let count = self.challenged.entry(peer).or_insert(0);
+        *count += 1;
+        *count <= bound
+    }
+}
+
+impl Core {
+    /// The domain a host stands for: itself, or the first one for an address of ours, which people type into phones.
+    pub(super) fn domain_of(&self, host: &Host, local: SocketAddr) -> Option<String> {
+        if let Some(ip) = host.ip() {
+            return (ip == local.ip()).then(|| self.config.domains.first().cloned()).flatten();
+        }
+        let host = host.to_string();
+        let name = host.strip_suffix('.').unwrap_or(&host);
+        self.config.domains.iter().find(|domain| domain.eq_ignore_ascii_case(name)).cloned()
+    }
+
+    /// The URI with the domain for an address of ours.
+    pub(super) fn canonical(&self, uri: &Uri, local: SocketAddr) -> Uri {
+        let domain = self.domain_of(&uri.host, local).and_then(|domain| Host::parse(&domain));
+        match domain {
+            Some(host) => Uri { host, port: None, ..uri.clone() },
+            None => uri.clone(),
+        }
+    }
+
+    /// Lets a request in, challenges it, or refuses it.
+    pub(super) fn admit(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
+        // A registration is about the address in To, everything else is said by the one in From.
+        let subject = if request.method == Method::REGISTER {
+            request.headers.to().map(|to| to.0.uri)
+        } else {
+            request.headers.from().map(|from| from.0.uri)
+        };
+        let Ok(subject) = subject else { return self.answer(tx, &request, 400, now) };
+        let Some(domain) = self.domain_of(&subject.host, flow.local) else {
+            let status = if request.method == Method::REGISTER { 404 } else { 403 };
+            return self.answer(tx, &request, status, now);
+        };
+        let Some(verifier) = self.gate.verifiers.get(&domain) else { return };
+        match verifier.read(&request) {
+            Presented::Nothing => self.challenge(tx, &request, &domain, false, flow, now),
+            Presented::Answer(credentials) => {
+                let job = Job::Password {
+                    realm: domain.clone(),
+                    user: credentials.username.clone(),
+                    algorithm: credentials.algorithm,
+                    peer: flow.peer.ip(),
+                };
+                self.job(Waiting::Gate(Gated { tx, request, flow, domain, credentials }), job);
+            }
+        }
+    }
+
+    fn challenge(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        domain: &str,
+        is_stale: bool,
+        flow: Flow,
+        now: Instant,
+    ) {
+        let bound = self.config.max_strangers_per_second;
+        if !self.gate.may_challenge(flow.peer.ip(), bound, now) {
+            // A flood is not answered: that would make us its amplifier.
+            return self.layer.forget(tx);
+        }
+        let Some(verifier) = self.gate.verifiers.get_mut(domain) else { return };
+        let challenges = verifier.challenges(is_stale, now);
+        let mut response = self.response(request, 401);
+        for challenge in challenges {
+            response.headers.push(Name::WwwAuthenticate, challenge.to_string());
+        }
+        self.respond(tx, response, now);
+    }
+
+    pub(super) fn password_found(&mut self, gated: Gated, result: JobResult, now: Instant) {
+        let Gated { tx, request, flow, domain, credentials } = gated;
+        let ha1 = match result {
+            JobResult::Password(Ok(ha1)) => ha1,
+            JobResult::MustWait(time) => {
+                let mut response = self.response(&request, 503);
+                response.reason = "Too Many Wrong Passwords".to_owned();
+                let seconds = time.as_secs().max(1).to_string();
+                response.headers.set("Retry-After", seconds);
+                self.respond(tx, response, now);
+                return;
+            }
+            _ => return self.answer(tx, &request, 500, now),
+        };
+        let Some(verifier) = self.gate.verifiers.get_mut(&domain) else { return };
+        let outcome = verifier.verify(&credentials, ha1.as_deref(), &request, now);
+        let account = format!("{}@{domain}", credentials.username);
+        let peer = flow.peer.ip();
+        match outcome {
+            Outcome::Stale => self.challenge(tx, &request, &domain, true, flow, now),
+            Outcome::Denied => {
+                self.outputs.push_back(Output::Tried { peer, account, ok: false });
+                self.challenge(tx, &request, &domain, false, flow, now);
+            }
+            Outcome::Granted => {
+                self.outputs.push_back(Output::Tried { peer, account: account.clone(), ok: true });
+                self.enter(tx, request, flow, account, &credentials.username, now);
+            }
+        }
+    }
+
+    /// The password was right; now the address has to be the account's own (RFC 3261 sections 10.3 step 4 and 22.1).
+    fn enter(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        flow: Flow,
+        account: String,
+        user: &str,
+        now: Instant,
+    ) {
+        let subject = if request.method == Method::REGISTER {
+            request.headers.to().map(|to| to.0.uri)
+        } else {
+            request.headers.from().map(|from| from.0.uri)
+        };
+        if !subject.is_ok_and(|uri| uri.user_decoded().as_deref() == Some(user)) {
+            return self.answer(tx, &request, 403, now);
+        }
+        match request.method {
+            Method::REGISTER => self.register(tx, request, flow, account, now),
+            Method::INVITE => self.invited(tx, request, flow, account, now),
+            Method::MESSAGE => self.message_came(tx, request, flow, account, now),
+            _ => self.subscribe(tx, request, flow, account, now),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Tags, branches and Call-IDs nobody can guess (RFC 3261 sections 8.1.1.4, 8.1.1.7 and 19.3).
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::transaction::key::COOKIE;
+
+/// Makes names out of a secret and a counter.
+pub(super) struct Ids {
+    secret: [u8; 32],
+    counter: u64,
+}
+
+impl Ids {
+    pub(super) fn new(secret: [u8; 32]) -> Self {
+        Self { secret, counter: 0 }
+    }
+
+    /// 20 hex digits: 80 bits.
+    pub(super) fn token(&mut self) -> String {
+        self.counter += 1;
+        let mut hash = Sha256::new();
+        hash.update(self.secret);
+        hash.update(self.counter.to_be_bytes());
+        hex(&hash.finalize(), 10)
+    }
+
+    pub(super) fn branch(&mut self) -> String {
+        format!("{COOKIE}{}", self.token())
+    }
+}
+
+/// The name of a contact: a hash, so that it tells nothing and fits any address form.
+pub(super) fn stable(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hex(&hash.finalize(), 6)
+}
+
+fn hex(bytes: &[u8], count: usize) -> String {
+    bytes.iter().take(count).fold(String::with_capacity(count * 2), |mut out, byte| {
+        // Writing into memory does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,404 @@
+//! Calls until they are answered (RFC 3261 sections 9, 13 and 15, RFC 3264): INVITE, CANCEL and what crosses on the wire.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::message::some;
+use super::session::{Session, Unacked};
+use super::{Core, Output, Owner, Timer};
+use crate::dialog::{Dialog, DialogId};
+use crate::msg::header::CSeq;
+use crate::msg::{Method, Name, Request, Response};
+use crate::ports::{Invited, LegEvent, LegId, OutgoingInvite};
+use crate::transaction::TxId;
+use crate::transaction::timers::{GIVE_UP, Repeat};
+use crate::transport::Flow;
+
+/// One leg of a call.
+pub(super) enum Leg {
+    /// We call.
+    Calling(Box<Calling>),
+    /// We are called.
+    Called(Box<Called>),
+    /// The call is up.
+    Up(Box<Session>),
+}
+
+/// Our INVITE without a final answer.
+pub(super) struct Calling {
+    tx: TxId,
+    invite: Box<Request>,
+    branch: String,
+    flow: Flow,
+    /// Nobody wants the call any more; the Reason for it.
+    given_up: Option<Option<String>>,
+    /// A CANCEL has left; the INVITE is over at this time whatever happens (section 9.1).
+    over_at: Option<Instant>,
+}
+
+/// Their INVITE without a final answer.
+pub(super) struct Called {
+    tx: TxId,
+    invite: Box<Request>,
+    to_tag: String,
+    flow: Flow,
+    /// The name of the early dialog, once a provisional answer told our tag.
+    early: Option<DialogId>,
+}
+
+impl Core {
+    /// Places a call. Its fate comes as [`LegEvent`]s.
+    pub fn invite(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
+        let Some((flow, uri)) = self.route(&call.target) else {
+            return self.fail(leg, &refusal(430, "Flow Failed"));
+        };
+        let call_id = self.ids.token();
+        let user = call.from.uri.user_decoded().unwrap_or_default();
+        let mut request = self.outside(Method::INVITE, uri, call.from, call.to, call_id, 1);
+        request.headers.push_typed(&self.contact(&user, flow));
+        request.headers.push("Allow", super::dispatch::ALLOW);
+        for (name, value) in call.headers {
+            request.headers.push(name.as_str(), value);
+        }
+        let request = request.with_body("application/sdp", call.offer);
+        let branch = self.ids.branch();
+        let invite = Box::new(request.clone());
+        let owner = Owner::Invite(leg, invite.clone());
+        let tx = self.request_as(request, &branch, flow, owner, now);
+        let calling = Calling { tx, invite, branch, flow, given_up: None, over_at: None };
+        self.legs.insert(leg, Leg::Calling(Box::new(calling)));
+        self.run_events(now);
+    }
+
+    /// An answer to our INVITE, or to one whose leg is gone already.
+    pub(super) fn invite_answered(
+        &mut self,
+        leg: LegId,
+        tx: TxId,
+        invite: &Request,
+        response: &Response,
+        now: Instant,
+    ) {
+        match response.status {
+            0..=199 => self.provisional(leg, response, now),
+            200..=299 => self.accepted(leg, tx, invite, response, now),
+            _ => {
+                let is_ours =
+                    matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.tx == tx);
+                if is_ours {
+                    self.fail(leg, response);
+                }
+            }
+        }
+    }
+
+    fn provisional(&mut self, leg: LegId, response: &Response, now: Instant) {
+        let Some(Leg::Calling(calling)) = self.legs.get(&leg) else { return };
+        if calling.given_up.is_some() {
+            return self.cancel(leg, now);
+        }
+        if response.status > 100 {
+            let event = LegEvent::Progress { status: response.status, sdp: some(&response.body) };
+            self.outputs.push_back(Output::Leg(leg, event));
+        }
+    }
+
+    /// A 2xx: the first makes the call, the same again wants its ACK again, another phone's is hung up at once
+    /// (section 13.2.2.4).
+    fn accepted(
+        &mut self,
+        leg: LegId,
+        tx: TxId,
+        invite: &Request,
+        response: &Response,
+        now: Instant,
+    ) {
+        let number = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        let flow = match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) => calling.flow,
+            Some(Leg::Up(session)) => {
+                let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+                if tag.as_deref() == Some(session.dialog.id.remote_tag.as_str()) {
+                    return self.layer.send_bytes(session.ack.clone(), session.dialog.flow);
+                }
+                session.dialog.flow
+            }
+            Some(Leg::Called(_)) => return,
+            None => match self.layer.reply_flow(tx) {
+                Some(flow) => flow,
+                None => return,
+            },
+        };
+        let Some(mut dialog) = Dialog::of_outgoing(invite, response, flow) else {
+            // Neither to be acknowledged nor to be hung up: it names no address.
+            return self.fail(leg, &refusal(502, "Answer Without Contact"));
+        };
+        let ack = self.ack(&dialog, number);
+        let is_wanted = matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.given_up.is_none());
+        if is_wanted {
+            self.leg_of_dialog.insert(dialog.id.clone(), leg);
+            let user = invite.headers.from().ok().and_then(|from| from.uri.user_decoded());
+            let session = Session::new(dialog, user.unwrap_or_default(), ack);
+            self.legs.insert(leg, Leg::Up(Box::new(session)));
+            let event = LegEvent::Answered { sdp: response.body.clone() };
+            return self.outputs.push_back(Output::Leg(leg, event));
+        }
+        let reason = match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) => calling.given_up.clone().flatten(),
+            _ => None,
+        };
+        self.bye(&mut dialog, reason, now);
+        if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
+            self.fail(leg, &refusal(487, "Request Terminated"));
+        }
+    }
+
+    /// The last event of a call that did not come about.
+    fn fail(&mut self, leg: LegId, response: &Response) {
+        self.legs.remove(&leg);
+        let event = LegEvent::Failed {
+            status: response.status,
+            reason: response.reason.clone(),
+            headers: response.headers.clone(),
+        };
+        self.outputs.push_back(Output::Leg(leg, event));
+    }
+
+    /// A CANCEL leaves once a 1xx has come (section 9.1).
+    fn cancel(&mut self, leg: LegId, now: Instant) {
+        let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) else { return };
+        let Some(reason) = calling.given_up.clone() else { return };
+        if calling.over_at.is_some() || !self.layer.may_cancel(calling.tx) {
+            return;
+        }
+        calling.over_at = Some(now + GIVE_UP);
+        let invite = &calling.invite;
+        let mut cancel = Request::new(Method::CANCEL, invite.uri.clone());
+        for name in [Name::Route, Name::MaxForwards, Name::From, Name::To, Name::CallId] {
+            cancel.headers.copy_from(&invite.headers, name);
+        }
+        let number = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        cancel.headers.push_typed(&CSeq::new(number, Method::CANCEL));
+        if let Some(reason) = reason {
+            cancel.headers.push("Reason", reason);
+        }
+        let (branch, flow) = (calling.branch.clone(), calling.flow);
+        self.timers.push(now, now + GIVE_UP, Timer::Leg(leg));
+        self.request_as(cancel, &branch, flow, Owner::Nobody, now);
+    }
+
+    /// An INVITE of an account that proved itself.
+    pub(super) fn invited(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        flow: Flow,
+        account: String,
+        now: Instant,
+    ) {
+        if self.is_merged(&request) {
+            return self.answer(tx, &request, 482, now);
+        }
+        let headers = &request.headers;
+        let (Ok(from), Ok(call_id), Some(_)) =
+            (headers.from(), headers.call_id(), crate::dialog::contact(headers))
+        else {
+            return self.answer(tx, &request, 400, now);
+        };
+        self.next_leg += 2;
+        let leg = LegId(self.next_leg);
+        let invited = Invited {
+            from: from.0,
+            to: self.canonical(&request.uri, flow.local),
+            offer: some(&request.body),
+            call_id: call_id.0,
+            headers: headers.clone(),
+            binding: self.binding_of(&account, flow),
+            source: flow.peer,
+            account,
+        };
+        let to_tag = self.ids.token();
+        let called = Called { tx, invite: request, to_tag, flow, early: None };
+        self.legs.insert(leg, Leg::Called(Box::new(called)));
+        self.leg_of_invite.insert(tx, leg);
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Invited(Box::new(invited))));
+    }
+
+    /// The same INVITE by another way (section 8.2.2.2).
+    fn is_merged(&self, request: &Request) -> bool {
+        let name = |request: &Request| {
+            let headers = &request.headers;
+            let tag = headers.from().ok()?.tag()?.to_owned();
+            Some((tag, headers.call_id().ok()?.0, headers.cseq().ok()?.number))
+        };
+        let Some(new) = name(request) else { return false };
+        self.leg_of_invite.values().any(|leg| {
+            matches!(self.legs.get(leg), Some(Leg::Called(called)) if name(&called.invite).as_ref() == Some(&new))
+        })
+    }
+
+    /// A provisional answer to a caller.
+    pub fn ring(&mut self, leg: LegId, status: u16, sdp: Option<Bytes>, now: Instant) {
+        let Some(Leg::Called(called)) = self.legs.get_mut(&leg) else { return };
+        let mut response = called.invite.response(status.clamp(101, 199), Some(&called.to_tag));
+        if let Some(sdp) = sdp {
+            response = response.with_body("application/sdp", sdp);
+        }
+        let (tx, flow) = (called.tx, called.flow);
+        let user = called.invite.uri.user_decoded().unwrap_or_default();
+        if called.early.is_none()
+            && let Some(dialog) = Dialog::of_incoming(&called.invite, &called.to_tag, flow)
+        {
+            called.early = Some(dialog.id.clone());
+            self.leg_of_dialog.insert(dialog.id, leg);
+        }
+        response.headers.push_typed(&self.contact(&user, flow));
+        self.respond(tx, response, now);
+    }
+
+    /// Answers a caller with our session description.
+    pub fn accept(&mut self, leg: LegId, sdp: Bytes, now: Instant) {
+        let called = match self.legs.remove(&leg) {
+            Some(Leg::Called(called)) => called,
+            Some(other) => {
+                self.legs.insert(leg, other);
+                return;
+            }
+            None => return,
+        };
+        let Called { tx, invite, to_tag, flow, .. } = *called;
+        self.leg_of_invite.remove(&tx);
+        let Some(dialog) = Dialog::of_incoming(&invite, &to_tag, flow) else { return };
+        let user = invite.uri.user_decoded().unwrap_or_default();
+        let mut response = invite.response(200, Some(&to_tag));
+        response.headers.copy_from(&invite.headers, Name::RecordRoute);
+        response.headers.push_typed(&self.contact(&user, flow));
+        response.headers.push("Allow", super::dispatch::ALLOW);
+        let mut response = response.with_body("application/sdp", sdp);
+        response.headers.set(Name::Server, &self.config.software);
+        let bytes = crate::msg::Message::Response(response.clone()).to_bytes();
+        let reply = self.layer.reply_flow(tx).unwrap_or(flow);
+        self.layer.respond(tx, response, now);
+        let number = dialog.remote_seq.unwrap_or_default();
+        self.leg_of_dialog.insert(dialog.id.clone(), leg);
+        let mut session = Session::new(dialog, user, Bytes::new());
+        session.unacked = Some(Unacked {
+            number,
+            ok: bytes,
+            flow: reply,
+            repeat: Repeat::first(now),
+            give_up: now + GIVE_UP,
+        });
+        self.legs.insert(leg, Leg::Up(Box::new(session)));
+        self.timers.push(now, now + Repeat::first(now).pause, Timer::Leg(leg));
+    }
+
+    /// Refuses a caller. `Ended` follows.
+    pub fn reject(
+        &mut self,
+        leg: LegId,
+        status: u16,
+        reason: Option<&str>,
+        headers: Vec<(String, String)>,
+        now: Instant,
+    ) {
+        let called = match self.legs.remove(&leg) {
+            Some(Leg::Called(called)) => called,
+            Some(other) => {
+                self.legs.insert(leg, other);
+                return;
+            }
+            None => return,
+        };
+        self.end_called(leg, &called, status, reason, headers, now);
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
+    }
+
+    fn end_called(
+        &mut self,
+        leg: LegId,
+        called: &Called,
+        status: u16,
+        reason: Option<&str>,
+        headers: Vec<(String, String)>,
+        now: Instant,
+    ) {
+        self.leg_of_invite.remove(&called.tx);
+        if let Some(early) = &called.early {
+            self.leg_of_dialog.remove(early);
+        }
+        self.legs.remove(&leg);
+        let mut response = called.invite.response(status.clamp(300, 699), Some(&called.to_tag));
+        if let Some(reason) = reason {
+            reason.clone_into(&mut response.reason);
+        }
+        for (name, value) in headers {
+            response.headers.push(name.as_str(), value);
+        }
+        self.respond(called.tx, response, now);
+    }
+
+    /// The caller gives up (section 9.2).
+    pub(super) fn handle_cancel(&mut self, tx: TxId, cancel: &Request, now: Instant) {
+        let Some(invite) = self.layer.cancelled(cancel) else {
+            return self.answer(tx, cancel, 481, now);
+        };
+        self.answer(tx, cancel, 200, now);
+        let reason = cancel.headers.get("Reason").map(str::to_owned);
+        if let Some(leg) = self.leg_of_invite.get(&invite).copied() {
+            self.caller_gave_up(leg, reason, now);
+        }
+    }
+
+    pub(super) fn caller_gave_up(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
+        let Some(Leg::Called(called)) = self.legs.remove(&leg) else { return };
+        self.end_called(leg, &called, 487, None, Vec::new(), now);
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Cancelled { reason }));
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
+    }
+
+    /// Ends a leg whatever it does: CANCEL, BYE, or a 480 to a caller. The last event follows.
+    pub fn hang_up(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
+        match self.legs.get_mut(&leg) {
+            Some(Leg::Calling(calling)) => {
+                calling.given_up.get_or_insert(reason);
+                self.cancel(leg, now);
+            }
+            Some(Leg::Called(_)) => self.reject(leg, 480, None, Vec::new(), now),
+            Some(Leg::Up(_)) => self.end_session(leg, reason, now),
+            None => {}
+        }
+        self.run_events(now);
+    }
+
+    /// Something of a leg may be due.
+    pub(super) fn leg_due(&mut self, leg: LegId, now: Instant) {
+        match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) if calling.over_at.is_some_and(|at| at <= now) => {
+                let tx = calling.tx;
+                self.layer.forget(tx);
+                self.fail(leg, &refusal(487, "Request Terminated"));
+            }
+            Some(Leg::Up(_)) => self.session_due(leg, now),
+            _ => {}
+        }
+    }
+
+    /// Hangs up a dialog that has no leg (any more).
+    pub(super) fn bye(&mut self, dialog: &mut Dialog, reason: Option<String>, now: Instant) {
+        let mut bye = dialog.request(Method::BYE);
+        if let Some(reason) = reason {
+            bye.headers.push("Reason", reason);
+        }
+        let flow = self.usable(dialog.flow).unwrap_or(dialog.flow);
+        self.request(bye, flow, Owner::Nobody, now);
+    }
+}
+
+/// A failure that nobody sent.
+fn refusal(status: u16, reason: &str) -> Response {
+    let mut response = Response::new(status);
+    reason.clone_into(&mut response.reason);
+    response
+}

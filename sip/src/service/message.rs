@@ -1,0 +1,119 @@
+//! Single messages (RFC 3428), both ways.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Core, Job, Output, Owner, Ticket, Waiting};
+use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
+use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
+use crate::ports::{IncomingMessage, MessageReply, MessageResult, OutgoingMessage};
+use crate::transaction::TxId;
+use crate::transport::Flow;
+
+impl Core {
+    /// A message of an account that proved itself.
+    pub(super) fn message_came(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        flow: Flow,
+        account: String,
+        now: Instant,
+    ) {
+        let headers = &request.headers;
+        let (Ok(from), Ok(call_id), Ok(cseq)) = (headers.from(), headers.call_id(), headers.cseq())
+        else {
+            return self.answer(tx, &request, 400, now);
+        };
+        let message = IncomingMessage {
+            from: from.0,
+            to: self.canonical(&request.uri, flow.local),
+            call_id: call_id.0,
+            cseq: cseq.number,
+            headers: headers.clone(),
+            content_type: headers.get(Name::ContentType).map(str::to_owned),
+            body: request.body.clone(),
+            binding: self.binding_of(&account, flow),
+            source: flow.peer,
+            account,
+        };
+        self.job(Waiting::Message(tx, request), Job::Message(Box::new(message)));
+    }
+
+    pub(super) fn message_answered(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        reply: MessageReply,
+        now: Instant,
+    ) {
+        let mut response = self.response(request, reply.status);
+        response.reason = reply.reason.unwrap_or(response.reason);
+        for (name, value) in reply.headers {
+            response.headers.push(name.as_str(), value);
+        }
+        self.respond(tx, response, now);
+    }
+
+    /// Sends a message to a phone; the answer comes as [`Output::MessageDone`].
+    pub fn send_message(&mut self, ticket: Ticket, message: OutgoingMessage, now: Instant) {
+        let Some((flow, uri)) = self.route(&message.target) else {
+            let result =
+                MessageResult { status: 430, reason: "Flow Failed".into(), retry_after: None };
+            return self.outputs.push_back(Output::MessageDone(ticket, result));
+        };
+        let call_id = message.call_id.unwrap_or_else(|| self.ids.token());
+        let number = message.cseq.unwrap_or(1);
+        let mut request =
+            self.outside(Method::MESSAGE, uri, message.from, message.to, call_id, number);
+        for (name, value) in message.headers {
+            request.headers.push(name.as_str(), value);
+        }
+        let request = request.with_body(&message.content_type, message.body);
+        self.request(request, flow, Owner::Message(ticket), now);
+    }
+
+    /// A request outside any dialog, from us with a fresh tag.
+    pub(super) fn outside(
+        &mut self,
+        method: Method,
+        uri: crate::msg::Uri,
+        from: NameAddr,
+        to: crate::msg::Uri,
+        call_id: String,
+        number: u32,
+    ) -> Request {
+        let mut request = Request::new(method.clone(), uri);
+        let headers = &mut request.headers;
+        headers.push_typed(&MaxForwards::DEFAULT);
+        headers.push_typed(&From(from.with_tag(&self.ids.token())));
+        headers.push_typed(&To(NameAddr::new(to)));
+        headers.push_typed(&CallId(call_id));
+        headers.push_typed(&CSeq::new(number, method));
+        request
+    }
+
+    pub(super) fn message_done(&mut self, ticket: Ticket, response: &Response) {
+        if response.status < 200 {
+            return;
+        }
+        let retry_after = response.headers.typed::<RetryAfter>().ok();
+        let reason = if response.reason.is_empty() {
+            reason_phrase(response.status).to_owned()
+        } else {
+            response.reason.clone()
+        };
+        let result = MessageResult {
+            status: response.status,
+            reason,
+            retry_after: retry_after.map(|field| Duration::from_secs(u64::from(field.0))),
+        };
+        self.outputs.push_back(Output::MessageDone(ticket, result));
+    }
+}
+
+/// The body of a message, if there is one.
+pub(super) fn some(body: &Bytes) -> Option<Bytes> {
+    (!body.is_empty()).then(|| body.clone())
+}

@@ -1,0 +1,336 @@
+//! The SIP server without its sockets (RFC 3261 sections 8, 10 and 12): registrar, user agent of calls and messages,
+//! presence notifier.
+//!
+//! [`Core`] is one machine over the transaction layer. Messages, commands and the results of jobs go in; [`Output`]s
+//! come out. What needs a port is a [`Job`]: the driver does it and brings the result back, so nothing here waits. One
+//! task owns it, so nothing here is locked.
+//!
+//! | module | duty |
+//! |---|---|
+//! | `dispatch` | what a request is, and which module takes it |
+//! | `gate` | who is asking (digest), and how often |
+//! | `registrar` | where the phones are |
+//! | `invite`, `session` | calls: until they are answered, and from then on |
+//! | `message` | single messages, both ways |
+//! | `presence` | phones that watch |
+
+pub mod binding;
+mod dispatch;
+mod gate;
+mod ids;
+mod invite;
+mod message;
+mod presence;
+mod registrar;
+mod send;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use self::binding::Binding;
+use self::gate::Gate;
+use self::ids::Ids;
+use self::invite::Leg;
+use self::presence::Watch;
+use self::registrar::Registrar;
+use crate::auth::Algorithm;
+use crate::config::Config;
+use crate::dialog::DialogId;
+use crate::msg::{Message, ParseError, Request};
+use crate::ports::{
+    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, StoreError, Subscription,
+    SubscriptionEnd, SubscriptionId,
+};
+use crate::transaction::timers::Deadlines;
+use crate::transaction::{Layer, TxId};
+use crate::transport::{Flow, Protocol};
+
+/// Names a job while it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobId(u64);
+
+/// Names a message that the gateway waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// What has to be done outside.
+#[derive(Debug)]
+pub enum Output {
+    /// Bytes leave over a flow.
+    Send(Flow, Bytes),
+    /// A connection has to be opened; sends over it follow at once and wait for it.
+    Connect(Flow),
+    /// Somebody outside has to be asked; the answer comes back by [`Core::job_done`].
+    Job(JobId, Job),
+    /// Something happened on a leg.
+    Leg(LegId, LegEvent),
+    /// The bindings of an account are these now.
+    Bindings(String, Vec<Binding>),
+    /// A subscription is over.
+    SubscriptionEnded(SubscriptionId, SubscriptionEnd),
+    /// A message of ours got its final answer.
+    MessageDone(Ticket, MessageResult),
+    /// A password was tried.
+    Tried {
+        /// From where.
+        peer: IpAddr,
+        /// For which account.
+        account: String,
+        /// Whether it was right.
+        ok: bool,
+    },
+}
+
+/// A question for a port.
+#[derive(Debug)]
+pub enum Job {
+    /// The digest hash of a user, unless this peer has to wait.
+    Password {
+        /// The domain.
+        realm: String,
+        /// The user.
+        user: String,
+        /// Which hash.
+        algorithm: Algorithm,
+        /// Who asks.
+        peer: IpAddr,
+    },
+    /// Bindings have to be kept.
+    Save {
+        /// Whose.
+        account: String,
+        /// All of them.
+        bindings: Vec<Binding>,
+    },
+    /// A message came.
+    Message(Box<IncomingMessage>),
+    /// A phone subscribes or refreshes.
+    Subscribe(Box<Subscription>),
+}
+
+/// What a port said.
+#[derive(Debug)]
+pub enum JobResult {
+    /// The hash, or nothing for an unknown user.
+    Password(Result<Option<String>, StoreError>),
+    /// Too many wrong passwords: not before this time has passed.
+    MustWait(Duration),
+    /// The bindings are kept, or not.
+    Saved(Result<(), StoreError>),
+    /// What becomes of the message.
+    Message(MessageReply),
+    /// The subscription is taken, or refused with a status.
+    Subscribe(Result<(), u16>),
+}
+
+/// Whose a request of ours is.
+enum Owner {
+    Invite(LegId, Box<Request>),
+    Reinvite(LegId),
+    Message(Ticket),
+    Notify(SubscriptionId),
+    /// Nobody cares how it ends: BYE, CANCEL.
+    Nobody,
+}
+
+/// What waits for a job.
+enum Waiting {
+    Gate(gate::Gated),
+    Register(registrar::Registering),
+    /// Bindings ran out; nobody waits.
+    Expired(String),
+    Message(TxId, Box<Request>),
+    Subscribe(presence::Subscribing),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Leg(LegId),
+    Watch(SubscriptionId),
+    Registration(String),
+}
+
+/// Where we listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The socket's number in flows; of streams, connections have their own.
+    pub socket: u64,
+    /// The address that peers are told.
+    pub local: std::net::SocketAddr,
+}
+
+/// The server.
+pub struct Core {
+    config: Config,
+    listeners: Vec<Listening>,
+    /// Monotonic and wall time of the same moment.
+    origin: (Instant, SystemTime),
+    ids: Ids,
+    layer: Layer,
+    gate: Gate,
+    registrar: Registrar,
+    legs: HashMap<LegId, Leg>,
+    leg_of_dialog: HashMap<DialogId, LegId>,
+    leg_of_invite: HashMap<TxId, LegId>,
+    next_leg: u64,
+    watches: HashMap<SubscriptionId, Watch>,
+    watch_of_dialog: HashMap<DialogId, SubscriptionId>,
+    next_watch: u64,
+    owners: HashMap<TxId, Owner>,
+    jobs: HashMap<JobId, Waiting>,
+    next_job: u64,
+    timers: Deadlines<Timer>,
+    streams: HashMap<u64, Flow>,
+    next_socket: u64,
+    outputs: VecDeque<Output>,
+}
+
+/// Sockets that the core opens have numbers from here on; what the driver accepts is below.
+const OWN_SOCKETS: u64 = 1 << 63;
+
+impl Core {
+    /// A server with what was registered before it stopped. `seed` is random; `now` and `wall` are one moment.
+    pub fn new(
+        config: Config,
+        listeners: Vec<Listening>,
+        bindings: Vec<Binding>,
+        seed: [u8; 32],
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
+        let gate = Gate::new(&config, seed, now);
+        let mut core = Self {
+            config,
+            listeners,
+            origin: (now, wall),
+            ids: Ids::new(seed),
+            layer: Layer::default(),
+            gate,
+            registrar: Registrar::default(),
+            legs: HashMap::new(),
+            leg_of_dialog: HashMap::new(),
+            leg_of_invite: HashMap::new(),
+            next_leg: 0,
+            watches: HashMap::new(),
+            watch_of_dialog: HashMap::new(),
+            next_watch: 0,
+            owners: HashMap::new(),
+            jobs: HashMap::new(),
+            next_job: 0,
+            timers: Deadlines::default(),
+            streams: HashMap::new(),
+            next_socket: OWN_SOCKETS,
+            outputs: VecDeque::new(),
+        };
+        core.load_bindings(bindings, now);
+        core
+    }
+
+    /// What has to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some((flow, bytes)) = self.layer.poll_send() {
+            return Some(Output::Send(flow, bytes));
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Core::handle_timeout`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [self.layer.next_timeout(), self.timers.next()].into_iter().flatten().min()
+    }
+
+    /// A message arrived.
+    pub fn handle_message(&mut self, message: Message, flow: Flow, now: Instant) {
+        if let Message::Request(request) = &message
+            && self.layer.len() >= self.config.max_transactions
+            && dispatch::may_be_shed(request)
+            && !self.layer.knows(request)
+        {
+            return self.refuse_statelessly(request, flow);
+        }
+        self.layer.handle_message(message, flow, now);
+        self.run_events(now);
+    }
+
+    /// Bytes arrived that are no message we go on with: they are answered without state, or not at all.
+    pub fn handle_bad(&mut self, error: &ParseError, flow: Flow) {
+        let tag = self.ids.token();
+        if let Some(response) = error.response(&tag) {
+            self.answer_statelessly(response, flow);
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn stream_opened(&mut self, flow: Flow) {
+        self.streams.insert(flow.socket, flow);
+    }
+
+    /// A connection is gone, or could not be opened.
+    pub fn stream_closed(&mut self, socket: u64, now: Instant) {
+        self.streams.remove(&socket);
+        self.layer.flow_lost(socket);
+        self.run_events(now);
+    }
+
+    /// A port answered.
+    pub fn job_done(&mut self, id: JobId, result: JobResult, now: Instant) {
+        let Some(waiting) = self.jobs.remove(&id) else { return };
+        match (waiting, result) {
+            (Waiting::Gate(gated), result) => self.password_found(gated, result, now),
+            (Waiting::Register(registering), JobResult::Saved(result)) => {
+                self.registered(registering, result, now);
+            }
+            (Waiting::Expired(account), _) => self.next_registration(&account, now),
+            (Waiting::Message(tx, request), JobResult::Message(reply)) => {
+                self.message_answered(tx, &request, reply, now);
+            }
+            (Waiting::Subscribe(subscribing), JobResult::Subscribe(result)) => {
+                self.subscribe_answered(subscribing, result, now);
+            }
+            // The driver answers each job with its own kind of result.
+            (Waiting::Register(_) | Waiting::Message(..) | Waiting::Subscribe(_), _) => {}
+        }
+        self.run_events(now);
+    }
+
+    /// Something may be due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.layer.handle_timeout(now);
+        self.run_events(now);
+        while let Some((_, timer)) = self.timers.pop(now) {
+            match timer {
+                Timer::Leg(leg) => self.leg_due(leg, now),
+                Timer::Watch(id) => self.watch_due(id, now),
+                Timer::Registration(account) => self.registration_due(&account, now),
+            }
+            self.run_events(now);
+        }
+    }
+
+    /// Requests of ours that may still be answered.
+    pub fn open_requests(&self) -> usize {
+        self.owners.len()
+    }
+
+    fn job(&mut self, waiting: Waiting, job: Job) {
+        self.next_job += 1;
+        let id = JobId(self.next_job);
+        self.jobs.insert(id, waiting);
+        self.outputs.push_back(Output::Job(id, job));
+    }
+
+    /// Seconds since 1970.
+    fn unix_time(&self, now: Instant) -> u64 {
+        let (origin, wall) = self.origin;
+        let wall = wall + now.saturating_duration_since(origin);
+        wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+}

@@ -1,0 +1,159 @@
+//! What every message of ours carries, and the way it takes (RFC 3261 sections 8.1.1, 18.1 and 20.10, RFC 3581).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Core, OWN_SOCKETS, Output, Owner};
+use crate::dialog::Dialog;
+use crate::msg::header::{Contact, Via};
+use crate::msg::{Host, Message, Name, NameAddr, Request, Response, Uri};
+use crate::ports::Target;
+use crate::transaction::TxId;
+use crate::transaction::layer::reply_flow;
+use crate::transport::{Flow, Protocol};
+
+impl Core {
+    /// Sends a request of ours; its answers go to `owner`.
+    pub(super) fn request(
+        &mut self,
+        request: Request,
+        flow: Flow,
+        owner: Owner,
+        now: Instant,
+    ) -> TxId {
+        let branch = self.ids.branch();
+        self.request_as(request, &branch, flow, owner, now)
+    }
+
+    pub(super) fn request_as(
+        &mut self,
+        mut request: Request,
+        branch: &str,
+        flow: Flow,
+        owner: Owner,
+        now: Instant,
+    ) -> TxId {
+        self.stamp(&mut request, branch, flow);
+        let owner = match owner {
+            // What the ACK, the CANCEL and late answers are made from.
+            Owner::Invite(leg, _) => Owner::Invite(leg, Box::new(request.clone())),
+            other => other,
+        };
+        let tx = self.layer.request(request, branch, flow, now);
+        self.owners.insert(tx, owner);
+        tx
+    }
+
+    /// Sends an ACK to a 2xx: a request without a transaction.
+    pub(super) fn ack(&mut self, dialog: &Dialog, number: u32) -> bytes::Bytes {
+        let mut ack = dialog.request_numbered(crate::msg::Method::ACK, number);
+        let branch = self.ids.branch();
+        self.stamp(&mut ack, &branch, dialog.flow);
+        self.layer.send(Message::Request(ack), dialog.flow)
+    }
+
+    fn stamp(&self, request: &mut Request, branch: &str, flow: Flow) {
+        let mut via = Via::new(
+            flow.protocol.token(),
+            Host::from(flow.local.ip()),
+            Some(flow.local.port()),
+            branch,
+        );
+        via.params.set("rport", None);
+        request.headers.push_front_typed(&via);
+        request.headers.set(Name::UserAgent, &self.config.software);
+    }
+
+    /// Answers a request; a response outside a dialog gets a fresh To tag.
+    pub(super) fn answer(&mut self, tx: TxId, request: &Request, status: u16, now: Instant) {
+        let response = self.response(request, status);
+        self.respond(tx, response, now);
+    }
+
+    /// An answer to be filled in.
+    pub(super) fn response(&mut self, request: &Request, status: u16) -> Response {
+        let tag = self.ids.token();
+        request.response(status, Some(&tag))
+    }
+
+    pub(super) fn respond(&mut self, tx: TxId, mut response: Response, now: Instant) -> bool {
+        response.headers.set(Name::Server, &self.config.software);
+        self.layer.respond(tx, response, now)
+    }
+
+    /// A 503 that costs no state.
+    pub(super) fn refuse_statelessly(&mut self, request: &Request, flow: Flow) {
+        let mut response = self.response(request, 503);
+        response.headers.set("Retry-After", "10");
+        self.answer_statelessly(response, flow);
+    }
+
+    pub(super) fn answer_statelessly(&mut self, mut response: Response, flow: Flow) {
+        let Ok(mut via) = response.headers.top_via() else { return };
+        via.note_source(flow.peer);
+        response.headers.replace_first(&via);
+        response.headers.set(Name::Server, &self.config.software);
+        self.layer.send(Message::Response(response), reply_flow(flow, &via));
+    }
+
+    /// Where the peer of this flow can send requests to.
+    pub(super) fn contact(&self, user: &str, flow: Flow) -> Contact {
+        let mut uri = Uri::sip(Some(user), Host::from(flow.local.ip()));
+        uri.port = Some(flow.local.port());
+        if flow.protocol != Protocol::Udp {
+            uri.params.set("transport", Some(flow.protocol.param()));
+        }
+        Contact(NameAddr::new(uri))
+    }
+
+    /// The way to a target: the flow it registered over while that is open, else its contact address.
+    pub(super) fn route(&mut self, target: &Target) -> Option<(Flow, Uri)> {
+        match target {
+            Target::Uri(uri) => Some((self.flow_to(uri)?, uri.clone())),
+            Target::Binding(binding) => {
+                let uri = binding.uri()?;
+                let flow = self.usable(binding.flow).or_else(|| self.flow_to(&uri))?;
+                Some((flow, uri))
+            }
+        }
+    }
+
+    /// A flow that can still be sent over. Datagrams always can, by the listener that has this address now.
+    pub(super) fn usable(&self, flow: Flow) -> Option<Flow> {
+        if flow.protocol.is_reliable() {
+            return self.streams.get(&flow.socket).copied().filter(|open| open.peer == flow.peer);
+        }
+        let known = self
+            .listeners
+            .iter()
+            .find(|listener| listener.protocol == Protocol::Udp && listener.socket == flow.socket);
+        let any = self.listeners.iter().find(|listener| listener.protocol == Protocol::Udp);
+        known.or(any).map(|listener| Flow { socket: listener.socket, ..flow })
+    }
+
+    /// A flow of our own to the address in a URI; `None` for names, which would have to be looked up, and for TLS.
+    fn flow_to(&mut self, uri: &Uri) -> Option<Flow> {
+        let protocol = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("udp") => Protocol::Udp,
+            Some("tcp") => Protocol::Tcp,
+            Some(_) => return None,
+        };
+        let ip = uri.host.ip()?;
+        let peer = SocketAddr::new(ip, uri.port.unwrap_or(protocol.default_port()));
+        let listener = *self.listeners.iter().find(|listener| listener.protocol == protocol)?;
+        let flow = Flow { protocol, socket: listener.socket, peer, local: listener.local };
+        if protocol == Protocol::Udp {
+            return Some(flow);
+        }
+        if let Some(open) =
+            self.streams.values().find(|open| open.peer == peer && open.protocol == protocol)
+        {
+            return Some(*open);
+        }
+        self.next_socket = self.next_socket.wrapping_add(1).max(OWN_SOCKETS);
+        let flow = Flow { socket: self.next_socket, ..flow };
+        self.streams.insert(flow.socket, flow);
+        self.outputs.push_back(Output::Connect(flow));
+        Some(flow)
+    }
+}

@@ -1,0 +1,257 @@
+//! Calls that are up (RFC 3261 sections 13.3.1.4, 14 and 15, RFC 3311): ACK, re-INVITE, UPDATE, BYE, INFO.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::invite::Leg;
+use super::message::some;
+use super::{Core, Output, Owner, Timer};
+use crate::dialog::{Dialog, DialogId};
+use crate::msg::{Message, Method, Name, Request, Response};
+use crate::ports::{LegEvent, LegId};
+use crate::transaction::TxId;
+use crate::transaction::timers::{GIVE_UP, LONGEST_REPEAT, Repeat};
+use crate::transport::Flow;
+
+/// An established dialog of a call.
+pub(super) struct Session {
+    pub(super) dialog: Dialog,
+    /// Who we are in Contact.
+    user: String,
+    /// The ACK to their last 2xx, sent again when that comes again.
+    pub(super) ack: Bytes,
+    /// Our 2xx that waits for its ACK.
+    pub(super) unacked: Option<Unacked>,
+    /// A BYE that waits for the ACK (section 15).
+    hang_up: Option<Option<String>>,
+    /// Our re-INVITE is on its way.
+    is_asking: bool,
+    /// Their re-INVITE or UPDATE, not answered yet.
+    asked: Option<(TxId, Box<Request>)>,
+}
+
+/// A 2xx to an INVITE is sent until it is acknowledged, whatever the transport (section 13.3.1.4).
+pub(super) struct Unacked {
+    pub(super) number: u32,
+    pub(super) ok: Bytes,
+    pub(super) flow: Flow,
+    pub(super) repeat: Repeat,
+    pub(super) give_up: Instant,
+}
+
+impl Session {
+    pub(super) fn new(dialog: Dialog, user: String, ack: Bytes) -> Self {
+        Self { dialog, user, ack, unacked: None, hang_up: None, is_asking: false, asked: None }
+    }
+}
+
+impl Core {
+    fn session(&mut self, leg: LegId) -> Option<&mut Session> {
+        match self.legs.get_mut(&leg) {
+            Some(Leg::Up(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn handle_ack(&mut self, ack: &Request, now: Instant) {
+        let leg =
+            DialogId::of_request(ack).and_then(|dialog| self.leg_of_dialog.get(&dialog).copied());
+        let Some(leg) = leg else { return };
+        let number = ack.headers.cseq().map_or(0, |cseq| cseq.number);
+        let Some(session) = self.session(leg) else { return };
+        if session.unacked.take_if(|unacked| unacked.number == number).is_none() {
+            return;
+        }
+        let event = LegEvent::Acked { sdp: some(&ack.body) };
+        let hang_up = session.hang_up.take();
+        self.outputs.push_back(Output::Leg(leg, event));
+        if let Some(reason) = hang_up {
+            self.end_session(leg, reason, now);
+        }
+    }
+
+    /// A request inside a call.
+    pub(super) fn handle_in_session(
+        &mut self,
+        leg: LegId,
+        tx: TxId,
+        request: Box<Request>,
+        now: Instant,
+    ) {
+        if matches!(self.legs.get(&leg), Some(Leg::Called(_))) {
+            // Not answered yet: the caller may only give up.
+            let is_bye = request.method == Method::BYE;
+            self.answer(tx, &request, if is_bye { 200 } else { 491 }, now);
+            if is_bye {
+                let reason = request.headers.get("Reason").map(str::to_owned);
+                self.caller_gave_up(leg, reason, now);
+            }
+            return;
+        }
+        let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
+        let Some(session) = self.session(leg) else {
+            return self.answer(tx, &request, 481, now);
+        };
+        if !session.dialog.accept_seq(number) {
+            return self.answer(tx, &request, 500, now);
+        }
+        match request.method {
+            Method::BYE => {
+                let reason = request.headers.get("Reason").map(str::to_owned);
+                self.answer(tx, &request, 200, now);
+                self.outputs.push_back(Output::Leg(leg, LegEvent::Bye { reason }));
+                self.drop_session(leg, now);
+            }
+            Method::INVITE | Method::UPDATE => self.reinvited(leg, tx, request, now),
+            Method::INFO => {
+                let content_type = request.headers.get(Name::ContentType).map(str::to_owned);
+                let event = LegEvent::Info { content_type, body: request.body.clone() };
+                self.answer(tx, &request, 200, now);
+                self.outputs.push_back(Output::Leg(leg, event));
+            }
+            Method::OPTIONS => self.answer(tx, &request, 200, now),
+            _ => self.not_allowed(tx, &request, now),
+        }
+    }
+
+    fn reinvited(&mut self, leg: LegId, tx: TxId, request: Box<Request>, now: Instant) {
+        let Some(session) = self.session(leg) else { return };
+        if session.is_asking {
+            return self.answer(tx, &request, 491, now);
+        }
+        if session.asked.is_some() || session.unacked.is_some() {
+            let mut response = self.response(&request, 500);
+            response.headers.set("Retry-After", "3");
+            self.respond(tx, response, now);
+            return;
+        }
+        session.dialog.refresh_target(&request.headers);
+        let is_update = request.method == Method::UPDATE;
+        let offer = some(&request.body);
+        session.asked = Some((tx, request));
+        if is_update && offer.is_none() {
+            // A mere sign of life.
+            return self.answer_reinvite(leg, Ok(Bytes::new()), now);
+        }
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Reinvited { offer }));
+    }
+
+    /// Answers a re-INVITE or an UPDATE: with a session description, or with a status that leaves the call as it was.
+    pub fn answer_reinvite(&mut self, leg: LegId, answer: Result<Bytes, u16>, now: Instant) {
+        let Some(session) = self.session(leg) else { return };
+        let Some((tx, request)) = session.asked.take() else { return };
+        let (user, flow) = (session.user.clone(), session.dialog.flow);
+        let sdp = match answer {
+            Ok(sdp) => sdp,
+            Err(status) => return self.answer(tx, &request, status.clamp(300, 699), now),
+        };
+        let mut response = request.response(200, None);
+        response.headers.push_typed(&self.contact(&user, flow));
+        response.headers.push("Allow", super::dispatch::ALLOW);
+        response.headers.set(Name::Server, &self.config.software);
+        if !sdp.is_empty() {
+            response = response.with_body("application/sdp", sdp);
+        }
+        let reply = self.layer.reply_flow(tx).unwrap_or(flow);
+        let ok = Message::Response(response.clone()).to_bytes();
+        self.layer.respond(tx, response, now);
+        if request.method == Method::INVITE {
+            let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
+            let repeat = Repeat::first(now);
+            self.timers.push(now, repeat.at, Timer::Leg(leg));
+            if let Some(session) = self.session(leg) {
+                let give_up = now + GIVE_UP;
+                session.unacked = Some(Unacked { number, ok, flow: reply, repeat, give_up });
+            }
+        }
+    }
+
+    /// Offers another session description. `ReinviteAnswered` follows.
+    pub fn reinvite(&mut self, leg: LegId, offer: Bytes, now: Instant) {
+        let Some(session) = self.session(leg) else { return };
+        if session.is_asking || session.asked.is_some() || session.unacked.is_some() {
+            let event = LegEvent::ReinviteAnswered(Err(491));
+            return self.outputs.push_back(Output::Leg(leg, event));
+        }
+        session.is_asking = true;
+        let request = session.dialog.request(Method::INVITE);
+        let (user, flow) = (session.user.clone(), session.dialog.flow);
+        let mut request = request.with_body("application/sdp", offer);
+        request.headers.push_typed(&self.contact(&user, flow));
+        self.request(request, flow, Owner::Reinvite(leg), now);
+        self.run_events(now);
+    }
+
+    pub(super) fn reinvite_answered(&mut self, leg: LegId, response: &Response, now: Instant) {
+        if response.status < 200 {
+            return;
+        }
+        let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
+        let Some(session) = self.session(leg) else { return };
+        if response.status < 300 {
+            let is_first = std::mem::replace(&mut session.is_asking, false);
+            if !is_first {
+                let (ack, flow) = (session.ack.clone(), session.dialog.flow);
+                return self.layer.send_bytes(ack, flow);
+            }
+            session.dialog.refresh_target(&response.headers);
+            let dialog = session.dialog.clone();
+            let ack = self.ack(&dialog, number);
+            if let Some(session) = self.session(leg) {
+                session.ack = ack;
+            }
+            let event = LegEvent::ReinviteAnswered(Ok(response.body.clone()));
+            return self.outputs.push_back(Output::Leg(leg, event));
+        }
+        session.is_asking = false;
+        let event = LegEvent::ReinviteAnswered(Err(response.status));
+        self.outputs.push_back(Output::Leg(leg, event));
+        // The peer knows nothing of this call any more (section 12.2.1.2).
+        if matches!(response.status, 408 | 481) {
+            self.end_session(leg, None, now);
+        }
+    }
+
+    /// BYE, at once or after the ACK we wait for.
+    pub(super) fn end_session(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
+        let Some(session) = self.session(leg) else { return };
+        if session.unacked.is_some() {
+            session.hang_up.get_or_insert(reason);
+            return;
+        }
+        let mut dialog = session.dialog.clone();
+        self.bye(&mut dialog, reason, now);
+        self.drop_session(leg, now);
+    }
+
+    fn drop_session(&mut self, leg: LegId, now: Instant) {
+        let Some(Leg::Up(session)) = self.legs.remove(&leg) else { return };
+        self.leg_of_dialog.remove(&session.dialog.id);
+        if let Some((tx, request)) = session.asked {
+            self.answer(tx, &request, 487, now);
+        }
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
+    }
+
+    /// Our 2xx is due again, or its ACK will not come any more.
+    pub(super) fn session_due(&mut self, leg: LegId, now: Instant) {
+        let Some(session) = self.session(leg) else { return };
+        let Some(unacked) = &mut session.unacked else { return };
+        if unacked.give_up <= now {
+            session.unacked = None;
+            let reason = session.hang_up.take().flatten();
+            return self.end_session(leg, reason, now);
+        }
+        if unacked.repeat.at <= now {
+            unacked.repeat = unacked.repeat.next(now, LONGEST_REPEAT);
+            let (ok, flow) = (unacked.ok.clone(), unacked.flow);
+            self.layer.send_bytes(ok, flow);
+        }
+        let Some(session) = self.session(leg) else { return };
+        if let Some(unacked) = &session.unacked {
+            let at = unacked.repeat.at.min(unacked.give_up);
+            self.timers.push(now, at, Timer::Leg(leg));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Transport rules (RFC 3261 18, RFC 3581): protocols and flows.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A transport protocol we listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Datagrams.
+    Udp,
+    /// A stream in the clear.
+    Tcp,
+    /// A stream under TLS.
+    Tls,
+}
+
+impl Protocol {
+    /// Whether the transport itself repeats what was lost.
+    #[must_use]
+    pub const fn is_reliable(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// As Via writes it.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
+
+    /// As the `transport` parameter of a URI writes it.
+    #[must_use]
+    pub const fn param(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// The port that is meant where none is written.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.param())
+    }
+}
+
+/// Where bytes came from and can be sent back to: a socket of ours and the address of the peer.
+/// For streams the socket is the connection and is never reused for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    /// The transport.
+    pub protocol: Protocol,
+    /// Which listener (UDP) or which connection (TCP, TLS).
+    pub socket: u64,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// Our own address that the peer reaches on this flow, as Via and Contact name it.
+    pub local: SocketAddr,
+}
