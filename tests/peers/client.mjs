@@ -1,7 +1,7 @@
 // A Jingle and chat client made of stanza.js, the same headless (stanza.mjs) and in a browser (chromium.mjs).
 // XMPP over WebSocket (RFC 7395), Jingle (XEP-0166, 0167, 0176, 0293, 0294, 0320, 0338, 0339), receipts (XEP-0184), chat states (XEP-0085).
 //
-// Takes commands and says events; both are JSON objects:
+// Takes commands and says events; both are JSON objects. Each command ends in done {cmd} or error {cmd, text}.
 //   login {url, jid, password}              -> online {jid} | error
 //   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
 //   message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition}
@@ -148,6 +148,7 @@ export function client(world) {
     try {
       if (!commands[command.cmd]) throw new Error('no such command');
       await commands[command.cmd](command);
+      say({ event: 'done', cmd: command.cmd });
     } catch (error) {
       say({ event: 'error', cmd: command.cmd, text: error?.error?.condition ?? String(error?.message ?? error) });
     }
