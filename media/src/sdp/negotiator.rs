@@ -27,11 +27,12 @@ pub struct Negotiator {
     slots: Vec<Slot>,
     /// Which slot is the audio.
     audio: usize,
-    /// How the audio line is written.
+    /// How the audio line was last agreed.
     profile: Profile,
     /// Numbers used since the session began: none may change its meaning (RFC 3264 section 8.3.2).
     numbers: Vec<(u8, Encoding)>,
-    offered: Option<LocalAudio>,
+    /// Our last offer and its profile.
+    offered: Option<(LocalAudio, Profile)>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,16 +64,16 @@ impl Negotiator {
         self.remember(&local.formats);
         // Once secured the line stays so, and AVP or AVPF stays as the peer wrote it.
         let keys = local.encryption.keys();
-        let secure = local.encryption.is_required() || (self.is_secure() && !keys.is_empty());
-        self.profile = self.profile.secured(secure);
+        let stays = self.profile.is_secure() && !keys.is_empty();
+        let profile = self.profile.secured(local.encryption.is_required() || stays);
         if self.slots.is_empty() {
             let media = "audio".to_owned();
             self.slots.push(Slot { media, proto: String::new(), formats: vec![], mid: None });
         }
-        let proto = self.profile.name().to_owned();
+        let proto = profile.name().to_owned();
         let media = self.audio_line(&local, proto, &local.formats, keys, local.direction);
         let bytes = self.describe(&local, "0 0", media);
-        self.offered = Some(local);
+        self.offered = Some((local, profile));
         bytes
     }
 
@@ -122,21 +123,19 @@ impl Negotiator {
     /// # Errors
     ///
     /// [`SdpError`]: end the call; after a refused early answer another may come.
-    pub fn accept_answer(&self, answer: &Session) -> Result<RemoteAudio, SdpError> {
-        let local = self.offered.as_ref().ok_or(SdpError::NoOffer)?;
+    pub fn accept_answer(&mut self, answer: &Session) -> Result<RemoteAudio, SdpError> {
+        let (local, profile) = self.offered.as_ref().ok_or(SdpError::NoOffer)?;
         if answer.media.len() != self.slots.len() {
             return Err(SdpError::AnswerMismatch);
         }
-        select::from_answer(answer, local, self.audio, self.is_secure())
+        let remote = select::from_answer(answer, local, self.audio, profile.is_secure())?;
+        self.profile = *profile;
+        Ok(remote)
     }
 
     /// Version in the last description of ours; 0 before the first.
     pub fn version(&self) -> u64 {
         self.version
-    }
-
-    fn is_secure(&self) -> bool {
-        self.profile.is_secure()
     }
 
     fn audio_line(
@@ -211,6 +210,9 @@ impl Negotiator {
         let mut taken = self.numbers.clone();
         let mut renumbered: Vec<AudioFormat> = Vec::with_capacity(formats.len());
         for format in formats {
+            if renumbered.iter().any(|f| f.encoding == format.encoding) {
+                continue;
+            }
             let known = taken.iter().rev().find(|(_, e)| *e == format.encoding).map(|(n, _)| *n);
             let is_free = |n: &u8| taken.iter().all(|(number, _)| number != n);
             let number = known

@@ -69,7 +69,7 @@ fn take_offered(
     Ok((key, remote))
 }
 
-/// What follows from the answer to `local`, which was offered on line `index`, encrypted or not at all if `secure`.
+/// What follows from the answer to `local`, which was offered on line `index`, with `RTP/SAVP(F)` if `secure`.
 pub(super) fn from_answer(
     answer: &Session,
     local: &LocalAudio,
