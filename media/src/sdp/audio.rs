@@ -13,7 +13,7 @@ use crate::srtp::sdes::Crypto;
 const PTIME: u32 = 20;
 /// What the media engine can make, the longest first.
 const PTIMES: [u32; 5] = [60, 40, 30, 20, 10];
-/// Our numbers where we choose; phones are used to 101 for events.
+/// Our numbers where we choose. 101 is what most phones have for events.
 const OPUS: u8 = 111;
 const EVENTS_8000: u8 = 101;
 const EVENTS_48000: u8 = 110;
@@ -107,7 +107,7 @@ impl Media {
         self.formats_beside(&[])
     }
 
-    /// The same for an answer to `offered`: some answer a dynamic number without `a=rtpmap`, meaning what was offered.
+    /// The same for an answer to `offered`: a dynamic number without `a=rtpmap` means what was offered by it.
     pub(super) fn formats_beside(&self, offered: &[AudioFormat]) -> Vec<AudioFormat> {
         let mut formats: Vec<AudioFormat> = Vec::new();
         for text in &self.formats {

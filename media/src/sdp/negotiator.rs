@@ -44,7 +44,7 @@ struct Slot {
 }
 
 impl Negotiator {
-    /// `session_id` is random; its highest bit is not used, since some phones read it as signed.
+    /// `session_id` is random; its highest bit is not used, so that it fits a signed integer (RFC 3264 section 5).
     pub fn new(session_id: u64) -> Self {
         Self {
             id: session_id & (u64::MAX >> 1),

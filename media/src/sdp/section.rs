@@ -183,7 +183,7 @@ impl Section {
     }
 }
 
-/// Some write `20.0`, or more than one number.
+/// Some values have a fraction, or text behind: only the first digits count.
 fn milliseconds(value: &str) -> Option<u32> {
     let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok().filter(|ms| *ms > 0)

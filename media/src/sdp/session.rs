@@ -27,11 +27,11 @@ pub struct Session {
 /// `o=` (RFC 8866 section 5.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// `-` for nobody. Some phones write a name with spaces.
+    /// `-` for nobody. It should have no spaces, and is kept whole where it has.
     pub username: String,
-    /// Equal for the whole session. A number; phones write longer ones than any integer holds.
+    /// Equal for the whole session. A number, kept as text since RFC 8866 sets no size.
     pub id: String,
-    /// Changes with each change of the description.
+    /// Grows with each change of the description; a number as well.
     pub version: String,
     /// Host that made it, as written.
     pub address: String,
@@ -148,7 +148,7 @@ impl fmt::Display for Session {
 }
 
 impl Origin {
-    /// Reads `- 20518 0 IN IP4 203.0.113.1`, from the right since some names have spaces.
+    /// Reads `- 20518 0 IN IP4 203.0.113.1`, from the right because of names with spaces.
     pub fn parse(value: &str) -> Option<Self> {
         let mut words: Vec<&str> = value.split_ascii_whitespace().collect();
         let address = words.pop()?.to_owned();

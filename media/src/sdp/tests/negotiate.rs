@@ -153,7 +153,8 @@ fn offered_keys_are_chosen_in_their_order() {
     let odd = line(5, "AES_CM_128_HMAC_SHA1_80") + " UNENCRYPTED_SRTCP";
     let only_80 = Encryption::Required(keys()[1..2].to_vec());
     let all = Encryption::Opportunistic(keys());
-    let table: [(&str, &str, &[&str], &Encryption, Result<Option<u32>, SdpError>); 9] = [
+    type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a Encryption, Result<Option<u32>, SdpError>);
+    let table: [Row<'_>; 9] = [
         ("first", "RTP/SAVP", &[&gcm, &cm80], &all, Ok(Some(4))),
         ("their order", "RTP/SAVPF", &[&cm80, &gcm], &all, Ok(Some(8))),
         ("the one we have", "RTP/SAVP", &[&gcm, &cm80], &only_80, Ok(Some(8))),
@@ -248,6 +249,20 @@ fn multiplexing_is_answered_if_offered_and_wanted() {
             expected,
             "the address of its own is for who is not muxed"
         );
+    }
+}
+
+/// Offered, answered, used.
+#[test]
+fn multiplexing_is_used_if_offered_and_answered() {
+    for (offered, answered, expected) in
+        [(true, true, true), (true, false, false), (false, true, false)]
+    {
+        let mut ours = Negotiator::new(1);
+        ours.offer(&LocalAudio { rtcp_mux: offered, ..local() });
+        let mux = if answered { "a=rtcp-mux" } else { "a=x" };
+        let remote = ours.accept_answer(&from_phone(&["m=audio 5000 RTP/AVP 0", mux])).unwrap();
+        assert_eq!(remote.rtcp_mux, expected, "{offered} {answered}");
     }
 }
 
