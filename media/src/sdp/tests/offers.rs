@@ -1,12 +1,59 @@
-//! RFC 3264 section 6: offers in the style of well-known phones and servers, and what we answer.
+//! RFC 3264 section 6: offers of phones and servers, captured where it says so and else
+//! in their style, and what we answer.
 
 use super::*;
 
 /// A device, what it offers, and the lines we answer after `t=`, with keys of ours if it has some.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
+/// As sent by baresip 1.0.0 with `mediaenc=srtp`.
 const BARESIP: Row = (
-    "baresip",
+    "baresip, keys over AVP",
+    "v=0\r\no=- 1168103329 553739982 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+    a=tool:baresip 1.0.0\r\nm=audio 18548 RTP/AVP 96 8 101\r\na=rtpmap:96 opus/48000/2\r\n\
+    a=fmtp:96 stereo=0;sprop-stereo=0;maxaveragebitrate=28000\r\na=rtpmap:8 PCMA/8000\r\n\
+    a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\na=label:1\r\n\
+    a=rtcp-rsize\r\na=ssrc:759181294 cname:sip:alice@sip.test\r\n\
+    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:NRP50zT7UekWDOFz1ffwjP2Tc1cqBkvsxXuaj/F+\r\n\
+    a=minptime:20\r\na=ptime:20\r\n",
+    &[
+        "m=audio 40000 RTP/AVP 96 8 101",
+        "a=rtpmap:96 opus/48000/2",
+        "a=fmtp:96 useinbandfec=1",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-15",
+        "a=ptime:20",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC",
+        "a=sendrecv",
+    ],
+);
+
+/// As sent by baresip 1.0.0 with `mediaenc=srtp-mand`.
+const BARESIP_SAVP: Row = (
+    "baresip, encrypted",
+    "v=0\r\no=- 874312093 1682185550 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+    a=tool:baresip 1.0.0\r\nm=audio 18936 RTP/SAVP 9 0 8 101\r\na=rtpmap:9 G722/8000\r\n\
+    a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+    a=fmtp:101 0-15\r\na=sendrecv\r\na=label:1\r\na=rtcp-rsize\r\n\
+    a=ssrc:3221108761 cname:sip:alice@sip.test\r\n\
+    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:9s93HsJUkiwyQBZaREWE1gb1kBfqV3J01X4iT5Tg\r\n\
+    a=minptime:20\r\na=ptime:20\r\n",
+    &[
+        "m=audio 40000 RTP/SAVP 9 0 8 101",
+        "a=rtpmap:9 G722/8000",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-15",
+        "a=ptime:20",
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC",
+        "a=sendrecv",
+    ],
+);
+
+const BARESIP_MUXED: Row = (
+    "baresip with multiplexing",
     "v=0\r\no=- 1839173620 1262838418 IN IP4 198.51.100.20\r\ns=-\r\nc=IN IP4 198.51.100.20\r\n\
     t=0 0\r\na=tool:baresip 3.10.1\r\nm=audio 17566 RTP/AVP 96 0 8 101\r\nb=AS:125\r\n\
     a=rtpmap:96 opus/48000/2\r\na=fmtp:96 stereo=1;sprop-stereo=1\r\na=rtpmap:0 PCMU/8000\r\n\
@@ -160,7 +207,8 @@ const TWICE: Row = (
     ],
 );
 
-const ROWS: [Row; 8] = [BARESIP, LINPHONE, POLYCOM, YEALINK, SNOM, ASTERISK, BARE, TWICE];
+const ROWS: [Row; 10] =
+    [BARESIP, BARESIP_SAVP, BARESIP_MUXED, LINPHONE, POLYCOM, YEALINK, SNOM, ASTERISK, BARE, TWICE];
 
 /// The offers alone.
 pub(super) fn all() -> [&'static str; ROWS.len()] {
