@@ -16,7 +16,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
 Unasked: incoming {from}, message {from, body}, dtmf {digit}, presence {from, status: Online|Offline|Busy|Unknown},
   codec {decoder, rate}, secure {how}, exited {code}.
 """
-import asyncio, glob, json, os, re, shutil, socket, struct, subprocess, tempfile
+import asyncio, glob, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, uuid
 
 import numpy
 from lines import die_with_parent, follow, say
@@ -98,22 +98,25 @@ class Phone:
         account = (f"<sip:{user}@{domain};transport={transport}>;auth_user={user};auth_pass={password};regint={regint}"
                    f';outbound="sip:{HOST}:{port};transport={transport}";answermode={answer};audio_codecs={",".join(codecs)}')
         account += f";mediaenc={mediaenc}" if mediaenc else ""
-        people = [f'"" <{uri}>;presence=p2p' for uri in watch] + [f'"" <{uri}>' for uri in contacts if uri not in watch]
-        for name, text in (("config", config), ("accounts", account), ("contacts", "\n".join(people)), ("uuid", "")):
+        people = [f'"" <{uri}>;presence=p2p\n' for uri in watch] + [f'"" <{uri}>\n' for uri in contacts if uri not in watch]
+        for name, text in (("config", config), ("accounts", ""), ("contacts", "".join(people)), ("uuid", str(uuid.uuid4()))):
             with open(f"{self._dir}/{name}", "w") as file:
-                file.write(text + "\n")
+                file.write(text)
         log = open(f"{self._dir}/log", "w")
         self._process = await asyncio.create_subprocess_exec("baresip", "-f", self._dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                                              cwd=self._dir, preexec_fn=die_with_parent)
         self._tasks = [asyncio.ensure_future(job) for job in (self._exited(), self._events(control), self._console(console), self._errors())]
-        await self._ready(sip)
+        await self._ready()
+        await self._do("uanew", account)  # only now, or we would not hear how the registration went
+        await self._do("uanext")
+        say("started", sip=f"{HOST}:{sip}")
         if watch:
             self._tasks.append(asyncio.ensure_future(self._watch()))
 
-    async def _ready(self, sip):
+    async def _ready(self):
         for _ in range(100):
             if getattr(self, "_control", None) and getattr(self, "_keys", None):
-                return say("started", sip=f"{HOST}:{sip}")
+                return
             await asyncio.sleep(0.05)
         with open(f"{self._dir}/log") as log:
             raise RuntimeError("baresip does not start: " + log.read()[-500:])
@@ -244,7 +247,7 @@ class Phone:
             except asyncio.TimeoutError:
                 self._process.kill()
         if os.environ.get("TRACE"):
-            print(open(f"{self._dir}/log").read(), file=__import__("sys").stderr)
+            print(open(f"{self._dir}/log").read(), file=sys.stderr)
         shutil.rmtree(self._dir, ignore_errors=True)
         os._exit(0)
 
