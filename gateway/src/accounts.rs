@@ -1,16 +1,17 @@
-//! The account port of the XMPP server: keys from the store, kept in memory, guesses slowed by the guard.
+//! The account ports of the XMPP and SIP servers: keys from the store, kept in memory, guesses slowed by the guard.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tandem_sip::ports::Algorithm;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Accounts, BoxFuture, StoreError};
 use tandem_xmpp::stream::sasl::{ScramHash, ScramKeys};
 
 use crate::guard::Guard;
-use crate::store::Store;
+use crate::store::{Store, sip_fault};
 
 /// Most accounts whose existence is remembered, and how long: another process may add or remove one.
 const MAX_KNOWN: usize = 100_000;
@@ -81,6 +82,75 @@ impl Accounts for StoredAccounts {
     fn tried(&self, peer: IpAddr, account: &str, success: bool) {
         if !success {
             metrics::counter!("tandem_xmpp_logins_refused_total").increment(1);
+        }
+        self.guard.tried(peer, account, success, Instant::now());
+    }
+}
+
+/// Most digest hashes that are remembered, and how long: a changed password counts everywhere after that.
+const MAX_HASHES: usize = 100_000;
+const HASHED_FOR: Duration = Duration::from_secs(10);
+
+type Hashes = HashMap<Jid, (Instant, Option<(String, String)>)>;
+
+/// Accounts of the store for phones.
+pub struct PhoneAccounts {
+    store: Store,
+    guard: Arc<Guard>,
+    /// So that a request of a phone costs no query.
+    known: Mutex<Hashes>,
+}
+
+impl PhoneAccounts {
+    /// Over this store and guard, which XMPP logins share.
+    pub fn new(store: Store, guard: Arc<Guard>) -> Self {
+        Self { store, guard, known: Mutex::default() }
+    }
+
+    async fn hashes(&self, account: &Jid) -> Result<Option<(String, String)>, StoreError> {
+        let now = Instant::now();
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, hashes)) = known.get(account)
+                && now.duration_since(*at) < HASHED_FOR
+            {
+                return Ok(hashes.clone());
+            }
+        }
+        let hashes = self.store.digest_ha1(account).await?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_HASHES {
+            known.clear();
+        }
+        known.insert(account.clone(), (now, hashes.clone()));
+        Ok(hashes)
+    }
+}
+
+impl tandem_sip::ports::Accounts for PhoneAccounts {
+    fn ha1<'a>(
+        &'a self,
+        realm: &'a str,
+        user: &'a str,
+        algorithm: Algorithm,
+    ) -> BoxFuture<'a, Result<Option<String>, tandem_sip::ports::StoreError>> {
+        Box::pin(async move {
+            let Ok(account) = Jid::new(Some(user), realm, None) else { return Ok(None) };
+            let hashes = self.hashes(&account).await.map_err(|e| sip_fault(&e))?;
+            Ok(hashes.map(|(md5, sha256)| match algorithm {
+                Algorithm::Md5 => md5,
+                Algorithm::Sha256 => sha256,
+            }))
+        })
+    }
+
+    fn must_wait(&self, peer: IpAddr, account: &str) -> Option<Duration> {
+        self.guard.remaining(peer, account, Instant::now())
+    }
+
+    fn tried(&self, peer: IpAddr, account: &str, success: bool) {
+        if !success {
+            metrics::counter!("tandem_sip_logins_refused_total").increment(1);
         }
         self.guard.tried(peer, account, success, Instant::now());
     }

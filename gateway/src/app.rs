@@ -1,7 +1,7 @@
 //! Builds the node: store, services, drivers; hands each its ports. The only file that names types of all crates.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -10,21 +10,26 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tandem_media::{Media, MediaHandle};
+use tandem_sip::transport::Protocol;
+use tandem_sip::{Sip, SipHandle};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Foreign, StoreError, Watch};
-use tandem_xmpp::stanza::Stanza;
+use tandem_xmpp::ports::StoreError;
 use tandem_xmpp::{Ports, Server, net};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::accounts::StoredAccounts;
-use crate::bridge::echo;
+use crate::accounts::{PhoneAccounts, StoredAccounts};
+use crate::bridge::contacts::{self, Contacts};
 use crate::bridge::echo_call::EchoCalls;
+use crate::bridge::hub::{self, Hub};
+use crate::bridge::message::Chat;
+use crate::bridge::presence::{self, PresenceDesk};
+use crate::bridge::{echo, exchange};
 use crate::certificate::{Certificate, CertificateError};
 use crate::config::Config;
 use crate::guard::Guard;
@@ -39,6 +44,10 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Messages that wait for the echo service.
 const ECHO_QUEUE: usize = 1_024;
+/// Call stanzas that wait for the exchange.
+const STANZA_QUEUE: usize = 4_096;
+/// Changes of presence that wait for the presence desk.
+const PRESENCE_QUEUE: usize = 16_384;
 
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,9 @@ pub enum StartError {
     /// The media engine cannot start.
     #[error("media: {0}")]
     Media(#[from] tandem_media::MediaError),
+    /// The SIP server cannot start.
+    #[error("sip ([listen] sip, sips): {0}")]
+    Sip(#[from] tandem_sip::error::StartError),
     /// A port is taken or not ours to take.
     #[error("cannot listen on {address} ([listen] {setting}): {source}")]
     Listen {
@@ -71,6 +83,10 @@ pub struct Addresses {
     pub xmpp: Vec<SocketAddr>,
     /// XMPP over TLS.
     pub xmpps: Vec<SocketAddr>,
+    /// SIP over UDP and TCP, which have the same port unless it was 0: first all of UDP, then of TCP.
+    pub sip: Vec<SocketAddr>,
+    /// SIP over TLS.
+    pub sips: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// Metrics.
@@ -82,6 +98,9 @@ pub struct App {
     addresses: Addresses,
     store: Store,
     xmpp: Server,
+    sip: SipHandle,
+    legs: mpsc::UnboundedSender<exchange::Event>,
+    desk: mpsc::Sender<presence::Event>,
     listeners: JoinSet<()>,
 }
 
@@ -95,9 +114,23 @@ impl App {
         let store = Store::open_in(&config.data_dir).await?;
         let certificate = Certificate::load(&config)?;
         let telemetry = Telemetry::global();
+        let guard = Arc::new(Guard::default());
         let (echo_queue, echo_events) = mpsc::channel(ECHO_QUEUE);
-        let media = start_media(&config, echo_queue.clone())?;
-        let xmpp = xmpp_server(&config, &store, echo_queue).await?;
+        let (legs, leg_events) = mpsc::unbounded_channel();
+        let (stanzas, stanza_events) = mpsc::channel(STANZA_QUEUE);
+        let (desk, desk_events) = mpsc::channel(PRESENCE_QUEUE);
+        let (phones, phone_events) = mpsc::unbounded_channel();
+        let hub = Arc::new(Hub {
+            store: store.clone(),
+            echo: echo_queue,
+            legs: legs.clone(),
+            stanzas,
+            presence: desk.clone(),
+            phones,
+            chat: OnceLock::new(),
+        });
+        let media = start_media(&config, hub.clone())?;
+        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone()).await?;
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
                 // Nobody knows its password: it is an account so that it can be written to and watched.
@@ -107,8 +140,27 @@ impl App {
                 echo::attach(&xmpp, &account).await;
             }
         }
-        let calls = EchoCalls::new(media);
+        let calls = EchoCalls::new(media.clone());
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
+        let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
+        let contacts = Contacts::default();
+        let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone());
+        let _ = hub.chat.set(chat.clone());
+        let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
+        tokio::spawn(presence.run(desk_events));
+        tokio::spawn(follow_phones(xmpp.clone(), contacts.clone(), chat, phone_events));
+        let (outbox, said) = mpsc::unbounded_channel();
+        tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), said));
+        let parts = exchange::Parts {
+            xmpp: xmpp.clone(),
+            sip: sip.clone(),
+            media,
+            store: store.clone(),
+            contacts,
+            outbox,
+            random,
+        };
+        tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
         let node = Arc::new(Node { xmpp: xmpp.clone(), store: store.clone() });
         let site = Site {
             domains: config.domains.clone(),
@@ -116,8 +168,15 @@ impl App {
             streams: node,
             max_frame_bytes: config.xmpp.max_stanza_bytes,
         };
-        let mut app =
-            Self { addresses: Addresses::default(), store, xmpp, listeners: JoinSet::new() };
+        let mut app = Self {
+            addresses: sip_addresses,
+            store,
+            xmpp,
+            sip,
+            legs,
+            desk,
+            listeners: JoinSet::new(),
+        };
         app.listen(&config, &certificate, site, telemetry).await?;
         Ok(app)
     }
@@ -130,6 +189,16 @@ impl App {
     /// Stops accepting, tells all streams, waits until they have left and the store is on disk.
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
+        // Calls and watchers first, while both protocols still work.
+        let (done, ended) = oneshot::channel();
+        if self.legs.send(exchange::Event::Stop(done)).is_ok() {
+            let _ = tokio::time::timeout(GOODBYE, ended).await;
+        }
+        let (done, ended) = oneshot::channel();
+        if self.desk.send(presence::Event::Stop(done)).await.is_ok() {
+            let _ = tokio::time::timeout(GOODBYE, ended).await;
+        }
+        self.sip.shutdown().await;
         self.xmpp.close_all();
         let gone = async {
             while self.xmpp.session_count() > 0 {
@@ -184,60 +253,72 @@ impl App {
 async fn xmpp_server(
     config: &Config,
     store: &Store,
-    echo: mpsc::Sender<echo::Event>,
+    guard: Arc<Guard>,
+    hub: Arc<Hub>,
 ) -> Result<Server, StartError> {
-    let guard = Arc::new(Guard::default());
-    let bridge = Arc::new(Bridge { echo });
     let ports = Ports {
         accounts: Arc::new(StoredAccounts::new(store.clone(), guard)),
         rosters: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
-        foreign: bridge.clone(),
-        watch: bridge,
+        foreign: hub.clone(),
+        watch: hub,
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))
 }
 
-/// The media engine; its events go to whoever answers calls.
-fn start_media(
-    config: &Config,
-    events: mpsc::Sender<echo::Event>,
-) -> Result<MediaHandle, StartError> {
-    let media = Media::start(config.media_config(), random(), move |event| {
-        // A full queue loses an event, not a call: consent is checked again, silence told again.
-        let _ = events.try_send(echo::Event::Media(event));
-    })?;
+/// The media engine; its events go to whoever owns the leg.
+fn start_media(config: &Config, hub: Arc<Hub>) -> Result<MediaHandle, StartError> {
+    let media = Media::start(config.media_config(), random(), move |event| hub.media(&event))?;
     if media.advertised().is_empty() {
         tracing::warn!("no address to offer for calls; set [media] advertised");
     }
     Ok(media)
 }
 
+/// The SIP server; gives the addresses it has bound too.
+async fn start_sip(
+    config: &Config,
+    store: &Store,
+    guard: Arc<Guard>,
+    hub: &Arc<Hub>,
+    certificate: &Certificate,
+) -> Result<(SipHandle, Addresses), StartError> {
+    let accounts = Arc::new(PhoneAccounts::new(store.clone(), guard));
+    let listeners = config.sip_listeners();
+    let ports = hub::ports(hub, accounts);
+    let tls = certificate.server_config(&[])?;
+    let (sip, bound) =
+        Sip::start(config.sip_config(), ports, &listeners, Some(tls), random()).await?;
+    let mut addresses = Addresses::default();
+    for (listener, bound) in listeners.iter().zip(bound) {
+        match listener.protocol {
+            Protocol::Tls => addresses.sips.push(bound),
+            Protocol::Udp | Protocol::Tcp => addresses.sip.push(bound),
+        }
+    }
+    Ok((sip, addresses))
+}
+
+/// Brings the XMPP side in line with the registrations; a phone that is new gets what waited for its account.
+async fn follow_phones(
+    xmpp: Server,
+    contacts: Contacts,
+    chat: Chat,
+    mut registrations: mpsc::UnboundedReceiver<hub::Registration>,
+) {
+    while let Some((account, bindings)) = registrations.recv().await {
+        for device in contacts::sync(&xmpp, &contacts, &account, &bindings).await {
+            let (chat, account) = (chat.clone(), account.clone());
+            tokio::spawn(async move { chat.flush(&account, &device).await });
+        }
+    }
+}
+
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system has a source of randomness");
     bytes
-}
-
-/// What stanzas to attached devices reach: the echo service so far.
-struct Bridge {
-    echo: mpsc::Sender<echo::Event>,
-}
-
-impl Foreign for Bridge {
-    fn deliver(&self, account: &Jid, _: &[String], stanza: &Stanza) -> bool {
-        account.node() != Some(echo::NAME)
-            || self.echo.try_send(echo::Event::Stanza(Box::new(stanza.clone()))).is_ok()
-    }
-
-    fn observed(&self, _: &Stanza) {}
-}
-
-impl Watch for Bridge {
-    fn presence_changed(&self, _: &Jid) {}
-
-    fn permission_changed(&self, _: &Jid, _: &Jid, _: bool) {}
 }
 
 /// What the web layer asks.

@@ -26,8 +26,32 @@ pub struct Config {
     pub tls: Tls,
     /// The XMPP server.
     pub xmpp: Xmpp,
+    /// The SIP server.
+    pub sip: Sip,
     /// The media of calls.
     pub media: Media,
+}
+
+/// `[sip]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// The address told to phones, where it is not the one they reach us by.
+    pub advertised: Option<IpAddr>,
+    /// Seconds of a registration that asks for no time.
+    pub default_expires: u32,
+    /// Shortest registration.
+    pub min_expires: u32,
+    /// Longest registration.
+    pub max_expires: u32,
+    /// Most phones of one account.
+    pub max_contacts: usize,
+    /// Whether MD5 digests are taken.
+    pub allow_md5: bool,
+    /// Bytes of one message.
+    pub max_message_bytes: usize,
+    /// Transactions in work before new requests get a 503.
+    pub max_transactions: usize,
 }
 
 /// `[media]`.
@@ -38,6 +62,12 @@ pub struct Media {
     pub webrtc: SocketAddr,
     /// Addresses told to clients. Empty: the one above, or this machine's own when that is 0.0.0.0.
     pub advertised: Vec<IpAddr>,
+    /// Address where phones send their media.
+    pub rtp: IpAddr,
+    /// The address told to phones, where it is another.
+    pub rtp_advertised: Option<IpAddr>,
+    /// First and last UDP port for phones.
+    pub rtp_ports: (u16, u16),
 }
 
 /// `[listen]`: addresses by protocol.
@@ -48,6 +78,10 @@ pub struct Listen {
     pub xmpp: Vec<SocketAddr>,
     /// XMPP over TLS.
     pub xmpps: Vec<SocketAddr>,
+    /// SIP over UDP and TCP.
+    pub sip: Vec<SocketAddr>,
+    /// SIP over TLS.
+    pub sips: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// Metrics over plain HTTP.
@@ -95,6 +129,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls::default(),
             xmpp: Xmpp::default(),
+            sip: Sip::default(),
             media: Media::default(),
         }
     }
@@ -106,6 +141,8 @@ impl Default for Listen {
         Self {
             xmpp: any(5222),
             xmpps: any(5223),
+            sip: any(5060),
+            sips: any(5061),
             https: any(8443),
             metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
         }
@@ -114,7 +151,29 @@ impl Default for Listen {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { webrtc: SocketAddr::from(([0, 0, 0, 0], 3479)), advertised: Vec::new() }
+        Self {
+            webrtc: SocketAddr::from(([0, 0, 0, 0], 3479)),
+            advertised: Vec::new(),
+            rtp: IpAddr::from([0, 0, 0, 0]),
+            rtp_advertised: None,
+            rtp_ports: (20_000, 29_999),
+        }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let usual = tandem_sip::Config::default();
+        Self {
+            advertised: None,
+            default_expires: usual.default_expires_secs,
+            min_expires: usual.min_expires_secs,
+            max_expires: usual.max_expires_secs,
+            max_contacts: usual.max_contacts,
+            allow_md5: usual.allow_md5,
+            max_message_bytes: usual.max_message_bytes,
+            max_transactions: usual.max_transactions,
+        }
     }
 }
 
@@ -223,8 +282,44 @@ impl Config {
         tandem_media::Config {
             webrtc: self.media.webrtc,
             webrtc_advertised: advertised,
+            rtp: self.media.rtp,
+            rtp_advertised: self
+                .media
+                .rtp_advertised
+                .or_else(|| own_address().filter(|_| self.media.rtp.is_unspecified())),
+            rtp_ports: self.media.rtp_ports,
             ..tandem_media::Config::default()
         }
+    }
+
+    /// As the SIP server wants them.
+    pub fn sip_config(&self) -> tandem_sip::Config {
+        tandem_sip::Config {
+            domains: self.domains.clone(),
+            default_expires_secs: self.sip.default_expires,
+            min_expires_secs: self.sip.min_expires,
+            max_expires_secs: self.sip.max_expires,
+            max_contacts: self.sip.max_contacts,
+            allow_md5: self.sip.allow_md5,
+            max_message_bytes: self.sip.max_message_bytes,
+            max_transactions: self.sip.max_transactions,
+            ..tandem_sip::Config::default()
+        }
+    }
+
+    /// The SIP listeners: each address of `sip` for UDP and for TCP, each of `sips` for TLS.
+    pub fn sip_listeners(&self) -> Vec<tandem_sip::Listener> {
+        use tandem_sip::transport::Protocol;
+        let listener = |protocol| {
+            move |addr: &SocketAddr| tandem_sip::Listener {
+                protocol,
+                addr: *addr,
+                advertised: self.sip.advertised,
+            }
+        };
+        let udp = self.listen.sip.iter().map(listener(Protocol::Udp));
+        let tcp = self.listen.sip.iter().map(listener(Protocol::Tcp));
+        udp.chain(tcp).chain(self.listen.sips.iter().map(listener(Protocol::Tls))).collect()
     }
 
     /// As the XMPP server wants them.

@@ -36,9 +36,19 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
         let port = port_base.map_or(usual, |base| base.saturating_add(step));
         vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]
     };
-    let listen =
-        Listen { xmpp: at(5222, 0), xmpps: at(5223, 1), https: at(8443, 2), metrics: at(9100, 3) };
-    let media = Media { webrtc: at(3479, 4).remove(0), ..Media::default() };
+    let listen = Listen {
+        xmpp: at(5222, 0),
+        xmpps: at(5223, 1),
+        https: at(8443, 2),
+        metrics: at(9100, 3),
+        sip: at(5060, 5),
+        sips: at(5061, 6),
+    };
+    let media = Media {
+        webrtc: at(3479, 4).remove(0),
+        rtp: Ipv4Addr::LOCALHOST.into(),
+        ..Media::default()
+    };
     Config { data_dir, listen, media, log: "warn".into(), ..Config::default() }
 }
 
@@ -154,12 +164,15 @@ pub fn banner(addresses: &Addresses, people: &[Person], data_dir: &Path) -> Stri
         "\n  echo@localhost     answers messages with the same text; call it and it plays back what it hears\n\n\
          XMPP app:     address ana@localhost, server 127.0.0.1, port {} (STARTTLS) or {} (TLS);\n\
          \u{20}             accept the self-signed certificate.\n\
+         SIP phone:    user ana, domain localhost, proxy 127.0.0.1, port {} (UDP or TCP) or {} (TLS)\n\
          Web client:   wss://localhost:{}/xmpp-websocket\n\
          Health:       http://127.0.0.1:{}/health/ready, metrics at /metrics\n\
          Data:         {}\n\n\
          Ctrl+C stops it; nothing is lost.\n\n",
         port(&addresses.xmpp),
         port(&addresses.xmpps),
+        port(&addresses.sip),
+        port(&addresses.sips),
         port(&addresses.https),
         port(&addresses.metrics),
         data_dir.display(),

@@ -38,6 +38,17 @@ impl Guard {
         wait(tables.peers.get(&peer), now).max(wait(tables.accounts.get(account), now))
     }
 
+    /// How much of that wait is left: for protocols where a refusal says when to come again. `None`: nothing.
+    pub fn remaining(&self, peer: IpAddr, account: &str, now: Instant) -> Option<Duration> {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |mistakes: Option<&Mistakes>| {
+            let mistakes = mistakes?;
+            wait(Some(mistakes), now).checked_sub(now.saturating_duration_since(mistakes.last))
+        };
+        let left = left(tables.peers.get(&peer)).max(left(tables.accounts.get(account)));
+        left.filter(|left| !left.is_zero())
+    }
+
     /// An attempt ended.
     pub fn tried(&self, peer: IpAddr, account: &str, success: bool, now: Instant) {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -119,6 +119,8 @@ impl EchoCalls {
                 }
                 Event::Hold(held) => self.media.hold(call.media, !held, true),
                 Event::Terminated(_) => over = true,
+                // We never begin a session.
+                Event::Ringing | Event::Accepted(_) => {}
             }
         }
         let said = drain(&mut call.session);

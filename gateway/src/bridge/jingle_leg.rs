@@ -1,4 +1,4 @@
-//! One Jingle session that a client began with us (XEP-0166, XEP-0167), seen from our side.
+//! One Jingle session with one client (XEP-0166, XEP-0167), seen from our side.
 //!
 //! A machine without I/O: stanzas in, stanzas and events out. It acknowledges every IQ at once, before any human time
 //! passes, refuses what is out of order with the errors of XEP-0166 section 10, and leaves media to the exchange.
@@ -15,30 +15,38 @@ const CLIENT: &str = "jabber:client";
 /// What the other side did.
 #[derive(Debug)]
 pub enum Event {
+    /// It rings there.
+    Ringing,
+    /// It accepted our offer.
+    Accepted(Box<Content>),
     /// More candidates for our ICE agent.
     Candidates(Box<Content>),
     /// It put us on hold, or took us off it.
     Hold(bool),
-    /// It is over, for this reason if one was given.
+    /// It is over, for this reason if one was given; `None` also when it was refused at the door (an IQ error).
     Terminated(Option<Reason>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// `session-initiate` is in, no accept is out yet.
+    /// `session-initiate` is out or in, no accept yet.
     Pending,
     Active,
     Ended,
+    /// The same, by the peer's word.
+    EndedByPeer,
 }
 
-/// One session. Feed [`JingleLeg::handle_set`]; drain the two queues after each call.
+/// One session. Feed [`JingleLeg::handle_set`] and [`JingleLeg::handle_reply`]; drain the two queues after each call.
 #[derive(Debug)]
 pub struct JingleLeg {
     us: Jid,
     peer: Jid,
     sid: String,
+    we_initiated: bool,
     state: State,
     next_id: u32,
+    initiate_id: Option<String>,
     stanzas: VecDeque<Element>,
     events: VecDeque<Event>,
 }
@@ -46,16 +54,28 @@ pub struct JingleLeg {
 impl JingleLeg {
     /// A session that `peer` initiates with us.
     pub fn incoming(us: Jid, peer: Jid, sid: &str) -> Self {
-        Self::new(us, peer, sid)
+        Self::new(us, peer, sid, false)
     }
 
-    fn new(us: Jid, peer: Jid, sid: &str) -> Self {
+    /// A session that we initiate; the offer is on its way out.
+    pub fn outgoing(us: Jid, peer: Jid, sid: &str, offer: Content) -> Self {
+        let mut leg = Self::new(us, peer, sid, true);
+        let mut jingle = leg.jingle(Action::SessionInitiate);
+        jingle.initiator = Some(leg.us.to_string());
+        jingle.contents = vec![offer];
+        leg.initiate_id = Some(leg.send(&jingle));
+        leg
+    }
+
+    fn new(us: Jid, peer: Jid, sid: &str, we_initiated: bool) -> Self {
         Self {
             us,
             peer,
             sid: sid.to_owned(),
+            we_initiated,
             state: State::Pending,
             next_id: 0,
+            initiate_id: None,
             stanzas: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -71,6 +91,15 @@ impl JingleLeg {
         &self.sid
     }
 
+    /// Whether the peer ended it.
+    pub fn is_ended_by_peer(&self) -> bool {
+        self.state == State::EndedByPeer
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended | State::EndedByPeer)
+    }
+
     /// The next stanza to send.
     pub fn poll_stanza(&mut self) -> Option<Element> {
         self.stanzas.pop_front()
@@ -83,13 +112,14 @@ impl JingleLeg {
 
     /// Takes a request of the session (an IQ set by the peer) other than its first `session-initiate`.
     pub fn handle_set(&mut self, id: &str, jingle: Jingle) {
-        if self.state == State::Ended {
+        if self.is_over() {
             return self.refuse(id, Condition::ItemNotFound, Some(JingleCondition::UnknownSession));
         }
         match jingle.action {
+            Action::SessionAccept => self.handle_accept(id, jingle),
             Action::SessionTerminate => {
                 self.acknowledge(id);
-                self.state = State::Ended;
+                self.state = State::EndedByPeer;
                 self.events.push_back(Event::Terminated(jingle.reason.map(|r| r.reason)));
             }
             Action::TransportInfo => {
@@ -107,10 +137,18 @@ impl JingleLeg {
                 self.send(&reject);
             }
             Action::ContentModify => self.acknowledge(id),
-            Action::SessionInitiate | Action::SessionAccept => {
+            Action::SessionInitiate => {
                 self.refuse(id, Condition::UnexpectedRequest, Some(JingleCondition::OutOfOrder));
             }
             _ => self.refuse(id, Condition::FeatureNotImplemented, None),
+        }
+    }
+
+    /// Takes the reply to one of our requests.
+    pub fn handle_reply(&mut self, id: &str, is_error: bool) {
+        if is_error && self.initiate_id.as_deref() == Some(id) && !self.is_over() {
+            self.state = State::EndedByPeer;
+            self.events.push_back(Event::Terminated(None));
         }
     }
 
@@ -121,7 +159,7 @@ impl JingleLeg {
 
     /// Accepts the peer's offer.
     pub fn accept(&mut self, answer: Content) {
-        if self.state != State::Pending {
+        if self.state != State::Pending || self.we_initiated {
             return;
         }
         self.state = State::Active;
@@ -133,12 +171,22 @@ impl JingleLeg {
 
     /// Ends the session. Harmless when it has ended already.
     pub fn terminate(&mut self, reason: Reason) {
-        if self.state == State::Ended {
+        if self.is_over() {
             return;
         }
         self.state = State::Ended;
         let mut jingle = self.jingle(Action::SessionTerminate);
         jingle.reason = Some(reason.into());
+        self.send(&jingle);
+    }
+
+    /// Tells the peer that the other side rings, or holds (XEP-0167 section 8).
+    pub fn inform(&mut self, info: Info) {
+        if self.is_over() {
+            return;
+        }
+        let mut jingle = self.jingle(Action::SessionInfo);
+        jingle.info = Some(info);
         self.send(&jingle);
     }
 
@@ -152,8 +200,22 @@ impl JingleLeg {
         self.stanzas.push_back(reply);
     }
 
+    fn handle_accept(&mut self, id: &str, jingle: Jingle) {
+        if self.state != State::Pending || !self.we_initiated {
+            let more = Some(JingleCondition::OutOfOrder);
+            return self.refuse(id, Condition::UnexpectedRequest, more);
+        }
+        let Some(content) = jingle.contents.into_iter().next() else {
+            return self.refuse(id, Condition::BadRequest, None);
+        };
+        self.acknowledge(id);
+        self.state = State::Active;
+        self.events.push_back(Event::Accepted(Box::new(content)));
+    }
+
     fn handle_info(&mut self, id: &str, jingle: &Jingle) {
         match &jingle.info {
+            Some(Info::Ringing) => self.events.push_back(Event::Ringing),
             Some(Info::Hold) => self.events.push_back(Event::Hold(true)),
             Some(Info::Unhold | Info::Active) => self.events.push_back(Event::Hold(false)),
             // Muting is shown by clients to each other; a phone has no such display.
@@ -178,7 +240,7 @@ impl JingleLeg {
         Jingle::new(action, &self.sid)
     }
 
-    fn send(&mut self, jingle: &Jingle) {
+    fn send(&mut self, jingle: &Jingle) -> String {
         self.next_id += 1;
         let id = format!("{}-{}", self.sid, self.next_id);
         let iq = Element::new("iq", CLIENT)
@@ -188,6 +250,7 @@ impl JingleLeg {
             .with_attr("to", self.peer.as_str())
             .with_child(jingle.to_element());
         self.stanzas.push_back(iq);
+        id
     }
 }
 

@@ -3,14 +3,34 @@
 
 pub mod call;
 pub mod call_reason;
+pub mod contacts;
 pub mod cpim;
 pub mod echo;
 pub mod echo_call;
+#[allow(clippy::disallowed_methods)] // drives calls
+pub mod exchange;
+pub mod hub;
 pub mod identity;
 pub mod iscomposing;
 pub mod jingle_leg;
+#[allow(clippy::disallowed_methods)] // drives the queues of chats
+pub mod message;
 pub mod pidf;
 pub mod pidf_read;
+#[allow(clippy::disallowed_methods)] // drives the watchers
+pub mod presence;
 pub mod reason;
 pub mod sdp_jingle;
 pub mod text;
+
+use tandem_xmpp::jid::{Jid, JidError};
+
+/// The JID of a SIP account, `user@domain` with the user as digest knows it.
+///
+/// # Errors
+///
+/// The user is no local part.
+pub fn account(account: &str) -> Result<Jid, JidError> {
+    let (user, domain) = account.rsplit_once('@').unwrap_or(("", account));
+    Jid::new(Some(user), domain, None)
+}

@@ -4,6 +4,8 @@
 //! While one commit is on its way to the disk, the next writes gather and share the following one.
 
 mod accounts;
+mod bindings;
+mod calls;
 mod messages;
 mod rosters;
 mod settings;
@@ -19,6 +21,8 @@ use tandem_xmpp::ports::{BoxFuture, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
+pub use self::bindings::sip_fault;
+pub use self::calls::CallRecord;
 
 /// Most writes that share a commit.
 const GROUP: usize = 512;

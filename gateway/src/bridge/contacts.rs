@@ -1,0 +1,157 @@
+//! SIP contacts as XMPP resources: each registered phone is attached to its account's router (RFC 8048, XEP-0030).
+//!
+//! A phone has no roster and no presence of its own to publish, so the gateway speaks for it: available while its
+//! binding lives, "on the phone" while it is in a call. The features are those of a client that takes messages with
+//! receipts and typing and can be called with Jingle, which is what makes other people's apps show a call button.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tandem_sip::ports::Binding;
+use tandem_xmpp::Server;
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::service::{Attachment, Show};
+
+/// The disco features of a phone behind the gateway (`interop.md` 6.1), beside those of a call.
+const PHONE_FEATURES: [&str; 5] = [
+    "http://jabber.org/protocol/caps",
+    "http://jabber.org/protocol/chatstates",
+    "http://jabber.org/protocol/disco#info",
+    "urn:xmpp:ping",
+    "urn:xmpp:receipts",
+];
+
+#[derive(Debug, Default)]
+struct State {
+    /// By account and by the resource a phone appears as.
+    phones: HashMap<Jid, HashMap<String, Binding>>,
+    /// Full JIDs with the number of their calls.
+    in_call: HashMap<Jid, usize>,
+}
+
+/// The phones of every account. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Contacts(Arc<Mutex<State>>);
+
+impl Contacts {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The phone behind a full JID.
+    pub fn binding(&self, device: &Jid) -> Option<Binding> {
+        self.state().phones.get(&device.bare())?.get(device.resource()?).cloned()
+    }
+
+    /// All phones of an account, with the JID each appears as, the preferred first.
+    pub fn of(&self, account: &Jid) -> Vec<(Jid, Binding)> {
+        let state = self.state();
+        let Some(bindings) = state.phones.get(account) else { return Vec::new() };
+        let mut phones: Vec<(Jid, Binding)> = bindings
+            .iter()
+            .filter_map(|(res, b)| Some((account.with_resource(res).ok()?, b.clone())))
+            .collect();
+        phones.sort_by(|(a, x), (b, y)| y.q.cmp(&x.q).then_with(|| a.cmp(b)));
+        phones
+    }
+
+    /// The JID of the phone of `account` with this binding, or of its only phone.
+    pub fn device(&self, account: &Jid, binding: Option<&str>) -> Option<Jid> {
+        let phones = self.of(account);
+        match binding {
+            Some(id) => phones.into_iter().find(|(_, known)| known.id == id).map(|(jid, _)| jid),
+            None if phones.len() == 1 => phones.into_iter().next().map(|(jid, _)| jid),
+            None => None,
+        }
+    }
+
+    /// Whether this device is in a call.
+    pub fn is_in_call(&self, device: &Jid) -> bool {
+        self.state().in_call.contains_key(device)
+    }
+
+    /// Replaces the account's phones and says which appeared and which went.
+    fn replace(&self, account: &Jid, bindings: &[Binding]) -> (Vec<Jid>, Vec<Jid>) {
+        let mut state = self.state();
+        let before: HashSet<String> =
+            state.phones.get(account).map(|b| b.keys().cloned().collect()).unwrap_or_default();
+        let after: HashMap<String, Binding> =
+            bindings.iter().map(|b| (b.id.clone(), b.clone())).collect();
+        let jid = |res: &String| account.with_resource(res).ok();
+        let new = after.keys().filter(|r| !before.contains(*r)).filter_map(jid).collect();
+        let gone = before.iter().filter(|r| !after.contains_key(*r)).filter_map(jid).collect();
+        if after.is_empty() {
+            state.phones.remove(account);
+        } else {
+            state.phones.insert(account.clone(), after);
+        }
+        (new, gone)
+    }
+
+    /// One call more or less on a device. True when it is the first, or was the last.
+    fn count_call(&self, device: &Jid, begins: bool) -> bool {
+        let mut state = self.state();
+        if begins {
+            let calls = state.in_call.entry(device.clone()).or_insert(0);
+            *calls += 1;
+            return *calls == 1;
+        }
+        let Some(calls) = state.in_call.get_mut(device) else { return false };
+        *calls = calls.saturating_sub(1);
+        let was_last = *calls == 0;
+        if was_last {
+            state.in_call.remove(device);
+        }
+        was_last
+    }
+
+    /// Shows that a phone is in a call, or is no more, to everybody who may see it.
+    pub async fn show_call(&self, xmpp: &Server, device: &Jid, begins: bool) {
+        if !self.count_call(device, begins) || self.binding(device).is_none() {
+            return;
+        }
+        if begins {
+            xmpp.set_presence(device, Some(Show::Dnd), Some(ON_THE_PHONE)).await;
+        } else {
+            xmpp.set_presence(device, None, None).await;
+        }
+    }
+}
+
+/// What an app shows beside a contact who is in a call.
+pub const ON_THE_PHONE: &str = "On the phone";
+
+/// Brings the XMPP side in line with the bindings of `account`; gives the phones that are new.
+pub async fn sync(
+    xmpp: &Server,
+    contacts: &Contacts,
+    account: &Jid,
+    bindings: &[Binding],
+) -> Vec<Jid> {
+    let (new, gone) = contacts.replace(account, bindings);
+    for device in gone {
+        xmpp.detach(&device).await;
+    }
+    for device in &new {
+        xmpp.attach(device, phone()).await;
+    }
+    new
+}
+
+fn phone() -> Attachment {
+    let features = PHONE_FEATURES.iter().chain(&super::echo_call::FEATURES);
+    Attachment {
+        priority: 0,
+        show: None,
+        status: None,
+        features: features.map(|f| (*f).to_owned()).collect(),
+        identity: ("client".into(), "phone".into(), "Phone".into()),
+    }
+}
+
+/// A caller that is not registered: reachable for the time of its call, and for nothing else.
+pub(super) fn guest() -> Attachment {
+    let features =
+        super::echo_call::FEATURES.iter().chain(&["http://jabber.org/protocol/disco#info"]);
+    Attachment { priority: -1, features: features.map(|f| (*f).to_owned()).collect(), ..phone() }
+}

@@ -1,0 +1,155 @@
+//! One call as the exchange keeps it: the machine, its legs, and what its record will say.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use tandem_media::codec::Codec;
+use tandem_media::sdp::{LocalAudio, Negotiator, Session};
+use tandem_media::{CallId as MediaCall, LegId as MediaLeg, LegStats};
+use tandem_sip::ports::{Binding, LegId as SipLeg};
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::Content;
+
+use crate::bridge::call::{Call, LegKey};
+use crate::bridge::jingle_leg::JingleLeg;
+
+/// Names a call on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct CallKey(pub(super) u64);
+
+/// A call and everything that hangs on it.
+pub(super) struct Entry {
+    /// Decides.
+    pub(super) machine: Call,
+    /// Where its media lives.
+    pub(super) media: MediaCall,
+    /// The Jingle session id and XEP-0353 message id of this call.
+    pub(super) sid: String,
+    /// The calling device; bare where it is none that XMPP knows.
+    pub(super) caller: Jid,
+    /// The called account, or the one device that was called.
+    pub(super) callee: Jid,
+    /// All legs, the caller's at [`crate::bridge::call::CALLER`].
+    pub(super) legs: BTreeMap<LegKey, Leg>,
+    /// The next free leg key.
+    pub(super) next_key: u32,
+    /// The caller's codecs in its order, once known: the other side is offered these first, so that packets can
+    /// pass through.
+    pub(super) caller_codecs: Vec<Codec>,
+    /// A resource that was attached for a caller without one, to be detached in the end.
+    pub(super) guest: Option<Jid>,
+    /// Phones that are shown as being in a call.
+    pub(super) busy: Vec<Jid>,
+    /// When it began.
+    pub(super) started: SystemTime,
+    /// When it was answered.
+    pub(super) answered: Option<SystemTime>,
+}
+
+impl Entry {
+    /// Adds a leg and names it.
+    pub(super) fn add_leg(&mut self, leg: Leg) -> LegKey {
+        let key = LegKey(self.next_key);
+        self.next_key += 1;
+        self.legs.insert(key, leg);
+        key
+    }
+}
+
+/// One leg.
+pub(super) struct Leg {
+    /// What is on the other end.
+    pub(super) kind: Kind,
+    /// Its media, once opened.
+    pub(super) media: Option<MediaLeg>,
+    /// The codec agreed on.
+    pub(super) codec: Option<Codec>,
+    /// The full JID this leg's device has towards XMPP, when it has one.
+    pub(super) device: Option<Jid>,
+    /// Its last counters, once its media is closed.
+    pub(super) stats: Option<LegStats>,
+}
+
+impl Leg {
+    pub(super) fn new(kind: Kind, device: Option<Jid>) -> Self {
+        Self { kind, media: None, codec: None, device, stats: None }
+    }
+}
+
+/// The audio of a phone's leg.
+pub(super) struct PhoneAudio {
+    /// What was offered and answered.
+    pub(super) negotiator: Negotiator,
+    /// Our side of it.
+    pub(super) local: LocalAudio,
+}
+
+/// What is on the other end of a leg, and how far it is.
+pub(super) enum Kind {
+    /// A phone that called us.
+    SipCaller {
+        /// Its dialog.
+        leg: SipLeg,
+        /// Its offer; none when the answer must carry ours.
+        offer: Option<Session>,
+        /// Once we have answered.
+        audio: Option<Box<PhoneAudio>>,
+    },
+    /// A phone that we call.
+    SipTarget {
+        /// Its dialog.
+        leg: SipLeg,
+        /// Where it is registered.
+        binding: Box<Binding>,
+        /// What was offered.
+        audio: Box<PhoneAudio>,
+        /// Whether the other kind of transport was tried before.
+        retried: bool,
+    },
+    /// An XMPP client that called us.
+    JingleCaller {
+        /// The client.
+        peer: Jid,
+        /// Its session, once initiated.
+        session: Option<JingleLeg>,
+        /// Its offer, until answered.
+        offer: Option<Box<Content>>,
+        /// The phone that was said to take the call (`<proceed/>`), for a call that began by XEP-0353.
+        proceeded: Option<Jid>,
+    },
+    /// The XMPP devices of the called account behind one `<propose/>`; a session once one proceeded.
+    Proposed {
+        /// The session with the device that proceeded, and our offer.
+        session: Option<(JingleLeg, Box<Content>)>,
+    },
+    /// One XMPP device without XEP-0353, called with `session-initiate` at once.
+    JingleTarget {
+        /// Its session.
+        session: JingleLeg,
+        /// Our offer.
+        offer: Box<Content>,
+    },
+    /// The echo service.
+    Echo,
+}
+
+impl Kind {
+    /// The Jingle session of this leg.
+    pub(super) fn session(&mut self) -> Option<&mut JingleLeg> {
+        match self {
+            Self::JingleCaller { session, .. } => session.as_mut(),
+            Self::Proposed { session } => session.as_mut().map(|(session, _)| session),
+            Self::JingleTarget { session, .. } => Some(session),
+            Self::SipCaller { .. } | Self::SipTarget { .. } | Self::Echo => None,
+        }
+    }
+
+    /// The protocol, for the record.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self {
+            Self::SipCaller { .. } | Self::SipTarget { .. } => "sip",
+            Self::JingleCaller { .. } | Self::Proposed { .. } | Self::JingleTarget { .. } => "xmpp",
+            Self::Echo => "echo",
+        }
+    }
+}

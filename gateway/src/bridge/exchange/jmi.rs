@@ -1,0 +1,194 @@
+//! Calls by message (XEP-0353): who is called by it, and what clients say with it.
+
+use std::time::Instant;
+
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::Reason;
+use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
+use tandem_xmpp::xml::{Element, ns};
+
+use super::entry::{CallKey, Entry, Kind, Leg};
+use super::{CALLER, Call, Cause, Exchange, Input, LegKey};
+use crate::bridge::jingle_leg::JingleLeg;
+use crate::bridge::sdp_jingle;
+
+const JMI: &str = "urn:xmpp:jingle-message:0";
+const RTP_AUDIO: &str = "urn:xmpp:jingle:apps:rtp:audio";
+const HINTS: &str = "urn:xmpp:hints";
+
+/// A message about a call.
+pub(super) fn message(from: &Jid, to: &Jid, jmi: &Jmi) -> Element {
+    Element::new("message", ns::CLIENT)
+        .with_attr("type", "chat")
+        .with_attr("from", from.as_str())
+        .with_attr("to", to.as_str())
+        .with_child(jmi.to_element())
+        .with_child(Element::new("store", HINTS))
+}
+
+impl Exchange {
+    /// Rings the XMPP devices of the called account: all at once by `<propose/>`, those that do not know it one by one.
+    pub(super) fn ring_clients(&mut self, call: CallKey, entry: &mut Entry) {
+        let mut is_proposed = false;
+        for device in self.parts.xmpp.presences(&entry.callee.bare()) {
+            let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.jid.resource());
+            if device.attached || !is_meant || device.jid == entry.caller {
+                continue;
+            }
+            let knows = |feature: &str| {
+                device.features.as_ref().is_none_or(|known| known.iter().any(|f| f == feature))
+            };
+            if knows(JMI) {
+                is_proposed = true;
+            } else if knows(RTP_AUDIO) {
+                self.ring_client(call, entry, device.jid);
+            }
+        }
+        if is_proposed {
+            let propose = Jmi::propose(&entry.sid, &["audio"]);
+            self.say(message(&entry.caller, &entry.callee, &propose));
+            entry.add_leg(Leg::new(Kind::Proposed { session: None }, None));
+        }
+    }
+
+    fn ring_client(&mut self, call: CallKey, entry: &mut Entry, device: Jid) {
+        let Some((media, session, offer)) = self.initiate(entry, &device) else { return };
+        let mut leg =
+            Leg::new(Kind::JingleTarget { session, offer: Box::new(offer) }, Some(device));
+        leg.media = Some(media);
+        let key = entry.add_leg(leg);
+        self.by_media.insert(media, (call, key));
+        self.drain(entry, key);
+    }
+
+    /// Opens a WebRTC leg and a session with a device.
+    fn initiate(
+        &self,
+        entry: &Entry,
+        device: &Jid,
+    ) -> Option<(tandem_media::LegId, JingleLeg, tandem_xmpp::stanza::jingle::Content)> {
+        let opened = self.parts.media.open_webrtc(entry.media, true, (self.parts.random)());
+        let (media, local) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(%error, "no media for a client");
+                return None;
+            }
+        };
+        let offer = sdp_jingle::offer("audio", &local, &entry.caller_codecs);
+        let (us, peer) = (entry.caller.clone(), device.clone());
+        let session = JingleLeg::outgoing(us, peer, &entry.sid, offer.clone());
+        Some((media, session, offer))
+    }
+
+    /// A XEP-0353 message to phones, or between XMPP devices.
+    pub(super) fn handle_jmi(&mut self, said: &Call, jmi: &Jmi, now: Instant) {
+        let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
+        match &jmi.action {
+            JmiAction::Propose { .. } if !said.resources.is_empty() => {
+                self.proposed(said, from, to, jmi, now);
+            }
+            JmiAction::Ringing => {
+                if let Some((call, key)) = self.proposed_leg(&jmi.id, from) {
+                    self.input(call, Input::Ringing(key), now);
+                }
+            }
+            JmiAction::Proceed => self.proceeded(from, jmi, now),
+            JmiAction::Reject { reason, .. } => {
+                let reason = reason.as_ref().map_or(Reason::Busy, |r| r.reason.clone());
+                if self.proposed_leg(&jmi.id, from).is_some() || self.is_watched(&jmi.id, from) {
+                    let Some(call) = self.call_of(&jmi.id, from) else { return };
+                    self.input(call, Input::Declined(Cause::Jingle(reason)), now);
+                }
+            }
+            JmiAction::Retract { .. } => {
+                let Some(call) = self.call_of(&jmi.id, from) else { return };
+                let entry = self.calls.get(&call);
+                if entry.is_some_and(|entry| is_peer_of_caller(entry, from)) {
+                    self.input(call, Input::HungUp(CALLER, Cause::Cancelled), now);
+                }
+            }
+            JmiAction::Propose { .. } | JmiAction::Finish { .. } => {}
+        }
+    }
+
+    /// An XMPP client calls an account that has phones.
+    fn proposed(&mut self, said: &Call, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
+        // Our own proposal comes by here too when the called account has phones: they ring already.
+        if self.call_of(&jmi.id, from).is_some() || !jmi.wants_audio() || from.is_bare() {
+            return;
+        }
+        let key = self.new_key();
+        let kind =
+            Kind::JingleCaller { peer: from.clone(), session: None, offer: None, proceeded: None };
+        let leg = Leg::new(kind, Some(from.clone()));
+        let mut entry = self.new_entry(jmi.id.clone(), from.clone(), to.clone(), leg, now);
+        if !self.is_full() {
+            self.ring_phones(key, &mut entry);
+        }
+        let others = self.parts.xmpp.presences(&said.account);
+        let others_ring =
+            to.is_bare() && others.iter().any(|d| !d.attached && d.priority >= 0 && d.jid != *from);
+        self.begin(key, entry, others_ring, now);
+    }
+
+    /// A device of the called account says that its human took the call.
+    fn proceeded(&mut self, from: &Jid, jmi: &Jmi, now: Instant) {
+        if self.is_watched(&jmi.id, from) {
+            if let Some(call) = self.call_of(&jmi.id, from) {
+                self.input(call, Input::AnsweredElsewhere, now);
+            }
+            return;
+        }
+        let Some((call, key)) = self.proposed_leg(&jmi.id, from) else { return };
+        self.input(call, Input::PickedUp(key), now);
+        let is_taken = self.calls.get(&call).is_some_and(|c| c.machine.taken_by() == Some(key));
+        let Some(mut entry) = self.calls.remove(&call).filter(|_| is_taken) else { return };
+        match self.initiate(&entry, from) {
+            Some((media, session, offer)) => {
+                if let Some(leg) = entry.legs.get_mut(&key) {
+                    leg.kind = Kind::Proposed { session: Some((session, Box::new(offer))) };
+                    leg.media = Some(media);
+                    leg.device = Some(from.clone());
+                }
+                self.by_media.insert(media, (call, key));
+                self.drain(&mut entry, key);
+                self.calls.insert(call, entry);
+            }
+            None => {
+                self.calls.insert(call, entry);
+                self.input(call, Input::Refused(key, Cause::ConnectionFailed), now);
+            }
+        }
+    }
+
+    /// The leg that our `<propose/>` is, if `from` is of the account that was called by it and nobody has it yet.
+    fn proposed_leg(&self, sid: &str, from: &Jid) -> Option<(CallKey, LegKey)> {
+        let call = self.call_of(sid, from)?;
+        let entry = self.calls.get(&call).filter(|e| e.callee.bare() == from.bare())?;
+        let is_open = |leg: &Leg| matches!(leg.kind, Kind::Proposed { session: None });
+        let key = entry.legs.iter().find(|(_, leg)| is_open(leg)).map(|(key, _)| *key)?;
+        Some((call, key))
+    }
+
+    /// Whether this is about a call between XMPP devices whose phones only ring along, said by a called device.
+    fn is_watched(&self, sid: &str, from: &Jid) -> bool {
+        let entry = self.call_of(sid, from).and_then(|call| self.calls.get(&call));
+        entry.is_some_and(|entry| {
+            let caller = entry.legs.get(&CALLER);
+            entry.callee.bare() == from.bare()
+                && !is_peer_of_caller(entry, from)
+                && caller.is_some_and(|leg| matches!(leg.kind, Kind::JingleCaller { .. }))
+                // What our own phones say comes from their resources.
+                && self.parts.contacts.binding(from).is_none()
+        })
+    }
+}
+
+/// Whether `from` is the device that calls.
+fn is_peer_of_caller(entry: &Entry, from: &Jid) -> bool {
+    match entry.legs.get(&CALLER) {
+        Some(Leg { kind: Kind::JingleCaller { peer, .. }, .. }) => peer == from,
+        _ => false,
+    }
+}

@@ -1,0 +1,288 @@
+//! The exchange: every call of this node that has a phone in it (B2BUA of RFC 7092, `interop.md` part 6).
+//!
+//! One task owns all calls, so no call needs a lock. It takes events from the phones, from XMPP clients and from the
+//! media engine, feeds the call machine of [`crate::bridge::call`], and carries out what the machine decides. What it
+//! says to XMPP goes through one ordered outbox; SIP and media are told directly and never wait.
+//!
+//! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates;
+//! `entry.rs` is the data; `record.rs` writes the call log.
+
+mod act;
+mod audio;
+mod entry;
+mod jingle;
+mod jmi;
+mod record;
+mod sip;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Instant, SystemTime};
+
+use tandem_media::{LegId as MediaLeg, MediaEvent, MediaHandle};
+use tandem_sip::SipHandle;
+use tandem_sip::ports::{LegEvent, LegId as SipLeg};
+use tandem_xmpp::Server;
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::Stanza;
+use tandem_xmpp::xml::Element;
+use tokio::sync::{mpsc, oneshot};
+
+use self::entry::{CallKey, Entry, Leg};
+use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
+use super::contacts::Contacts;
+use crate::store::Store;
+
+/// Calls at once; more are told that we are busy.
+const MAX_CALLS: usize = 10_000;
+
+/// What the exchange is told by phones and media.
+pub enum Event {
+    /// Something happened on a phone's call leg.
+    Sip(SipLeg, LegEvent),
+    /// Something happened to media.
+    Media(MediaEvent),
+    /// End all calls; answer when their legs have been told.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A call stanza (Jingle or XEP-0353) that was routed to phones, or that passed between XMPP devices.
+pub struct Call {
+    /// The account of the phones.
+    pub account: Jid,
+    /// The phones' resources; empty for a stanza that only passed by.
+    pub resources: Vec<String>,
+    /// The stanza.
+    pub stanza: Stanza,
+}
+
+impl Call {
+    /// A stanza between XMPP devices.
+    pub fn observed(stanza: &Stanza) -> Self {
+        let account = stanza.from().or(stanza.to()).map(Jid::bare);
+        let account = account.unwrap_or_else(|| Jid::new(None, "invalid", None).expect("a domain"));
+        Self { account, resources: Vec::new(), stanza: stanza.clone() }
+    }
+}
+
+/// What the exchange works with.
+pub struct Parts {
+    /// The XMPP router.
+    pub xmpp: Server,
+    /// The SIP user agent.
+    pub sip: SipHandle,
+    /// The media engine.
+    pub media: MediaHandle,
+    /// Call records.
+    pub store: Store,
+    /// The registered phones.
+    pub contacts: Contacts,
+    /// Stanzas on their way to XMPP, in order: as many as calls make.
+    pub outbox: mpsc::UnboundedSender<Outgoing>,
+    /// Fresh random bytes.
+    pub random: fn() -> [u8; 32],
+}
+
+/// What leaves through the ordered outbox.
+pub enum Outgoing {
+    /// A stanza.
+    Stanza(Element),
+    /// A caller without a resource gets one for its call, or loses it.
+    Guest(Jid, bool),
+    /// A phone is in a call, or is no more.
+    InCall(Jid, bool),
+}
+
+/// The task's state.
+pub struct Exchange {
+    parts: Parts,
+    calls: HashMap<CallKey, Entry>,
+    by_sip: HashMap<SipLeg, (CallKey, LegKey)>,
+    by_media: HashMap<MediaLeg, (CallKey, LegKey)>,
+    /// Session id and the XMPP party's bare JID name a call: ids are chosen by clients and may collide.
+    by_sid: HashMap<(String, Jid), CallKey>,
+    next_call: u64,
+}
+
+impl Exchange {
+    /// An exchange without calls.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            calls: HashMap::new(),
+            by_sip: HashMap::new(),
+            by_media: HashMap::new(),
+            by_sid: HashMap::new(),
+            next_call: 0,
+        }
+    }
+
+    /// Serves events until told to stop.
+    pub async fn run(
+        mut self,
+        mut legs: mpsc::UnboundedReceiver<Event>,
+        mut stanzas: mpsc::Receiver<Call>,
+    ) {
+        loop {
+            let due = self.calls.values().filter_map(|c| c.machine.poll_timeout()).min();
+            tokio::select! {
+                event = legs.recv() => match event {
+                    Some(Event::Stop(done)) => {
+                        self.stop();
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(Event::Sip(leg, event)) => self.handle_sip(leg, event, Instant::now()).await,
+                    Some(Event::Media(event)) => self.handle_media(&event, Instant::now()),
+                    None => return self.stop(),
+                },
+                Some(call) = stanzas.recv() => self.handle_stanza(&call, Instant::now()),
+                () = sleep_until(due) => self.handle_timeouts(Instant::now()),
+            }
+        }
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        let is_due = |entry: &Entry| entry.machine.poll_timeout().is_some_and(|at| at <= now);
+        let due: Vec<CallKey> =
+            self.calls.iter().filter(|(_, c)| is_due(c)).map(|(key, _)| *key).collect();
+        for key in due {
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.machine.handle_timeout(now);
+            }
+            self.act(key, now);
+        }
+    }
+
+    /// Feeds the machine and does what it says.
+    fn input(&mut self, key: CallKey, input: Input, now: Instant) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            call.machine.handle(input, now);
+        }
+        self.act(key, now);
+    }
+
+    /// A path that fails, a peer that vanished (`interop.md` 6.7): the leg is over.
+    fn handle_media(&mut self, event: &MediaEvent, now: Instant) {
+        match event {
+            MediaEvent::Failed { leg, why } => {
+                let Some((call, key)) = self.by_media.get(leg).copied() else { return };
+                tracing::warn!(call = call.0, why, "the media of a call failed");
+                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+            }
+            MediaEvent::Silent { leg, for_ } => {
+                let Some((call, key)) = self.by_media.get(leg).copied() else { return };
+                tracing::warn!(call = call.0, ?for_, "a leg fell silent");
+                metrics::counter!("tandem_calls_silent_total").increment(1);
+                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+            }
+            MediaEvent::Closed { leg, stats } => {
+                if let Some((call, key)) = self.by_media.remove(leg)
+                    && let Some(leg) = self.calls.get_mut(&call).and_then(|c| c.legs.get_mut(&key))
+                {
+                    leg.stats = Some(*stats);
+                }
+            }
+            MediaEvent::Connected { .. } => {}
+        }
+    }
+
+    /// A call of `caller` with the caller's leg in it and nobody to ring yet.
+    fn new_entry(
+        &mut self,
+        sid: String,
+        caller: Jid,
+        callee: Jid,
+        leg: Leg,
+        now: Instant,
+    ) -> Entry {
+        let mut entry = Entry {
+            // Replaced once the targets are known.
+            machine: Machine::new([], true, Patience::default(), now),
+            media: self.parts.media.open_call(),
+            sid,
+            caller,
+            callee,
+            legs: BTreeMap::new(),
+            next_key: CALLER.0,
+            caller_codecs: Vec::new(),
+            guest: None,
+            busy: Vec::new(),
+            started: SystemTime::now(),
+            answered: None,
+        };
+        entry.add_leg(leg);
+        entry
+    }
+
+    /// From here on the call lives by itself.
+    fn begin(&mut self, key: CallKey, mut entry: Entry, others_ring: bool, now: Instant) {
+        let targets: Vec<LegKey> =
+            entry.legs.keys().copied().filter(|key| *key != CALLER).collect();
+        tracing::info!(call = key.0, targets = targets.len(), others_ring, "call");
+        metrics::counter!("tandem_calls_total").increment(1);
+        entry.machine = Machine::new(targets, others_ring, Patience::default(), now);
+        self.by_sid.insert((entry.sid.clone(), entry.caller.bare()), key);
+        self.by_sid.insert((entry.sid.clone(), entry.callee.bare()), key);
+        self.calls.insert(key, entry);
+        self.act(key, now);
+    }
+
+    fn stop(&mut self) {
+        let now = Instant::now();
+        let keys: Vec<CallKey> = self.calls.keys().copied().collect();
+        for key in keys {
+            // The machine hangs up the targets of a caller that left; the caller is told here.
+            self.end_leg(key, CALLER, &Cause::ShuttingDown);
+            self.input(key, Input::HungUp(CALLER, Cause::ShuttingDown), now);
+        }
+    }
+
+    fn new_key(&mut self) -> CallKey {
+        self.next_call += 1;
+        CallKey(self.next_call)
+    }
+
+    fn is_full(&self) -> bool {
+        self.calls.len() >= MAX_CALLS
+    }
+
+    /// The call of this session id with this XMPP party.
+    fn call_of(&self, sid: &str, party: &Jid) -> Option<CallKey> {
+        self.by_sid.get(&(sid.to_owned(), party.bare())).copied()
+    }
+
+    fn say(&self, stanza: Element) {
+        let _ = self.parts.outbox.send(Outgoing::Stanza(stanza));
+    }
+
+    /// A number for a session description.
+    fn number(&self) -> u64 {
+        let random = (self.parts.random)();
+        random.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+/// Sends what the exchange says, in order, until it is gone.
+pub async fn send_all(
+    xmpp: Server,
+    contacts: Contacts,
+    mut outbox: mpsc::UnboundedReceiver<Outgoing>,
+) {
+    while let Some(outgoing) = outbox.recv().await {
+        match outgoing {
+            Outgoing::Stanza(stanza) => {
+                xmpp.inject(stanza).await;
+            }
+            Outgoing::Guest(jid, true) => xmpp.attach(&jid, super::contacts::guest()).await,
+            Outgoing::Guest(jid, false) => xmpp.detach(&jid).await,
+            Outgoing::InCall(device, begins) => contacts.show_call(&xmpp, &device, begins).await,
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,301 @@
+//! What phones tell the exchange (RFC 3261, RFC 3264), and the calls they start.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tandem_media::codec::Codec;
+use tandem_media::sdp::{Encryption, Session};
+use tandem_sip::msg::NameAddr;
+use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::Info;
+
+use super::entry::{CallKey, Entry, Kind, Leg};
+use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
+use crate::bridge::{call_reason, echo, identity};
+
+impl Exchange {
+    pub(super) async fn handle_sip(&mut self, leg: SipLeg, event: LegEvent, now: Instant) {
+        if let LegEvent::Invited(invited) = event {
+            if let Err(status) = self.invited(leg, *invited, now).await {
+                self.parts.sip.reject(leg, status, None, Vec::new());
+            }
+            return;
+        }
+        let Some((call, key)) = self.by_sip.get(&leg).copied() else { return };
+        match event {
+            LegEvent::Progress { status: 180..=199, .. } => {
+                self.input(call, Input::Ringing(key), now);
+            }
+            LegEvent::Answered { sdp } => self.phone_answered(call, key, &sdp, now),
+            LegEvent::Acked { sdp: Some(sdp) } => self.phone_acked(call, key, &sdp, now),
+            LegEvent::Failed { status, headers, .. } => {
+                self.by_sip.remove(&leg);
+                let reason = headers.get("Reason").map(str::to_owned);
+                self.phone_refused(call, key, status, reason, now);
+            }
+            LegEvent::Cancelled { .. } => {
+                self.input(call, Input::HungUp(key, Cause::Cancelled), now);
+            }
+            LegEvent::Bye { reason } => {
+                let cause = Cause::Jingle(call_reason::bye_to_jingle(reason.as_deref()));
+                self.input(call, Input::HungUp(key, cause), now);
+            }
+            LegEvent::Reinvited { offer } => {
+                let answer = self.reinvited(call, key, offer.as_deref());
+                self.parts.sip.answer_reinvite(leg, answer);
+            }
+            LegEvent::Ended => {
+                self.by_sip.remove(&leg);
+                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+            }
+            LegEvent::Invited(_)
+            | LegEvent::Progress { .. }
+            | LegEvent::Acked { .. }
+            | LegEvent::ReinviteAnswered(_)
+            | LegEvent::Info { .. } => {}
+        }
+    }
+
+    /// A phone calls: find who is meant, ring all of their devices. `Err` is the status it is refused with.
+    async fn invited(&mut self, leg: SipLeg, invited: Invited, now: Instant) -> Result<(), u16> {
+        if self.is_full() {
+            return Err(503);
+        }
+        let callee = identity::sip_to_jid(&invited.to).map_err(|_| 404_u16)?;
+        let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
+        let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
+        if !exists.map_err(|_| 500_u16)? {
+            return Err(404);
+        }
+        let offer = match &invited.offer {
+            Some(body) => Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?),
+            None => None,
+        };
+        let codecs: Vec<Codec> = offer
+            .as_ref()
+            .and_then(Session::audio)
+            .map(|audio| audio.audio_formats().iter().filter_map(|f| f.encoding.codec()).collect())
+            .unwrap_or_default();
+        if offer.is_some() && codecs.is_empty() {
+            return Err(488);
+        }
+        let key = self.new_key();
+        let sid = self.new_sid();
+        let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
+        // XMPP talks to full addresses; a phone that is not registered gets one for this call.
+        let guest =
+            if device.is_none() { caller.with_resource(&format!("call-{sid}")).ok() } else { None };
+        let known = device.clone().or_else(|| guest.clone()).unwrap_or_else(|| caller.clone());
+        let kind = Kind::SipCaller { leg, offer, audio: None };
+        let leg_ = Leg::new(kind, device);
+        let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
+        entry.caller_codecs = codecs;
+        entry.guest = guest;
+        self.by_sip.insert(leg, (key, CALLER));
+        if callee.node() == Some(echo::NAME) {
+            let target = entry.add_leg(Leg::new(Kind::Echo, None));
+            self.begin(key, entry, false, now);
+            self.input(key, Input::Answered(target), now);
+            return Ok(());
+        }
+        self.ring_phones(key, &mut entry);
+        if let Some(guest) = &entry.guest {
+            let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
+        }
+        self.ring_clients(key, &mut entry);
+        self.begin(key, entry, false, now);
+        Ok(())
+    }
+
+    /// Invites every phone of the called account but the one that calls.
+    pub(super) fn ring_phones(&mut self, call: CallKey, entry: &mut Entry) {
+        for (device, binding) in self.parts.contacts.of(&entry.callee.bare()) {
+            let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.resource());
+            if is_meant && entry.caller != device {
+                // A phone under TLS gets keys first; what it refuses is tried the other way.
+                let secure = binding.is_secure();
+                let leg = self.ring_phone(entry, &binding, device, secure, false);
+                let key = LegKey(entry.next_key);
+                if let Some(leg) = leg {
+                    self.index(call, key, &leg);
+                    entry.add_leg(leg);
+                }
+            }
+        }
+    }
+
+    fn index(&mut self, call: CallKey, key: LegKey, leg: &Leg) {
+        if let Kind::SipTarget { leg, .. } = &leg.kind {
+            self.by_sip.insert(*leg, (call, key));
+        }
+        if let Some(media) = leg.media {
+            self.by_media.insert(media, (call, key));
+        }
+    }
+
+    fn ring_phone(
+        &self,
+        entry: &Entry,
+        binding: &Binding,
+        device: Jid,
+        secure: bool,
+        retried: bool,
+    ) -> Option<Leg> {
+        let encryption = if secure {
+            Encryption::Required(audio::keys(self.parts.random))
+        } else {
+            Encryption::Off
+        };
+        let media = &self.parts.media;
+        let opened =
+            audio::open(media, entry.media, &entry.caller_codecs, encryption, self.number());
+        let (media, mut audio) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(%error, "no media ports for a phone");
+                return None;
+            }
+        };
+        let offer = audio.negotiator.offer(&audio.local);
+        let from = identity::jid_to_sip(&entry.caller.bare()).ok()?;
+        let leg = self.parts.sip.invite(OutgoingInvite {
+            target: Target::Binding(Box::new(binding.clone())),
+            from: NameAddr::new(from),
+            to: binding.account_uri()?,
+            offer,
+            headers: Vec::new(),
+        });
+        let binding = Box::new(binding.clone());
+        let kind = Kind::SipTarget { leg, binding, audio: Box::new(audio), retried };
+        let mut leg = Leg::new(kind, Some(device));
+        leg.media = Some(media);
+        Some(leg)
+    }
+
+    /// A phone answered our INVITE.
+    fn phone_answered(&mut self, call: CallKey, key: LegKey, sdp: &[u8], now: Instant) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(leg) = entry.legs.get_mut(&key) else { return };
+        let (Kind::SipTarget { audio, .. }, Some(media)) = (&mut leg.kind, leg.media) else {
+            return;
+        };
+        match audio::accept(&self.parts.media, media, audio, sdp, &entry.caller_codecs) {
+            Ok(codec) => {
+                leg.codec = codec;
+                self.input(call, Input::Answered(key), now);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a phone answered with what cannot be used");
+                self.end_leg(call, key, &Cause::Unsupported);
+                self.input(call, Input::Refused(key, Cause::Unsupported), now);
+            }
+        }
+    }
+
+    /// The answer to our own offer, when the phone's INVITE had none (RFC 3261 section 13.2.1).
+    fn phone_acked(&mut self, call: CallKey, key: LegKey, sdp: &[u8], now: Instant) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let taken = entry.machine.taken_by().and_then(|t| entry.legs.get(&t));
+        let preferred: Vec<Codec> = taken.and_then(|leg| leg.codec).into_iter().collect();
+        let Some(leg) = entry.legs.get_mut(&key) else { return };
+        let (Kind::SipCaller { offer: None, audio: Some(audio), .. }, Some(media)) =
+            (&mut leg.kind, leg.media)
+        else {
+            return;
+        };
+        match audio::accept(&self.parts.media, media, audio, sdp, &preferred) {
+            Ok(codec) => {
+                leg.codec = codec;
+                self.input(call, Input::CallerUp, now);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a phone's answer cannot be used");
+                self.end_leg(call, key, &Cause::Unsupported);
+                self.input(call, Input::HungUp(key, Cause::Unsupported), now);
+            }
+        }
+    }
+
+    /// A branch failed. A phone that wants the other kind of RTP is asked once more with it.
+    fn phone_refused(
+        &mut self,
+        call: CallKey,
+        key: LegKey,
+        status: u16,
+        reason: Option<String>,
+        now: Instant,
+    ) {
+        if matches!(status, 488 | 415 | 606) && self.retry_phone(call, key) {
+            return;
+        }
+        let cause = Cause::Sip { status, reason };
+        let input = match status {
+            600 | 603 | 604 | 607 | 608 => Input::Declined(cause),
+            _ => Input::Refused(key, cause),
+        };
+        self.close_media(call, key);
+        self.input(call, input, now);
+    }
+
+    fn retry_phone(&mut self, call: CallKey, key: LegKey) -> bool {
+        let Some(entry) = self.calls.get(&call) else { return false };
+        let Some(old) = entry.legs.get(&key) else { return false };
+        let (Kind::SipTarget { binding, audio, retried: false, .. }, Some(device)) =
+            (&old.kind, &old.device)
+        else {
+            return false;
+        };
+        let secure = !audio.local.encryption.is_required();
+        let Some(leg) = self.ring_phone(entry, binding, device.clone(), secure, true) else {
+            return false;
+        };
+        self.close_media(call, key);
+        self.index(call, key, &leg);
+        // The same target, tried again: the machine need not know.
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.legs.insert(key, leg);
+        }
+        true
+    }
+
+    /// A re-INVITE: hold, resume, another codec or address, or a sign of life (RFC 3264 section 8).
+    fn reinvited(
+        &mut self,
+        call: CallKey,
+        key: LegKey,
+        offer: Option<&[u8]>,
+    ) -> Result<Bytes, u16> {
+        let entry = self.calls.get_mut(&call).ok_or(481_u16)?;
+        let leg = entry.legs.get_mut(&key).ok_or(481_u16)?;
+        let media = leg.media.ok_or(500_u16)?;
+        let audio = match &mut leg.kind {
+            Kind::SipCaller { audio: Some(audio), .. } | Kind::SipTarget { audio, .. } => audio,
+            _ => return Err(500),
+        };
+        let Some(offer) = offer else {
+            return Ok(audio.negotiator.offer(&audio.local));
+        };
+        let offer = Session::parse(offer).map_err(tandem_media::sdp::SdpError::status)?;
+        let preferred: Vec<Codec> = leg.codec.into_iter().collect();
+        let (answer, remote, codec) =
+            audio::answer(&self.parts.media, media, audio, &offer, &preferred)
+                .map_err(tandem_media::sdp::SdpError::status)?;
+        leg.codec = codec;
+        let other = if key == CALLER { entry.machine.taken_by() } else { Some(CALLER) };
+        if let Some(session) =
+            other.and_then(|other| entry.legs.get_mut(&other)).and_then(|leg| leg.kind.session())
+        {
+            session.inform(if remote.is_held() { Info::Hold } else { Info::Unhold });
+            let said: Vec<_> = std::iter::from_fn(|| session.poll_stanza()).collect();
+            said.into_iter().for_each(|stanza| self.say(stanza));
+        }
+        Ok(answer)
+    }
+
+    /// A session id that no client chose.
+    pub(super) fn new_sid(&self) -> String {
+        let random = (self.parts.random)();
+        random.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! The hub: what the XMPP router and the SIP server hand to the bridge, put into the right queue.
+//!
+//! It implements the ports of both crates. Nothing here decides or waits: each kind of thing goes to the task that owns
+//! it, the calls, the chat, the presence desk, the phones' registrations or the echo service.
+
+use std::sync::{Arc, OnceLock};
+
+use tandem_media::MediaEvent;
+use tandem_sip::ports::{
+    Binding, Bindings, BoxFuture, Calls, IncomingMessage, LegEvent, LegId, MessageReply, Messages,
+    Presence, StoreError, Subscription, SubscriptionEnd, SubscriptionId,
+};
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::ports::{Foreign, Watch};
+use tandem_xmpp::stanza::{Kind, Stanza};
+use tokio::sync::mpsc;
+
+use super::message::Chat;
+use super::{echo, exchange, presence};
+use crate::store::Store;
+
+const JMI: &str = "urn:xmpp:jingle-message:0";
+
+/// The phones of an account are these now.
+pub type Registration = (Jid, Vec<Binding>);
+
+/// Queues to everybody who handles something. One per node, shared.
+pub struct Hub {
+    /// Where bindings are kept.
+    pub store: Store,
+    /// The echo service.
+    pub echo: mpsc::Sender<echo::Event>,
+    /// What happens on legs and in the media engine: as much as there are legs.
+    pub legs: mpsc::UnboundedSender<exchange::Event>,
+    /// Call stanzas.
+    pub stanzas: mpsc::Sender<exchange::Call>,
+    /// The presence desk.
+    pub presence: mpsc::Sender<presence::Event>,
+    /// Registrations: one at a time and account, as the registrar waits for its store.
+    pub phones: mpsc::UnboundedSender<Registration>,
+    /// The chat; it needs the SIP server, which needs this.
+    pub chat: OnceLock<Chat>,
+}
+
+impl Hub {
+    /// A media event, for whoever owns the leg.
+    pub fn media(&self, event: &MediaEvent) {
+        // A full queue loses an event, not a call: consent is checked again, silence told again.
+        let _ = self.echo.try_send(echo::Event::Media(event.clone()));
+        let _ = self.legs.send(exchange::Event::Media(event.clone()));
+    }
+}
+
+/// Whether a stanza belongs to a call.
+fn is_call(stanza: &Stanza) -> bool {
+    match stanza.kind() {
+        Kind::Iq => true,
+        Kind::Message => stanza.has_ns(JMI),
+        Kind::Presence => false,
+    }
+}
+
+impl Foreign for Hub {
+    fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) -> bool {
+        if account.node() == Some(echo::NAME) {
+            if let Some(chat) = self.chat.get() {
+                chat.taken(stanza);
+            }
+            return self.echo.try_send(echo::Event::Stanza(Box::new(stanza.clone()))).is_ok();
+        }
+        if is_call(stanza) {
+            let call = exchange::Call {
+                account: account.clone(),
+                resources: resources.to_vec(),
+                stanza: stanza.clone(),
+            };
+            return self.stanzas.try_send(call).is_ok();
+        }
+        self.chat.get().is_none_or(|chat| chat.deliver(account, resources, stanza))
+    }
+
+    fn observed(&self, stanza: &Stanza) {
+        // Full: the phones stop ringing by their own time.
+        let _ = self.stanzas.try_send(exchange::Call::observed(stanza));
+    }
+}
+
+impl Watch for Hub {
+    fn presence_changed(&self, account: &Jid) {
+        if self.presence.try_send(presence::Event::Changed(account.clone())).is_err() {
+            tracing::warn!("the presence desk is behind; a change is told with the next one");
+        }
+    }
+
+    fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool) {
+        let (owner, contact) = (owner.clone(), contact.clone());
+        let event = presence::Event::Permission { owner, contact, may_see };
+        if self.presence.try_send(event).is_err() {
+            tracing::error!("the presence desk is behind; a permission waits for a refresh");
+        }
+    }
+}
+
+impl Bindings for Hub {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Binding>, StoreError>> {
+        Box::pin(self.store.bindings())
+    }
+
+    fn save<'a>(
+        &'a self,
+        account: &'a str,
+        bindings: &'a [Binding],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.save_bindings(account, bindings))
+    }
+
+    fn changed(&self, account: &str, bindings: &[Binding]) {
+        if let Ok(account) = super::account(account) {
+            let _ = self.phones.send((account, bindings.to_vec()));
+        }
+    }
+}
+
+impl Calls for Hub {
+    fn event(&self, leg: LegId, event: LegEvent) {
+        let _ = self.legs.send(exchange::Event::Sip(leg, event));
+    }
+}
+
+impl Messages for Hub {
+    fn message(&self, message: IncomingMessage) -> BoxFuture<'_, MessageReply> {
+        Box::pin(async move {
+            match self.chat.get() {
+                Some(chat) => chat.from_phone(message).await,
+                None => MessageReply::new(503),
+            }
+        })
+    }
+}
+
+impl Presence for Hub {
+    fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>> {
+        let sent = self.presence.try_send(presence::Event::Subscribed(subscription));
+        Box::pin(async move { sent.map_err(|_| 503) })
+    }
+
+    fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
+        if self.presence.try_send(presence::Event::Ended(id)).is_err() {
+            tracing::warn!(
+                "the presence desk is behind; a watcher is forgotten when its NOTIFY fails"
+            );
+        }
+    }
+}
+
+/// The ports of the SIP server, all but the accounts.
+pub fn ports(
+    hub: &Arc<Hub>,
+    accounts: Arc<dyn tandem_sip::ports::Accounts>,
+) -> tandem_sip::ports::Ports {
+    tandem_sip::ports::Ports {
+        accounts,
+        bindings: hub.clone(),
+        calls: hub.clone(),
+        messages: hub.clone(),
+        presence: hub.clone(),
+    }
+}

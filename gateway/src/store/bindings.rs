@@ -1,0 +1,69 @@
+//! Where phones are registered (RFC 3261 section 10): kept before the 200 to a REGISTER leaves.
+
+use sqlx::Row;
+use tandem_sip::ports::{Binding, StoreError};
+
+use super::{Store, fault};
+
+impl Store {
+    /// All bindings. One that cannot be read was kept by another version, and its phone registers again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn bindings(&self) -> Result<Vec<Binding>, StoreError> {
+        let rows = sqlx::query("SELECT binding FROM bindings ORDER BY account, id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| sip_fault(&fault(&e)))?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            let text: String = row.try_get(0).ok()?;
+            serde_json::from_str(&text).ok()
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// Replaces the bindings of one account; resolves after the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails: nothing was changed.
+    pub async fn save_bindings(
+        &self,
+        account: &str,
+        bindings: &[Binding],
+    ) -> Result<(), StoreError> {
+        let account = account.to_owned();
+        let rows: Result<Vec<(String, String)>, _> = bindings
+            .iter()
+            .map(|binding| Ok((binding.id.clone(), serde_json::to_string(binding)?)))
+            .collect();
+        let rows = rows.map_err(|e: serde_json::Error| StoreError::Unavailable(e.to_string()))?;
+        let kept = self.write(move |c| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM bindings WHERE account = $1")
+                    .bind(&account)
+                    .execute(&mut *c)
+                    .await?;
+                for (id, binding) in rows {
+                    sqlx::query("INSERT INTO bindings (account, id, binding) VALUES ($1, $2, $3)")
+                        .bind(&account)
+                        .bind(id)
+                        .bind(binding)
+                        .execute(&mut *c)
+                        .await?;
+                }
+                Ok(())
+            })
+        });
+        kept.await.map_err(|e| sip_fault(&e))
+    }
+}
+
+/// The same fault in the words of the SIP crate.
+pub fn sip_fault(error: &tandem_xmpp::ports::StoreError) -> StoreError {
+    match error {
+        tandem_xmpp::ports::StoreError::Conflict => StoreError::Conflict,
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}

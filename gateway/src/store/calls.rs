@@ -1,0 +1,84 @@
+//! The call log: one record a call, written when it is over.
+
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::ports::StoreError;
+
+use super::Store;
+
+/// What is kept of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRecord {
+    /// Who called, bare.
+    pub caller: Jid,
+    /// Who was called, bare.
+    pub callee: Jid,
+    /// When it began, in milliseconds since 1970.
+    pub started: i64,
+    /// When both were connected, if they were.
+    pub answered: Option<i64>,
+    /// When it ended.
+    pub ended: i64,
+    /// One word or two: `hung up`, `busy`, `no answer`, `cancelled` ...
+    pub result: String,
+    /// The devices that took part, as JSON: their protocol, address, codec and counters.
+    pub legs: String,
+}
+
+impl Store {
+    /// Keeps a record; resolves after the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn keep_call(&self, record: CallRecord) -> Result<(), StoreError> {
+        self.write(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO calls (domain, caller, callee, started, answered, ended, result, legs) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                )
+                .bind(record.callee.domain())
+                .bind(record.caller.as_str())
+                .bind(record.callee.as_str())
+                .bind(record.started)
+                .bind(record.answered)
+                .bind(record.ended)
+                .bind(&record.result)
+                .bind(&record.legs)
+                .execute(&mut *c)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The newest records, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn calls(&self, limit: u32) -> Result<Vec<CallRecord>, StoreError> {
+        use sqlx::Row;
+        let rows = sqlx::query(
+            "SELECT caller, callee, started, answered, ended, result, legs FROM calls \
+             ORDER BY id DESC LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|e| super::fault(&e))?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Some(CallRecord {
+                caller: Jid::parse(row.try_get(0).ok()?).ok()?,
+                callee: Jid::parse(row.try_get(1).ok()?).ok()?,
+                started: row.try_get(2).ok()?,
+                answered: row.try_get(3).ok()?,
+                ended: row.try_get(4).ok()?,
+                result: row.try_get(5).ok()?,
+                legs: row.try_get(6).ok()?,
+            })
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+}
