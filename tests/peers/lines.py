@@ -1,9 +1,12 @@
 """One JSON command per line in, one JSON event per line out; the end of the input is the end of the program."""
-import asyncio, ctypes, json, signal, sys
+import asyncio, ctypes, json, os, signal, sys
 
 
 def say(event, **fields):
-    print(json.dumps({"event": event, **fields}, ensure_ascii=False), flush=True)
+    try:
+        print(json.dumps({"event": event, **fields}, ensure_ascii=False), flush=True)
+    except BrokenPipeError:
+        os._exit(1)  # nobody listens any more
 
 
 def die_with_parent():
