@@ -13,6 +13,9 @@ use crate::transport::Flow;
 
 /// How long a nonce is taken.
 const NONCE_LIFE: Duration = Duration::from_secs(300);
+/// Phones that give up when one challenge of several is unknown to them, against RFC 8760 section 2.4. They are asked for
+/// MD5 alone. Whoever could forge this field could as well take the better challenge away.
+const MD5_ONLY: [&str; 2] = ["baresip v0.", "baresip v1."];
 /// Answered nonces that are remembered, per domain.
 const NONCES: usize = 200_000;
 /// Addresses whose challenges are counted within one second.
@@ -124,9 +127,15 @@ impl Core {
             return self.layer.forget(tx);
         }
         let Some(verifier) = self.gate.verifiers.get_mut(domain) else { return };
+        let agent = request.headers.get(Name::UserAgent).unwrap_or_default();
+        let is_simple =
+            self.config.allow_md5 && MD5_ONLY.iter().any(|name| agent.starts_with(name));
         let challenges = verifier.challenges(is_stale, now);
         let mut response = self.response(request, 401);
         for challenge in challenges {
+            if is_simple && challenge.algorithm != Algorithm::Md5 {
+                continue;
+            }
             response.headers.push(Name::WwwAuthenticate, challenge.to_string());
         }
         self.respond(tx, response, now);
