@@ -101,6 +101,7 @@ pub struct App {
     sip: SipHandle,
     legs: mpsc::UnboundedSender<exchange::Event>,
     desk: mpsc::Sender<presence::Event>,
+    chat: Chat,
     listeners: JoinSet<()>,
 }
 
@@ -148,7 +149,8 @@ impl App {
         let _ = hub.chat.set(chat.clone());
         let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
         tokio::spawn(presence.run(desk_events));
-        tokio::spawn(follow_phones(xmpp.clone(), contacts.clone(), chat, phone_events));
+        let follow = follow_phones(xmpp.clone(), contacts.clone(), chat.clone(), phone_events);
+        tokio::spawn(follow);
         let (outbox, said) = mpsc::unbounded_channel();
         tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), said));
         let parts = exchange::Parts {
@@ -175,6 +177,7 @@ impl App {
             sip,
             legs,
             desk,
+            chat,
             listeners: JoinSet::new(),
         };
         app.listen(&config, &certificate, site, telemetry).await?;
@@ -199,6 +202,7 @@ impl App {
             let _ = tokio::time::timeout(GOODBYE, ended).await;
         }
         self.sip.shutdown().await;
+        self.chat.settle().await;
         self.xmpp.close_all();
         let gone = async {
             while self.xmpp.session_count() > 0 {

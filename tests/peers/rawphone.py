@@ -1,0 +1,93 @@
+"""A phone by hand over UDP: digest by RFC 7616, and MESSAGE with whatever body a test wants (CPIM, IMDN, isComposing).
+
+Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
+  start {user, password, domain, port, algorithm?}     algorithm MD5 | SHA-256 -> registered {status} (after the 401)
+  send {method?, to, type?, body?, headers?}           a request with credentials -> answer {status, reason, headers}
+  answer {status}                                      what the next MESSAGE requests get; 200 at the start
+  unregister
+Unasked: request {method, from, type, body}.
+"""
+import asyncio, hashlib, re, uuid
+
+from lines import follow, say
+
+HOST = "127.0.0.1"
+
+
+class Phone(asyncio.DatagramProtocol):
+    def __init__(self):
+        self._answers, self._status, self._challenge, self._count, self._cseq = {}, 200, None, 0, 0
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def datagram_received(self, data, peer):
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        fields = [tuple(part.strip() for part in line.split(":", 1)) for line in lines]
+        get = lambda name: next((value for key, value in fields if key.lower() == name), "")
+        if first.startswith("SIP/2.0"):
+            waiting = self._answers.get((get("call-id"), get("cseq")))
+            if waiting and not waiting.done() and not first.startswith("SIP/2.0 1"):
+                waiting.set_result((int(first.split()[1]), first.split(" ", 2)[2], fields))
+            return
+        method = first.split()[0]
+        if method != "ACK":
+            kept = "".join(f"{key}: {value}\r\n" for key, value in fields if key.lower() in ("via", "from", "call-id", "cseq"))
+            to = get("to") + ("" if "tag=" in get("to") else ";tag=raw")
+            self._transport.sendto(f"SIP/2.0 {self._status} Answer\r\n{kept}To: {to}\r\nContent-Length: 0\r\n\r\n".encode(), peer)
+        say("request", method=method, **{"from": get("from")}, type=get("content-type"), body=body.decode())
+
+    async def start(self, user, password, domain, port, algorithm="MD5"):
+        self._user, self._password, self._domain, self._algorithm = user, password, domain, algorithm
+        loop = asyncio.get_running_loop()
+        await loop.create_datagram_endpoint(lambda: self, local_addr=(HOST, 0), remote_addr=(HOST, port))
+        self._port = self._transport.get_extra_info("sockname")[1]
+        self._call = uuid.uuid4().hex
+        status, *_ = await self._ask("REGISTER", f"sip:{domain}", f"sip:{user}@{domain}", self._contact(300), b"", self._call)
+        say("registered", status=status)
+
+    def _contact(self, seconds):
+        return f"Contact: <sip:{self._user}@{HOST}:{self._port}>;expires={seconds}\r\n"
+
+    async def send(self, to, method="MESSAGE", type="text/plain", body="", headers=""):
+        more = (f"Content-Type: {type}\r\n" if body else "") + headers
+        status, reason, fields = await self._ask(method, to, to, more, body.encode(), uuid.uuid4().hex)
+        say("answer", status=status, reason=reason, headers=fields)
+
+    async def answer(self, status):
+        self._status = status
+
+    async def unregister(self):
+        await self._ask("REGISTER", f"sip:{self._domain}", f"sip:{self._user}@{self._domain}", self._contact(0), b"", self._call)
+
+    async def _ask(self, method, uri, to, more, body, call):
+        tag = uuid.uuid4().hex[:8]
+        for _ in range(3):
+            self._cseq += 1
+            head = (f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{self._port};branch=z9hG4bK{uuid.uuid4().hex};rport\r\n"
+                    f"From: <sip:{self._user}@{self._domain}>;tag={tag}\r\nTo: <{to}>\r\nCall-ID: {call}\r\nCSeq: {self._cseq} {method}\r\n"
+                    f"Max-Forwards: 70\r\n{self._credentials(method, uri)}{more}Content-Length: {len(body)}\r\n\r\n")
+            key = (call, f"{self._cseq} {method}")
+            self._answers[key] = asyncio.get_running_loop().create_future()
+            self._transport.sendto(head.encode() + body)
+            status, reason, fields = await asyncio.wait_for(self._answers[key], 35)
+            if status != 401:
+                return status, reason, fields
+            offers = [value for key, value in fields if key.lower() == "www-authenticate"]
+            wanted = [offer for offer in offers if f"algorithm={self._algorithm}" in offer.replace(" ", "")]
+            self._challenge, self._count = dict(re.findall(r'(\w+)="?([^",]+)"?', wanted[0].split(" ", 1)[1])), 0
+        return status, reason, fields
+
+    def _credentials(self, method, uri):
+        if not self._challenge:
+            return ""
+        self._count += 1
+        hash = lambda *parts: hashlib.new("sha256" if self._algorithm == "SHA-256" else "md5", ":".join(parts).encode()).hexdigest()
+        realm, nonce, count, cnonce = self._challenge["realm"], self._challenge["nonce"], f"{self._count:08x}", uuid.uuid4().hex
+        response = hash(hash(self._user, realm, self._password), nonce, count, cnonce, "auth", hash(method, uri))
+        return (f'Authorization: Digest username="{self._user}", realm="{realm}", nonce="{nonce}", uri="{uri}", response="{response}", '
+                f'algorithm={self._algorithm}, qop=auth, nc={count}, cnonce="{cnonce}"\r\n')
+
+
+asyncio.run(follow(Phone()))
