@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import aioice.ice
 import numpy
-from aiortc import MediaStreamTrack, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 from av import AudioFrame
@@ -59,6 +59,12 @@ class Ears:
         await asyncio.sleep(seconds)
         samples, self.frames = numpy.concatenate(self.frames or [numpy.zeros(0)]), None
         return dominant(samples, self.rate)
+
+
+def prefer(connection, codecs):
+    """These codecs alone, of the one audio track."""
+    known = RTCRtpSender.getCapabilities("audio").codecs
+    connection.getTransceivers()[0].setCodecPreferences([codec for name in codecs for codec in known if codec.name.lower() == name.lower()])
 
 
 def field(sdp, name):

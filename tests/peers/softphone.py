@@ -23,8 +23,8 @@ import asyncio, ssl, uuid
 from xml.etree import ElementTree as ET
 
 import slixmpp
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender
-from jingle import FEATURES, JINGLE, RTP, Ears, Tone, audio_of, candidates_of, content_of, remote_candidates, sdp_of
+from aiortc import RTCConfiguration, RTCPeerConnection
+from jingle import FEATURES, JINGLE, RTP, Ears, Tone, audio_of, candidates_of, content_of, prefer, remote_candidates, sdp_of
 from lines import follow, say
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream.handler import Callback
@@ -237,9 +237,7 @@ class Softphone:
         tone, codecs = call.wish
         call.media.addTrack(Tone(tone))
         if codecs:
-            known = RTCRtpSender.getCapabilities("audio").codecs
-            wanted = [codec for name in codecs for codec in known if codec.name.lower() == name.lower()]
-            call.media.getTransceivers()[0].setCodecPreferences(wanted)
+            prefer(call.media, codecs)
 
     async def _offer(self, call):
         call.state = "pending"
