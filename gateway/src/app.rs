@@ -131,6 +131,7 @@ impl App {
             chat: OnceLock::new(),
         });
         let media = start_media(&config, hub.clone())?;
+        let telemetry = telemetry.with_media(media.clone());
         let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone()).await?;
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
@@ -152,12 +153,11 @@ impl App {
         let follow = follow_phones(xmpp.clone(), contacts.clone(), chat.clone(), phone_events);
         tokio::spawn(follow);
         let (outbox, said) = mpsc::unbounded_channel();
-        tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), said));
+        tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), store.clone(), said));
         let parts = exchange::Parts {
             xmpp: xmpp.clone(),
             sip: sip.clone(),
             media,
-            store: store.clone(),
             contacts,
             outbox,
             random,

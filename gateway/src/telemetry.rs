@@ -3,11 +3,27 @@
 use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tandem_media::MediaHandle;
+use tandem_media::control::{Cause, Drops};
 use tracing_subscriber::EnvFilter;
+
+/// What is counted, with the text beside it.
+const COUNTERS: [(&str, &str); 7] = [
+    ("tandem_xmpp_logins_refused_total", "XMPP logins with a wrong name or password"),
+    ("tandem_sip_logins_refused_total", "SIP requests with a wrong name or password"),
+    ("tandem_calls_total", "Calls with a phone in them"),
+    ("tandem_calls_silent_total", "Legs that were ended because nothing was heard of them"),
+    ("tandem_media_strangers_total", "Datagrams that belonged to no leg, by cause"),
+    ("tandem_media_dropped_total", "Packets of ended legs that were dropped, by cause"),
+    ("tandem_messages_to_phones_failed_total", "Messages that no phone took"),
+];
 
 /// The process's counters.
 #[derive(Clone)]
-pub struct Telemetry(PrometheusHandle);
+pub struct Telemetry {
+    handle: PrometheusHandle,
+    media: Option<MediaHandle>,
+}
 
 impl Telemetry {
     /// The one recorder of the process, installed at its first use.
@@ -19,19 +35,43 @@ impl Telemetry {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("counters were set up twice");
             }
-            metrics::describe_counter!(
-                "tandem_xmpp_logins_refused_total",
-                "XMPP logins with a wrong name or password"
-            );
+            for (name, text) in COUNTERS {
+                metrics::describe_counter!(name, text);
+            }
             handle
         });
-        Self(handle.clone())
+        Self { handle: handle.clone(), media: None }
+    }
+
+    /// With the counters of the media engine, which are read when somebody asks.
+    pub fn with_media(self, media: MediaHandle) -> Self {
+        Self { media: Some(media), ..self }
     }
 
     /// Renders all counters in the text format of Prometheus.
     pub fn renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
-        let handle = self.0.clone();
-        Arc::new(move || handle.render())
+        let Self { handle, media } = self.clone();
+        Arc::new(move || {
+            if let Some(media) = &media {
+                let shards = media.strangers();
+                for cause in Cause::ALL {
+                    let total = shards.iter().map(|shard| shard.drops.of(cause)).sum();
+                    let name = format!("{cause:?}");
+                    metrics::counter!("tandem_media_strangers_total", "cause" => name)
+                        .absolute(total);
+                }
+            }
+            handle.render()
+        })
+    }
+
+    /// Counts what a leg dropped in its life, by cause.
+    pub fn count_drops(drops: &Drops) {
+        for cause in Cause::ALL.into_iter().filter(|cause| drops.of(*cause) > 0) {
+            let name = format!("{cause:?}");
+            metrics::counter!("tandem_media_dropped_total", "cause" => name)
+                .increment(drops.of(cause));
+        }
     }
 }
 

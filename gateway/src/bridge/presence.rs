@@ -2,7 +2,7 @@
 //!
 //! One task owns the watchers' dialogs. A phone that watches a contact gets that contact's state only while the
 //! contact's roster lets it (`from` or `both`); until then its dialog is `pending` and the contact sees an ordinary
-//! XMPP subscription request. State is sent whole, at most once per [`SPACING`] and watcher (RFC 3856 section 6.10).
+//! XMPP subscription request. State is sent whole, at most once in five seconds to each watcher (RFC 3856 section 6.10).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

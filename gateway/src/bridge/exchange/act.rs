@@ -9,6 +9,7 @@ use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 use super::entry::{CallKey, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi};
 use crate::bridge::call::Action;
+use crate::telemetry::Telemetry;
 
 impl Exchange {
     pub(super) fn act(&mut self, call: CallKey, now: Instant) {
@@ -223,6 +224,9 @@ impl Exchange {
         let Some(Leg { media, stats, .. }) = leg else { return };
         if let Some(media) = media.take() {
             *stats = self.parts.media.stats(media);
+            if let Some(stats) = stats {
+                Telemetry::count_drops(&stats.drops);
+            }
             self.by_media.remove(&media);
             self.parts.media.close_leg(media);
         }

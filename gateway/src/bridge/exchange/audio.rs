@@ -72,7 +72,10 @@ fn apply(
     let codecs = remote.leg_codecs(preferred)?;
     let codec = codecs.send.1;
     media.set_codecs(leg, codecs);
-    media.set_rtp_remote(leg, remote.rtp_remote());
+    // On hold in the old style (`c=0.0.0.0`) the address we know stays, and nothing is sent there.
+    if remote.addr.is_some() {
+        media.set_rtp_remote(leg, remote.rtp_remote());
+    }
     media.hold(leg, remote.direction.sends(), remote.direction.receives());
     Some(codec)
 }

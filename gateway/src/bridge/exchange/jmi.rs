@@ -84,6 +84,13 @@ impl Exchange {
     /// A XEP-0353 message to phones, or between XMPP devices.
     pub(super) fn handle_jmi(&mut self, said: &Call, jmi: &Jmi, now: Instant) {
         let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
+        if self.parts.contacts.binding(from).is_some() {
+            // What phones say here we have said for them.
+            return;
+        }
+        if said.resources.is_empty() {
+            self.passing(from, to, jmi);
+        }
         match &jmi.action {
             JmiAction::Propose { .. } if !said.resources.is_empty() => {
                 self.proposed(said, from, to, jmi, now);
@@ -142,8 +149,11 @@ impl Exchange {
         }
         let Some((call, key)) = self.proposed_leg(&jmi.id, from) else { return };
         self.input(call, Input::PickedUp(key), now);
-        let is_taken = self.calls.get(&call).is_some_and(|c| c.machine.taken_by() == Some(key));
-        let Some(mut entry) = self.calls.remove(&call).filter(|_| is_taken) else { return };
+        if self.calls.get(&call).is_none_or(|c| c.machine.taken_by() != Some(key)) {
+            // Somebody else was quicker.
+            return;
+        }
+        let Some(mut entry) = self.calls.remove(&call) else { return };
         match self.initiate(&entry, from) {
             Some((media, session, offer)) => {
                 if let Some(leg) = entry.legs.get_mut(&key) {

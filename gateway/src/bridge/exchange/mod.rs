@@ -12,6 +12,7 @@ mod audio;
 mod entry;
 mod jingle;
 mod jmi;
+mod passing;
 mod record;
 mod sip;
 
@@ -26,11 +27,13 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::Stanza;
 use tandem_xmpp::xml::Element;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use self::entry::{CallKey, Entry, Leg};
+use self::passing::Passing;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
-use crate::store::Store;
+use crate::store::{CallRecord, Store};
 
 /// Calls at once; more are told that we are busy.
 const MAX_CALLS: usize = 10_000;
@@ -72,8 +75,6 @@ pub struct Parts {
     pub sip: SipHandle,
     /// The media engine.
     pub media: MediaHandle,
-    /// Call records.
-    pub store: Store,
     /// The registered phones.
     pub contacts: Contacts,
     /// Stanzas on their way to XMPP, in order: as many as calls make.
@@ -90,6 +91,10 @@ pub enum Outgoing {
     Guest(Jid, bool),
     /// A phone is in a call, or is no more.
     InCall(Jid, bool),
+    /// What is kept of a call.
+    Record(Box<CallRecord>),
+    /// Everything before this has been said and kept.
+    Done(oneshot::Sender<()>),
 }
 
 /// The task's state.
@@ -100,6 +105,8 @@ pub struct Exchange {
     by_media: HashMap<MediaLeg, (CallKey, LegKey)>,
     /// Session id and the XMPP party's bare JID name a call: ids are chosen by clients and may collide.
     by_sid: HashMap<(String, Jid), CallKey>,
+    /// Calls between XMPP devices, by session id and caller.
+    passing: HashMap<(String, Jid), Passing>,
     next_call: u64,
 }
 
@@ -112,6 +119,7 @@ impl Exchange {
             by_sip: HashMap::new(),
             by_media: HashMap::new(),
             by_sid: HashMap::new(),
+            passing: HashMap::new(),
             next_call: 0,
         }
     }
@@ -128,7 +136,7 @@ impl Exchange {
                 event = legs.recv() => match event {
                     Some(Event::Stop(done)) => {
                         self.stop();
-                        let _ = done.send(());
+                        let _ = self.parts.outbox.send(Outgoing::Done(done));
                         return;
                     }
                     Some(Event::Sip(leg, event)) => self.handle_sip(leg, event, Instant::now()).await,
@@ -235,6 +243,7 @@ impl Exchange {
             self.end_leg(key, CALLER, &Cause::ShuttingDown);
             self.input(key, Input::HungUp(CALLER, Cause::ShuttingDown), now);
         }
+        self.stop_passing();
     }
 
     fn new_key(&mut self) -> CallKey {
@@ -266,8 +275,10 @@ impl Exchange {
 pub async fn send_all(
     xmpp: Server,
     contacts: Contacts,
+    store: Store,
     mut outbox: mpsc::UnboundedReceiver<Outgoing>,
 ) {
+    let mut records = JoinSet::new();
     while let Some(outgoing) = outbox.recv().await {
         match outgoing {
             Outgoing::Stanza(stanza) => {
@@ -276,6 +287,19 @@ pub async fn send_all(
             Outgoing::Guest(jid, true) => xmpp.attach(&jid, super::contacts::guest()).await,
             Outgoing::Guest(jid, false) => xmpp.detach(&jid).await,
             Outgoing::InCall(device, begins) => contacts.show_call(&xmpp, &device, begins).await,
+            Outgoing::Record(record) => {
+                let store = store.clone();
+                records.spawn(async move {
+                    if let Err(error) = store.keep_call(*record).await {
+                        tracing::error!(%error, "the record of a call is lost");
+                    }
+                });
+                while records.try_join_next().is_some() {}
+            }
+            Outgoing::Done(done) => {
+                while records.join_next().await.is_some() {}
+                let _ = done.send(());
+            }
         }
     }
 }

@@ -34,12 +34,13 @@ impl Exchange {
         if *outcome == Outcome::Elsewhere {
             return;
         }
-        let store = self.parts.store.clone();
-        tokio::spawn(async move {
-            if let Err(error) = store.keep_call(record).await {
-                tracing::error!(%error, "the record of a call is lost");
-            }
-        });
+        self.passing.remove(&(entry.sid.clone(), entry.caller.bare()));
+        self.keep(record);
+    }
+
+    /// Writes a record; the store is closed only after it.
+    pub(super) fn keep(&self, record: CallRecord) {
+        let _ = self.parts.outbox.send(Outgoing::Record(Box::new(record)));
     }
 
     /// The caller by XEP-0353 that hung up itself gets our `<finish/>` too (XEP-0353 section 3.7).
@@ -93,7 +94,7 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
     }
 }
 
-fn millis(at: SystemTime) -> i64 {
+pub(super) fn millis(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -54,6 +54,7 @@ impl Chat {
             }
             return self.answer(&job.stanza, Answer::Delivered(*status));
         }
+        metrics::counter!("tandem_messages_to_phones_failed_total").increment(1);
         let worst = results.iter().find(|(s, ..)| !is_away(*s)).or_else(|| results.first());
         let Some((status, phrase, ..)) = worst else { return };
         self.failed(job, *status, phrase).await;
