@@ -1,8 +1,13 @@
 //! What the server needs from outside, in its own words. The gateway implements these over its store and bridges.
 
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,6 +123,26 @@ pub trait Rosters: Send + Sync {
         contact: &'a Jid,
         pending: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Remembers an unanswered request to see `owner` with the whole stanza (RFC 6121 section 3.1.3), which
+    /// [`Rosters::set_pending_in`] forgets. A store that does not override it keeps who asked and no more.
+    fn keep_request<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        stanza: Bytes,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        drop(stanza);
+        self.set_pending_in(owner, contact, true)
+    }
+    /// The stanzas of unanswered requests to see `owner`, by who asked. Where one is missing, the server makes a plain
+    /// one.
+    fn requests<'a>(
+        &'a self,
+        owner: &'a Jid,
+    ) -> BoxFuture<'a, Result<Vec<(Jid, Bytes)>, StoreError>> {
+        let _ = owner;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// Messages that wait for their owner.
@@ -156,12 +181,50 @@ pub trait Watch: Send + Sync {
     fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool);
 }
 
+/// One message on its way to all who get a copy of it: it has arrived when one of them has it, and comes back when the
+/// last of them is lost (RFC 6121 section 8.5.2.1.1, XEP-0280).
+///
+/// Each queue holds a copy by its `Arc`; whoever hands out the copies holds one too until all are out.
+#[derive(Debug)]
+pub struct Parcel {
+    stanza: Bytes,
+    written: AtomicBool,
+}
+
+impl Parcel {
+    /// A message nobody has yet.
+    pub fn new(stanza: Bytes) -> Arc<Self> {
+        Arc::new(Self { stanza, written: AtomicBool::new(false) })
+    }
+
+    /// One of those who were to get it has it.
+    pub fn mark_written(&self) {
+        self.written.store(true, Ordering::Release);
+    }
+
+    /// This copy will not be written. The message comes out when nobody has it and nobody else still may.
+    pub fn lost(self: Arc<Self>) -> Option<Bytes> {
+        let last = Arc::into_inner(self)?;
+        (!last.written.into_inner()).then_some(last.stanza)
+    }
+}
+
 /// The way to one connected client. The driver implements it over a bounded queue.
 pub trait Outbox: Send + Sync {
-    /// Queues bytes for the client. False when it is gone or does not read: it is then dropped by the driver.
+    /// Queues bytes that need not come back when the client is lost. False when it is gone or does not read: it is
+    /// then dropped by the driver.
     fn send(&self, bytes: Bytes) -> bool;
-    /// Runs `work` beside the connection once everything queued so far has been written; never when the client is
-    /// lost before.
+    /// Queues a copy of a message, in the form this client gets it. The driver calls [`Parcel::mark_written`] or
+    /// [`Parcel::lost`]; an implementation without a queue has written it at once.
+    fn send_parcel(&self, bytes: Bytes, parcel: Arc<Parcel>) -> bool {
+        let sent = self.send(bytes);
+        if sent {
+            parcel.mark_written();
+        }
+        sent
+    }
+    /// Runs `work` beside the connection once everything queued so far has been written. When the client is lost
+    /// before, `work` is dropped at once.
     fn after_written(&self, work: BoxFuture<'static, ()>);
     /// Ends the stream with this stream error condition.
     fn end(&self, condition: &'static str);

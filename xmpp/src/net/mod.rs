@@ -1,93 +1,36 @@
 //! Sockets and tasks of client streams: bytes in, bytes out, deadlines. Decides nothing.
 
 mod outbox;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::outbox::{Item, Queue, QueueReader};
+use self::wire::{Frames, Stream, Wire};
 use crate::jid::Jid;
 use crate::ports::Outbox;
-use crate::service::Server;
+use crate::service::{OpenStream, Server};
 use crate::stream::c2s::{Action, C2s, Transport};
 use crate::stream::sasl::ScramKeys;
 
-/// Bytes read at once.
-const READ: usize = 8 * 1024;
+/// Time to take the rest once a stream is to end: after a conflict, an overflow, or when the node stops.
+const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Where frames of one connection come from and go to.
-trait Wire: Send {
-    /// The next bytes or frame; `None` at the end.
-    fn receive(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
-    /// Writes all of these; false when the peer is gone.
-    fn send(&mut self, parts: &[Bytes]) -> impl Future<Output = bool> + Send;
-    /// Says goodbye.
-    fn close(&mut self) -> impl Future<Output = ()> + Send;
-}
-
-struct Stream<S>(S);
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for Stream<S> {
-    async fn receive(&mut self) -> Option<Bytes> {
-        // One poll, one read: the connection may drop this future at any await, and bytes already read must not go
-        // with it. The buffer lives only for that poll, so an idle stream holds none.
-        std::future::poll_fn(|cx| {
-            let mut space = [0; READ];
-            let mut read = ReadBuf::new(&mut space);
-            match Pin::new(&mut self.0).poll_read(cx, &mut read) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                    Poll::Ready(Some(Bytes::copy_from_slice(read.filled())))
-                }
-                Poll::Ready(_) => Poll::Ready(None),
-            }
-        })
-        .await
-    }
-
-    async fn send(&mut self, parts: &[Bytes]) -> bool {
-        let sent = match parts {
-            [one] => self.0.write_all(one).await,
-            many => self.0.write_all(&many.concat()).await,
-        };
-        sent.is_ok() && self.0.flush().await.is_ok()
-    }
-
-    async fn close(&mut self) {
-        let _ = self.0.shutdown().await;
-    }
-}
-
-struct Frames {
-    incoming: mpsc::Receiver<Bytes>,
-    outgoing: mpsc::Sender<Bytes>,
-}
-
-impl Wire for Frames {
-    async fn receive(&mut self) -> Option<Bytes> {
-        self.incoming.recv().await
-    }
-
-    async fn send(&mut self, parts: &[Bytes]) -> bool {
-        for part in parts {
-            if self.outgoing.send(part.clone()).await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    async fn close(&mut self) {}
+/// Ends all streams and waits until what they had queued is written, or given to other devices and the store. False
+/// when some had not left after `limit`.
+pub async fn stop(server: &Server, limit: Duration) -> bool {
+    server.close_all();
+    tokio::time::timeout(limit, server.all_left()).await.is_ok()
 }
 
 /// Serves a connection that begins in the clear and must start TLS (port 5222).
@@ -103,7 +46,10 @@ pub async fn serve_starttls(
     let mut wire = Stream(tcp);
     if connection.run(&mut wire).await == End::StartTls {
         let limit = connection.server.config().limits.unauthenticated_time;
-        let accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(wire.0)).await;
+        let accepted = tokio::select! {
+            accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(wire.0)) => accepted,
+            () = connection.reader.ending() => return,
+        };
         let Ok(Ok(stream)) = accepted else { return };
         connection.c2s.handle_tls(exporter(&stream));
         connection.run(&mut Stream(stream)).await;
@@ -162,13 +108,16 @@ struct Connection {
     reader: QueueReader,
     outbox: Arc<dyn Outbox>,
     username: String,
+    /// Dropped last, when nothing is queued any more.
+    open: OpenStream,
 }
 
 impl Connection {
     fn new(server: Server, c2s: C2s, peer: SocketAddr) -> Self {
         let (queue, reader) = outbox::queue(server.config().max_queued_bytes);
         let outbox: Arc<dyn Outbox> = Arc::new(queue.clone());
-        Self { server, c2s, peer, queue, reader, outbox, username: String::new() }
+        let open = server.open_stream(outbox.clone());
+        Self { server, c2s, peer, queue, reader, outbox, username: String::new(), open }
     }
 
     async fn run<W: Wire>(&mut self, wire: &mut W) -> End {
@@ -179,11 +128,9 @@ impl Connection {
                 // 1. What others send to this client.
                 item = self.reader.next() => match item {
                     Item::Parts(parts, count) => {
-                        let parts = self.framed(parts);
-                        if !wire.send(&parts).await {
+                        if !self.write_queued(wire, parts, count).await {
                             return End::Closed;
                         }
-                        self.queue.written(count);
                     }
                     Item::End(condition) => self.c2s.fail(condition, ""),
                 },
@@ -206,7 +153,7 @@ impl Connection {
         while let Some(action) = self.c2s.poll_action() {
             if !matches!(action, Action::Send(_))
                 && !out.is_empty()
-                && !wire.send(&std::mem::take(&mut out)).await
+                && !self.write(wire, &std::mem::take(&mut out)).await
             {
                 return Some(End::Closed);
             }
@@ -227,26 +174,47 @@ impl Connection {
                 }
                 Action::Close => {
                     // What was queued before the end still goes out.
-                    if let Some((parts, count)) = self.reader.take_now() {
-                        let parts = self.framed(parts);
-                        if !wire.send(&parts).await {
+                    while let Some((parts, count)) = self.reader.take_now() {
+                        if !self.write_queued(wire, parts, count).await {
                             return Some(End::Closed);
                         }
-                        self.queue.written(count);
                     }
-                    wire.close().await;
+                    let _ = tokio::time::timeout(GOODBYE, wire.close()).await;
                     return Some(End::Closed);
                 }
             }
         }
-        if !out.is_empty() && !wire.send(&out).await {
+        if !out.is_empty() && !self.write(wire, &out).await {
             return Some(End::Closed);
         }
         None
     }
 
-    fn framed(&self, parts: Vec<Bytes>) -> Vec<Bytes> {
-        parts.into_iter().map(|part| self.c2s.frame(part)).collect()
+    async fn write_queued<W: Wire>(&mut self, wire: &mut W, parts: Vec<Bytes>, count: u64) -> bool {
+        let parts: Vec<Bytes> = parts.into_iter().map(|part| self.c2s.frame(part)).collect();
+        let written = self.write(wire, &parts).await;
+        if written {
+            self.queue.written(count);
+        }
+        written
+    }
+
+    /// Writes, unless the client takes nothing for too long; shortly once the stream is to end.
+    async fn write<W: Wire>(&mut self, wire: &mut W, parts: &[Bytes]) -> bool {
+        let stall = self.server.config().limits.write_stall;
+        let hurried = async {
+            self.reader.ending().await;
+            tokio::time::sleep(GOODBYE).await;
+        };
+        let written = tokio::select! {
+            biased;
+            written = wire.send(parts, stall) => written,
+            () = hurried => false,
+        };
+        if !written {
+            tracing::debug!(peer = %self.peer, "client does not read or is gone");
+        }
+        written
     }
 
     async fn look_up(
@@ -258,7 +226,11 @@ impl Connection {
         let ports = self.server.ports();
         let wait = ports.accounts.delay(self.peer.ip(), username);
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // The node stops: the answer is not worth the wait.
+                () = self.reader.ending() => {}
+            }
         }
         let keys = match &account {
             Some(account) => ports.accounts.scram(account, hash).await.map_err(|error| {
@@ -292,7 +264,10 @@ impl Connection {
         for stanza in self.reader.close() {
             self.server.redeliver(stanza).await;
         }
+        // What was on its way to it from the store waits again; another device may take it.
+        self.server.offer_waiting(&jid.bare()).await;
         tracing::info!(peer = %self.peer, "client left");
+        drop(self.open);
     }
 }
 
@@ -300,24 +275,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A busy outgoing queue drops the pending read again and again; what was read must come out.
-    #[tokio::test]
-    async fn a_read_that_is_dropped_loses_nothing() {
-        let (mut far, near) = tokio::io::duplex(4096);
-        far.write_all(&[b'x'; 1024]).await.unwrap();
-        let mut wire = Stream(near);
-        let got = tokio::select! {
-            biased;
-            got = wire.receive() => got,
-            () = std::future::ready(()) => None,
-        };
-        assert_eq!(got.map(|b| b.len()), Some(1024));
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Outcome, Server};
 use crate::jid::Jid;
-use crate::ports::Outbox;
+use crate::ports::{Outbox, Parcel};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
-use crate::xml::{Element, ns};
+use crate::xml::ns;
 
 const CARBONS: &str = "urn:xmpp:carbons:2";
 const FORWARD: &str = "urn:xmpp:forward:0";
@@ -16,7 +16,6 @@ const HINTS: &str = "urn:xmpp:hints";
 const RECEIPTS: &str = "urn:xmpp:receipts";
 const JMI: &str = "urn:xmpp:jingle-message:0";
 const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
-const DELAY: &str = "urn:xmpp:delay";
 
 /// Where one message goes.
 #[derive(Default)]
@@ -50,6 +49,7 @@ impl Server {
         }
         if stanza.has_ns(JMI) {
             self.0.ports.foreign.observed(&stanza);
+            self.note_addressed(&from, &to);
         }
         let outcome = self.deliver_message(&stanza, &from, &to, kind).await;
         if !matches!(outcome, Outcome::Refused(_)) {
@@ -61,22 +61,25 @@ impl Server {
     async fn deliver_message(&self, stanza: &Stanza, from: &Jid, to: &Jid, kind: Type) -> Outcome {
         let routes = self.routes(to, kind);
         let bytes = stanza.bytes();
+        let parcel = Parcel::new(bytes.clone());
         let mut sessions = 0;
         for outbox in &routes.streams {
-            sessions += usize::from(outbox.send(bytes.clone()));
+            sessions += usize::from(outbox.send_parcel(bytes.clone(), parcel.clone()));
         }
         let mut attached = 0;
         if !routes.attached.is_empty() {
             if self.0.ports.foreign.deliver(&to.bare(), &routes.attached, stanza) {
                 attached = routes.attached.len();
+                parcel.mark_written();
             } else if sessions == 0 {
                 return self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint));
             }
         }
-        if sessions + attached > 0 {
-            if to.bare() != from.bare() && may_be_copied(stanza, kind) {
-                self.send_copies(&routes.copies, "received", &to.bare(), &bytes);
-            }
+        if sessions + attached > 0 && to.bare() != from.bare() && may_be_copied(stanza, kind) {
+            self.send_copies(&routes.copies, "received", &to.bare(), &bytes, Some(&parcel));
+        }
+        // All who took a copy may have been lost already.
+        if sessions + attached > 0 && parcel.lost().is_none() {
             return Outcome::Delivered { sessions, attached };
         }
         match kind {
@@ -84,30 +87,6 @@ impl Server {
             Type::Headline | Type::Error => Outcome::Ignored,
             Type::Chat | Type::Normal if is_worth_keeping(stanza) => self.keep(stanza, to).await,
             Type::Chat | Type::Normal => Outcome::Ignored,
-        }
-    }
-
-    /// Offline storage: the promise is made after the commit.
-    async fn keep(&self, stanza: &Stanza, to: &Jid) -> Outcome {
-        let stamped = stanza.element().map(|element| {
-            let stamp = Element::new("delay", DELAY)
-                .with_attr("from", to.domain())
-                .with_attr("stamp", self.0.ports.accounts.stamp());
-            if element.child("delay", DELAY).is_some() {
-                element
-            } else {
-                element.with_child(stamp)
-            }
-        });
-        let bytes = stamped.map(|e| e.to_bytes()).unwrap_or_else(|_| stanza.bytes());
-        match self.0.ports.offline.store(&to.bare(), bytes).await {
-            Ok(true) => Outcome::Stored,
-            Ok(false) => {
-                let full = StanzaError::new(Condition::ServiceUnavailable)
-                    .with_text("too many messages wait for this account");
-                self.bounce(stanza, full)
-            }
-            Err(error) => self.store_failed(stanza, &error),
         }
     }
 
@@ -157,7 +136,7 @@ impl Server {
         if to.bare() == from.bare() && to.is_bare() {
             return;
         }
-        self.send_copies(&copies, "sent", &from.bare(), &stanza.bytes());
+        self.send_copies(&copies, "sent", &from.bare(), &stanza.bytes(), None);
     }
 
     fn send_copies(
@@ -166,6 +145,7 @@ impl Server {
         direction: &str,
         account: &Jid,
         message: &Bytes,
+        parcel: Option<&Arc<Parcel>>,
     ) {
         let Ok(message) = std::str::from_utf8(message) else { return };
         // The forwarded stanza declares its namespace, which the wrapper has changed.
@@ -183,48 +163,28 @@ impl Server {
             out.push_str("</forwarded></");
             out.push_str(direction);
             out.push_str("></message>");
-            outbox.send(out.into());
+            match parcel {
+                Some(parcel) => outbox.send_parcel(out.into(), parcel.clone()),
+                None => outbox.send(out.into()),
+            };
         }
     }
 
-    /// A stanza was queued for a client that left before it was written: messages go to another device or are kept.
+    /// A stanza was queued, and every client that was to get it left before it was written (see [`Parcel`]): a message
+    /// goes to another device or is kept, a request is answered, since nobody else will.
     pub async fn redeliver(&self, bytes: Bytes) {
         let Ok(stanza) = Stanza::parse(bytes) else { return };
-        let (Kind::Message, Some(from), Some(to)) =
-            (stanza.kind(), stanza.from().cloned(), stanza.to().cloned())
-        else {
-            return;
-        };
+        let (Some(from), Some(to)) = (stanza.from().cloned(), stanza.to().cloned()) else { return };
         let kind = message_type(&stanza);
-        if !matches!(kind, Type::Error) && !stanza.has_ns(CARBONS) {
-            self.deliver_message(&stanza, &from, &to.bare(), kind).await;
-        }
-    }
-
-    /// Gives a client that came online what waits for it; forgotten only once written.
-    pub(super) async fn flush_offline(&self, jid: &Jid, outbox: &Arc<dyn Outbox>) {
-        let owner = jid.bare();
-        let waiting = match self.0.ports.offline.load(&owner).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::error!(%error, "waiting messages cannot be read");
-                return;
+        match stanza.kind() {
+            Kind::Message if !matches!(kind, Type::Error) && !stanza.has_ns(CARBONS) => {
+                self.deliver_message(&stanza, &from, &to, kind).await;
             }
-        };
-        let taken: Vec<i64> = waiting
-            .into_iter()
-            .take_while(|(_, s)| outbox.send(s.clone()))
-            .map(|(id, _)| id)
-            .collect();
-        if taken.is_empty() {
-            return;
-        }
-        let server = self.clone();
-        outbox.after_written(Box::pin(async move {
-            if let Err(error) = server.0.ports.offline.delete(&owner, &taken).await {
-                tracing::error!(%error, "delivered messages stay in the store and will come again");
+            Kind::Iq => {
+                self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable));
             }
-        }));
+            _ => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::disco;
 use super::{Outcome, Server};
 use crate::jid::Jid;
+use crate::ports::{Parcel, StoreError};
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
 
@@ -26,8 +27,16 @@ impl Server {
         if !self.is_local(&to) {
             return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
         }
+        if request && to.bare() != from.bare() {
+            self.note_addressed(&from, &to);
+        }
         if to.resource().is_some() {
-            return self.pass_iq(&stanza, &to);
+            return match self.may_ask(&from, &to, request).await {
+                Ok(true) => self.pass_iq(&stanza, &to),
+                // As if nobody were there, so that nobody can find out who is.
+                Ok(false) => self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable)),
+                Err(error) => self.store_failed(&stanza, &error),
+            };
         }
         if !request {
             if stanza.id().is_some_and(|id| id.starts_with(disco::QUESTION)) {
@@ -36,6 +45,25 @@ impl Server {
             return Outcome::Ignored;
         }
         self.answer_iq(&stanza, &from, &to).await
+    }
+
+    /// Whether a device may be asked by another account: its presence is shared by subscription or directed presence
+    /// (RFC 6121 section 8.5.3.1), or it has itself begun to talk to that account, as in a call (XEP-0166, XEP-0353).
+    /// Answers always pass.
+    async fn may_ask(&self, from: &Jid, to: &Jid, request: bool) -> Result<bool, StoreError> {
+        if !request || from.bare() == to.bare() {
+            return Ok(true);
+        }
+        if self.sessions().get(to).is_some_and(|r| r.has_shown_itself(from)) {
+            return Ok(true);
+        }
+        self.may_see(from, to).await
+    }
+
+    pub(super) fn note_addressed(&self, from: &Jid, to: &Jid) {
+        if let Some(resource) = self.sessions().get_mut(from) {
+            resource.address(to.bare());
+        }
     }
 
     /// To one device. An attached device's disco is answered here.
@@ -56,13 +84,22 @@ impl Server {
                 self.reply(stanza, answer)
             }
             Some(attachment) => {
-                if self.send_bytes(to, &stanza.bytes()) {
+                if self.send_request(to, stanza) {
                     let attached = usize::from(attachment.is_some());
                     return Outcome::Delivered { sessions: 1 - attached, attached };
                 }
                 self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint))
             }
         }
+    }
+
+    /// To a device; a client that is lost before it is written gives it back.
+    fn send_request(&self, to: &Jid, stanza: &Stanza) -> bool {
+        let outbox = self.sessions().get(to).and_then(|r| r.outbox.clone());
+        let bytes = stanza.bytes();
+        let Some(outbox) = outbox else { return self.send_bytes(to, &bytes) };
+        let parcel = Parcel::new(bytes.clone());
+        outbox.send_parcel(bytes, parcel.clone()) && parcel.lost().is_none()
     }
 
     async fn answer_iq(&self, stanza: &Stanza, from: &Jid, to: &Jid) -> Outcome {

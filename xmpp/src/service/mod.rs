@@ -4,18 +4,31 @@ pub mod attached;
 mod delivery;
 mod disco;
 mod iq;
+mod offline;
 mod presence;
 mod roster;
 mod sessions;
+mod streams;
+mod subscription;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // clients act at the same time
+mod tests;
+mod turns;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 pub use self::attached::Attachment;
+use self::offline::Waiting;
+use self::presence::addressed;
 use self::sessions::Sessions;
 pub use self::sessions::{ResourcePresence, Show};
+use self::streams::Streams;
+pub use self::streams::{OpenStream, Unfinished};
+use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{Accounts, Foreign, Offline, Outbox, Roster, Rosters, StoreError, Watch};
@@ -69,6 +82,14 @@ struct Inner {
     sessions: Mutex<Sessions>,
     /// Rosters of accounts that are or were lately online.
     rosters: Mutex<HashMap<Jid, Arc<Roster>>>,
+    /// Counts what was committed to rosters: a roster read before a commit is not remembered after it.
+    roster_commits: AtomicU64,
+    /// Whose roster is being changed.
+    roster_turns: Turns,
+    /// Names roster pushes.
+    pushes: AtomicU64,
+    waiting: Waiting,
+    streams: Streams,
 }
 
 impl Server {
@@ -79,6 +100,11 @@ impl Server {
             ports,
             sessions: Mutex::default(),
             rosters: Mutex::default(),
+            roster_commits: AtomicU64::default(),
+            roster_turns: Turns::default(),
+            pushes: AtomicU64::default(),
+            waiting: Waiting::default(),
+            streams: Streams::default(),
         }))
     }
 
@@ -164,18 +190,6 @@ impl Server {
         Ok(self.roster(&target).await?.item(&watcher).is_some_and(|i| i.from))
     }
 
-    /// Ends all streams with `system-shutdown`.
-    pub fn close_all(&self) {
-        for outbox in self.sessions().outboxes() {
-            outbox.end("system-shutdown");
-        }
-    }
-
-    /// How many streams are bound.
-    pub fn session_count(&self) -> usize {
-        self.sessions().outboxes().len()
-    }
-
     pub(crate) fn is_local(&self, jid: &Jid) -> bool {
         self.0.config.domains.iter().any(|d| d == jid.domain())
     }
@@ -192,12 +206,17 @@ impl Server {
         if let Some(roster) = self.rosters().get(owner).cloned() {
             return Ok(roster);
         }
+        let commits = self.0.roster_commits.load(Ordering::SeqCst);
         let roster = Arc::new(self.0.ports.rosters.load(owner).await?);
         if self.rosters().len() >= MAX_ROSTERS {
             let online: HashSet<Jid> = self.sessions().accounts().cloned().collect();
             self.rosters().retain(|owner, _| online.contains(owner));
         }
-        self.rosters().insert(owner.clone(), roster.clone());
+        let mut rosters = self.rosters();
+        if self.0.roster_commits.load(Ordering::SeqCst) == commits {
+            rosters.insert(owner.clone(), roster.clone());
+        }
+        drop(rosters);
         Ok(roster)
     }
 

@@ -1,11 +1,10 @@
-//! Presence and subscriptions (RFC 6121 sections 3 and 4).
+//! Presence (RFC 6121 section 4): announced, shown to who may see it, directed, probed, taken back.
 
 use bytes::Bytes;
 
 use super::sessions::{Announced, Resource, Show};
 use super::{Outcome, Server};
 use crate::jid::Jid;
-use crate::ports::{RosterItem, StoreError};
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
 
@@ -27,8 +26,9 @@ impl Server {
                     let error = StanzaError::new(Condition::RemoteServerNotFound);
                     return self.bounce(&stanza, error);
                 }
-                match self.subscription(&from.bare(), &to.bare(), kind).await {
-                    Ok(()) => {}
+                match self.subscription(&from.bare(), &to.bare(), kind, &stanza).await {
+                    Ok(None) => {}
+                    Ok(Some(refused)) => return self.bounce(&stanza, refused),
                     Err(error) => return self.store_failed(&stanza, &error),
                 }
             }
@@ -59,7 +59,7 @@ impl Server {
             self.ask_features(from);
         }
         if let (true, Some(outbox)) = (woke, outbox) {
-            self.flush_offline(from, &outbox).await;
+            self.flush_offline(from.bare(), outbox).await;
         }
     }
 
@@ -71,17 +71,11 @@ impl Server {
             self.show_account(&item.jid, jid);
         }
         self.show_account(&account, jid);
-        for contact in &roster.pending_in {
-            let request = Element::new("presence", ns::CLIENT)
-                .with_attr("type", "subscribe")
-                .with_attr("from", contact.as_str())
-                .with_attr("to", account.as_str());
-            self.send_to(jid, &request);
-        }
+        self.show_requests(&account, jid, &roster.pending_in).await;
     }
 
     /// Sends every available presence of `account` to one device.
-    fn show_account(&self, account: &Jid, to: &Jid) {
+    pub(super) fn show_account(&self, account: &Jid, to: &Jid) {
         let shown: Vec<Bytes> = self
             .sessions()
             .of(account)
@@ -114,7 +108,7 @@ impl Server {
     }
 
     /// To the available streams of an account.
-    fn send_presence(&self, account: &Jid, except: &Jid, stanza: &Bytes) {
+    pub(super) fn send_presence(&self, account: &Jid, except: &Jid, stanza: &Bytes) {
         let receivers: Vec<_> = self
             .sessions()
             .of(account)
@@ -195,175 +189,10 @@ impl Server {
             self.show_account(target, from);
         }
     }
-
-    /// The subscription machine, both ends local (section 3 and appendix A).
-    pub(super) async fn subscription(
-        &self,
-        from: &Jid,
-        to: &Jid,
-        kind: &str,
-    ) -> Result<(), StoreError> {
-        if from == to || to.node().is_none() {
-            return Ok(());
-        }
-        match kind {
-            "subscribe" => self.subscribe(from, to).await,
-            "subscribed" => self.approve(from, to).await,
-            "unsubscribe" => {
-                self.change(from, to, |i| {
-                    i.to = false;
-                    i.ask = false;
-                })
-                .await?;
-                self.drop_pending(to, from).await?;
-                self.revoke(to, from, "unsubscribe").await
-            }
-            _ => {
-                self.drop_pending(from, to).await?;
-                self.change(from, to, |i| i.from = false).await?;
-                self.change(to, from, |i| {
-                    i.to = false;
-                    i.ask = false;
-                })
-                .await?;
-                self.notify_request(from, to, "unsubscribed");
-                self.show_gone(from, to);
-                self.0.ports.watch.permission_changed(from, to, false);
-                Ok(())
-            }
-        }
-    }
-
-    async fn subscribe(&self, user: &Jid, contact: &Jid) -> Result<(), StoreError> {
-        let roster = self.roster(user).await?;
-        let mut item =
-            roster.item(contact).cloned().unwrap_or_else(|| RosterItem::new(contact.clone()));
-        if !item.to {
-            item.ask = true;
-            self.put_item(user, item).await?;
-        }
-        if !self.0.ports.accounts.exists(contact).await? {
-            // Unknown and unwilling look alike: nothing comes back (section 3.1.3).
-            return Ok(());
-        }
-        let theirs = self.roster(contact).await?;
-        if theirs.item(user).is_some_and(|i| i.from) {
-            return self.grant(contact, user).await;
-        }
-        if !theirs.pending_in.contains(user) {
-            self.set_pending_in(contact, user, true).await?;
-        }
-        self.notify_request(user, contact, "subscribe");
-        Ok(())
-    }
-
-    /// `owner` lets `watcher` see it, if it was asked.
-    async fn approve(&self, owner: &Jid, watcher: &Jid) -> Result<(), StoreError> {
-        let roster = self.roster(owner).await?;
-        if !roster.pending_in.contains(watcher) {
-            return Ok(());
-        }
-        let mut item =
-            roster.item(watcher).cloned().unwrap_or_else(|| RosterItem::new(watcher.clone()));
-        item.from = true;
-        self.put_item(owner, item).await?;
-        self.drop_pending(owner, watcher).await?;
-        self.grant(owner, watcher).await
-    }
-
-    async fn grant(&self, owner: &Jid, watcher: &Jid) -> Result<(), StoreError> {
-        self.change(watcher, owner, |i| {
-            i.to |= i.ask;
-            i.ask = false;
-        })
-        .await?;
-        self.notify_request(owner, watcher, "subscribed");
-        let streams: Vec<Jid> = self
-            .sessions()
-            .of(watcher)
-            .iter()
-            .filter(|r| r.outbox.is_some())
-            .map(|r| r.jid.clone())
-            .collect();
-        for jid in streams {
-            self.show_account(owner, &jid);
-        }
-        self.0.ports.watch.permission_changed(owner, watcher, true);
-        Ok(())
-    }
-
-    /// `watcher` no longer sees `owner`, by its own wish.
-    async fn revoke(&self, owner: &Jid, watcher: &Jid, kind: &str) -> Result<(), StoreError> {
-        self.change(owner, watcher, |i| i.from = false).await?;
-        self.notify_request(watcher, owner, kind);
-        self.show_gone(owner, watcher);
-        self.0.ports.watch.permission_changed(owner, watcher, false);
-        Ok(())
-    }
-
-    async fn change(
-        &self,
-        owner: &Jid,
-        contact: &Jid,
-        change: impl FnOnce(&mut RosterItem),
-    ) -> Result<(), StoreError> {
-        let roster = self.roster(owner).await?;
-        let Some(old) = roster.item(contact) else { return Ok(()) };
-        let mut item = old.clone();
-        change(&mut item);
-        if item == *old {
-            return Ok(());
-        }
-        self.put_item(owner, item).await
-    }
-
-    async fn drop_pending(&self, owner: &Jid, contact: &Jid) -> Result<(), StoreError> {
-        if self.roster(owner).await?.pending_in.contains(contact) {
-            self.set_pending_in(owner, contact, false).await?;
-        }
-        Ok(())
-    }
-
-    /// Shows a subscription stanza to the addressee's available streams.
-    fn notify_request(&self, from: &Jid, to: &Jid, kind: &str) {
-        let stanza = Element::new("presence", ns::CLIENT)
-            .with_attr("from", from.as_str())
-            .with_attr("to", to.as_str())
-            .with_attr("type", kind)
-            .to_bytes();
-        let receivers: Vec<_> = self
-            .sessions()
-            .of(to)
-            .iter()
-            .filter(|r| r.presence.is_some() || r.interested)
-            .filter_map(|r| r.outbox.clone())
-            .collect();
-        for outbox in receivers {
-            outbox.send(stanza.clone());
-        }
-    }
-
-    /// `watcher` sees every resource of `owner` go.
-    fn show_gone(&self, owner: &Jid, watcher: &Jid) {
-        let resources: Vec<Jid> = self
-            .sessions()
-            .of(owner)
-            .iter()
-            .filter(|r| r.presence.is_some())
-            .map(|r| r.jid.clone())
-            .collect();
-        for jid in resources {
-            let gone = Element::new("presence", ns::CLIENT)
-                .with_attr("from", jid.as_str())
-                .with_attr("type", "unavailable")
-                .to_bytes();
-            self.send_presence(watcher, &jid, &gone);
-        }
-    }
 }
 
 /// The same presence with this addressee.
-fn addressed(stanza: &Bytes, to: &Jid) -> Bytes {
+pub(super) fn addressed(stanza: &Bytes, to: &Jid) -> Bytes {
     match Stanza::parse(stanza.clone()) {
         Ok(mut stanza) => {
             stanza.set_to(to.clone());

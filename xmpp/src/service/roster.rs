@@ -1,6 +1,7 @@
 //! Contacts (RFC 6121 section 2): get, set, remove, and pushes to every interested resource.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Outcome, Server};
 use crate::jid::Jid;
@@ -38,11 +39,13 @@ impl Server {
         };
         let contact = contact.bare();
         let owner = from.bare();
+        let turn = self.0.roster_turns.take([&owner, &contact]).await;
         let done = if item.attr("subscription") == Some("remove") {
-            self.roster_remove(stanza, &owner, &contact).await
+            self.roster_remove(&owner, &contact).await
         } else {
-            self.roster_edit(stanza, &owner, contact, item).await
+            self.roster_edit(&owner, contact.clone(), item).await
         };
+        drop(turn);
         match done {
             Ok(Some(refused)) => self.bounce(stanza, refused),
             Ok(None) => self.reply(stanza, None),
@@ -52,7 +55,6 @@ impl Server {
 
     async fn roster_edit(
         &self,
-        _stanza: &Stanza,
         owner: &Jid,
         contact: Jid,
         given: &Element,
@@ -82,7 +84,6 @@ impl Server {
     /// Removing a contact also ends both subscriptions (section 2.5.2).
     async fn roster_remove(
         &self,
-        _stanza: &Stanza,
         owner: &Jid,
         contact: &Jid,
     ) -> Result<Option<StanzaError>, StoreError> {
@@ -91,10 +92,10 @@ impl Server {
             return Ok(Some(StanzaError::new(Condition::ItemNotFound)));
         };
         if item.to || item.ask {
-            self.subscription(owner, contact, "unsubscribe").await?;
+            self.change_subscription(owner, contact, "unsubscribe", None).await?;
         }
         if item.from {
-            self.subscription(owner, contact, "unsubscribed").await?;
+            self.change_subscription(owner, contact, "unsubscribed", None).await?;
         }
         self.0.ports.rosters.remove(owner, contact).await?;
         self.change_cached(owner, |r| r.items.retain(|i| i.jid != *contact));
@@ -105,14 +106,14 @@ impl Server {
         Ok(None)
     }
 
-    /// Stores an item, then shows it to the owner's devices.
+    /// Stores an item, then shows it to the owner's devices. The caller has the owner's turn, as for each change.
     pub(super) async fn put_item(&self, owner: &Jid, item: RosterItem) -> Result<(), StoreError> {
         self.0.ports.rosters.put(owner, &item).await?;
-        self.push(owner, item_element(&item));
         self.change_cached(owner, |r| match r.items.iter_mut().find(|i| i.jid == item.jid) {
             Some(old) => *old = item.clone(),
             None => r.items.push(item.clone()),
         });
+        self.push(owner, item_element(&item));
         Ok(())
     }
 
@@ -123,17 +124,22 @@ impl Server {
         pending: bool,
     ) -> Result<(), StoreError> {
         self.0.ports.rosters.set_pending_in(owner, contact, pending).await?;
+        self.note_pending(owner, contact, pending);
+        Ok(())
+    }
+
+    pub(super) fn note_pending(&self, owner: &Jid, contact: &Jid, pending: bool) {
         self.change_cached(owner, |r| {
             r.pending_in.retain(|j| j != contact);
             if pending {
                 r.pending_in.push(contact.clone());
             }
         });
-        Ok(())
     }
 
     fn change_cached(&self, owner: &Jid, change: impl FnOnce(&mut Roster)) {
         let mut rosters = self.rosters();
+        self.0.roster_commits.fetch_add(1, Ordering::SeqCst);
         if let Some(roster) = rosters.get_mut(owner) {
             change(Arc::make_mut(roster));
         }
@@ -150,9 +156,10 @@ impl Server {
             .collect();
         let query = Element::new("query", ROSTER).with_child(item);
         for jid in interested {
+            let number = self.0.pushes.fetch_add(1, Ordering::Relaxed);
             let push = Element::new("iq", ns::CLIENT)
                 .with_attr("type", "set")
-                .with_attr("id", "push")
+                .with_attr("id", format!("push-{number}"))
                 .with_attr("to", jid.as_str())
                 .with_child(query.clone());
             self.send_to(&jid, &push);

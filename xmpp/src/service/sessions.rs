@@ -77,7 +77,31 @@ pub(super) struct Resource {
     pub(super) interested: bool,
     /// Who got directed presence and must be told when it ends (section 4.6.3).
     pub(super) directed: Vec<Jid>,
+    /// Accounts this resource has itself written requests or call messages to: they know it is there.
+    pub(super) addressed: Vec<Jid>,
     pub(super) features: Option<Vec<String>>,
+}
+
+/// Most accounts that one resource is remembered to have addressed.
+const MAX_ADDRESSED: usize = 256;
+
+impl Resource {
+    /// Notes that it has shown itself to this account.
+    pub(super) fn address(&mut self, account: Jid) {
+        if self.addressed.contains(&account) {
+            return;
+        }
+        if self.addressed.len() >= MAX_ADDRESSED {
+            self.addressed.remove(0);
+        }
+        self.addressed.push(account);
+    }
+
+    /// Whether this account knows of the resource by what it did itself, without a subscription.
+    pub(super) fn has_shown_itself(&self, to: &Jid) -> bool {
+        let bare = to.bare();
+        self.addressed.contains(&bare) || self.directed.iter().any(|j| j == to || *j == bare)
+    }
 }
 
 /// All resources of the node.
@@ -113,6 +137,7 @@ impl Sessions {
             carbons: false,
             interested: false,
             directed: Vec::new(),
+            addressed: Vec::new(),
             features: None,
         });
         old.and_then(|r| r.outbox)
@@ -131,6 +156,7 @@ impl Sessions {
             carbons: false,
             interested: false,
             directed: Vec::new(),
+            addressed: Vec::new(),
         });
     }
 

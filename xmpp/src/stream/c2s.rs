@@ -41,6 +41,8 @@ pub struct Limits {
     pub ping_answer: Duration,
     /// Wrong logins before the stream ends. Default 3.
     pub login_failures: u32,
+    /// Time in which a client that is written to must take at least something. Default 30 s.
+    pub write_stall: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             idle: Duration::from_secs(300),
             ping_answer: Duration::from_secs(60),
             login_failures: 3,
+            write_stall: Duration::from_secs(30),
         }
     }
 }

@@ -1,0 +1,338 @@
+//! The ports in memory, for tests: the same promises as the real ones, kept in maps.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Roster, RosterItem, Rosters, StoreError,
+    Watch,
+};
+use crate::jid::Jid;
+use crate::stanza::Stanza;
+use crate::stream::sasl::{ScramHash, ScramKeys};
+
+/// Rounds of the made-up keys; few, since nothing here is secret.
+const ROUNDS: u32 = 10;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Accounts, contacts and waiting messages.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    /// Account and password.
+    accounts: Mutex<HashMap<Jid, String>>,
+    rosters: Mutex<HashMap<Jid, Roster>>,
+    requests: Mutex<HashMap<(Jid, Jid), Bytes>>,
+    waiting: Mutex<BTreeMap<i64, (Jid, Bytes)>>,
+    broken: AtomicBool,
+}
+
+impl MemoryStore {
+    /// A store with these accounts, whose password is `secret`.
+    pub fn with_accounts(accounts: &[&Jid]) -> Self {
+        let accounts = accounts.iter().map(|a| (a.bare(), "secret".to_owned())).collect();
+        Self { accounts: Mutex::new(accounts), ..Self::default() }
+    }
+
+    /// From now on everything fails, or works again.
+    pub fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// The messages that wait for `owner`, oldest first.
+    pub fn waiting(&self, owner: &Jid) -> Vec<Bytes> {
+        lock(&self.waiting).values().filter(|(o, _)| o == owner).map(|(_, s)| s.clone()).collect()
+    }
+
+    /// The stored roster of `owner`.
+    pub fn stored_roster(&self, owner: &Jid) -> Roster {
+        lock(&self.rosters).get(owner).cloned().unwrap_or_default()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("told to fail".into()));
+        }
+        Ok(())
+    }
+
+    fn change(&self, owner: &Jid, change: impl FnOnce(&mut Roster)) -> Result<(), StoreError> {
+        self.check()?;
+        change(lock(&self.rosters).entry(owner.bare()).or_default());
+        Ok(())
+    }
+}
+
+impl Accounts for MemoryStore {
+    fn exists<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            Ok(lock(&self.accounts).contains_key(&account.bare()))
+        })
+    }
+
+    fn scram<'a>(
+        &'a self,
+        account: &'a Jid,
+        hash: ScramHash,
+    ) -> BoxFuture<'a, Result<Option<ScramKeys>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let password = lock(&self.accounts).get(account).cloned();
+            Ok(password.map(|p| ScramKeys::derive(hash, &p, b"salt", ROUNDS)))
+        })
+    }
+
+    fn delay(&self, _: IpAddr, _: &str) -> Duration {
+        Duration::ZERO
+    }
+
+    fn random(&self) -> [u8; 32] {
+        [7; 32]
+    }
+
+    fn stamp(&self) -> String {
+        "2026-01-01T00:00:00Z".into()
+    }
+
+    fn tried(&self, _: IpAddr, _: &str, _: bool) {}
+}
+
+impl Rosters for MemoryStore {
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Roster, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            Ok(self.stored_roster(owner))
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        owner: &'a Jid,
+        item: &'a RosterItem,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.change(owner, |roster| {
+                roster.items.retain(|i| i.jid != item.jid);
+                roster.items.push(item.clone());
+            })
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.change(owner, |r| r.items.retain(|i| i.jid != *contact)) })
+    }
+
+    fn set_pending_in<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        pending: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            lock(&self.requests).remove(&(owner.bare(), contact.bare()));
+            self.change(owner, |roster| {
+                roster.pending_in.retain(|j| j != contact);
+                if pending {
+                    roster.pending_in.push(contact.clone());
+                }
+            })
+        })
+    }
+
+    fn keep_request<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        stanza: Bytes,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.set_pending_in(owner, contact, true).await?;
+            lock(&self.requests).insert((owner.bare(), contact.bare()), stanza);
+            Ok(())
+        })
+    }
+
+    fn requests<'a>(
+        &'a self,
+        owner: &'a Jid,
+    ) -> BoxFuture<'a, Result<Vec<(Jid, Bytes)>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            Ok(self.own_requests(owner))
+        })
+    }
+}
+
+impl MemoryStore {
+    fn own_requests(&self, owner: &Jid) -> Vec<(Jid, Bytes)> {
+        let requests = lock(&self.requests);
+        let own = requests.iter().filter(|((o, _), _)| o == owner);
+        own.map(|((_, contact), stanza)| (contact.clone(), stanza.clone())).collect()
+    }
+}
+
+impl Offline for MemoryStore {
+    fn store<'a>(
+        &'a self,
+        owner: &'a Jid,
+        stanza: Bytes,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let mut waiting = lock(&self.waiting);
+            let next = waiting.last_key_value().map_or(1, |(id, _)| id + 1);
+            waiting.insert(next, (owner.bare(), stanza));
+            Ok(true)
+        })
+    }
+
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<(i64, Bytes)>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let waiting = lock(&self.waiting);
+            let own = waiting.iter().filter(|(_, (o, _))| o == owner);
+            Ok(own.map(|(id, (_, stanza))| (*id, stanza.clone())).collect())
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        owner: &'a Jid,
+        ids: &'a [i64],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            lock(&self.waiting).retain(|id, (o, _)| o != owner || !ids.contains(id));
+            Ok(())
+        })
+    }
+}
+
+/// A bridge that notes what reaches it.
+#[derive(Debug, Default)]
+pub struct MemoryBridge {
+    delivered: Mutex<Vec<(Jid, Vec<String>, Bytes)>>,
+    permissions: Mutex<Vec<(Jid, Jid, bool)>>,
+}
+
+impl MemoryBridge {
+    /// What reached attached devices since the last call: account, resources, stanza.
+    pub fn take_delivered(&self) -> Vec<(Jid, Vec<String>, Bytes)> {
+        std::mem::take(&mut *lock(&self.delivered))
+    }
+
+    /// Owner, contact, and whether it may see, since the last call.
+    pub fn take_permissions(&self) -> Vec<(Jid, Jid, bool)> {
+        std::mem::take(&mut *lock(&self.permissions))
+    }
+}
+
+impl Foreign for MemoryBridge {
+    fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) -> bool {
+        lock(&self.delivered).push((account.clone(), resources.to_vec(), stanza.bytes()));
+        true
+    }
+
+    fn observed(&self, _: &Stanza) {}
+}
+
+impl Watch for MemoryBridge {
+    fn presence_changed(&self, _: &Jid) {}
+
+    fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool) {
+        lock(&self.permissions).push((owner.clone(), contact.clone(), may_see));
+    }
+}
+
+/// A client's queue that is read by hand: what is queued stays until [`MemoryOutbox::read`] or
+/// [`MemoryOutbox::lose`].
+#[derive(Default)]
+pub struct MemoryOutbox(Mutex<Queued>);
+
+#[derive(Default)]
+struct Queued {
+    parts: VecDeque<(Bytes, Option<Arc<Parcel>>)>,
+    works: Vec<BoxFuture<'static, ()>>,
+    end: Option<&'static str>,
+}
+
+impl MemoryOutbox {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Writes everything: gives what the client reads, then does what waited for it.
+    pub async fn read(&self) -> Vec<String> {
+        let (parts, works) = {
+            let mut queued = lock(&self.0);
+            (std::mem::take(&mut queued.parts), std::mem::take(&mut queued.works))
+        };
+        let mut read = Vec::new();
+        for (bytes, parcel) in parts {
+            if let Some(parcel) = parcel {
+                parcel.mark_written();
+            }
+            read.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        for work in works {
+            work.await;
+        }
+        read
+    }
+
+    /// The client is gone: gives the messages that nobody has now.
+    pub fn lose(&self) -> Vec<Bytes> {
+        let (parts, works) = {
+            let mut queued = lock(&self.0);
+            queued.end.get_or_insert("connection-timeout");
+            (std::mem::take(&mut queued.parts), std::mem::take(&mut queued.works))
+        };
+        drop(works);
+        parts.into_iter().filter_map(|(_, parcel)| parcel?.lost()).collect()
+    }
+
+    /// The stream error it was ended with.
+    pub fn ended(&self) -> Option<&'static str> {
+        lock(&self.0).end
+    }
+
+    fn queue(&self, bytes: Bytes, parcel: Option<Arc<Parcel>>) -> bool {
+        let mut queued = lock(&self.0);
+        let open = queued.end.is_none();
+        if open {
+            queued.parts.push_back((bytes, parcel));
+        }
+        open
+    }
+}
+
+impl Outbox for MemoryOutbox {
+    fn send(&self, bytes: Bytes) -> bool {
+        self.queue(bytes, None)
+    }
+
+    fn send_parcel(&self, bytes: Bytes, parcel: Arc<Parcel>) -> bool {
+        self.queue(bytes, Some(parcel))
+    }
+
+    fn after_written(&self, work: BoxFuture<'static, ()>) {
+        lock(&self.0).works.push(work);
+    }
+
+    fn end(&self, condition: &'static str) {
+        lock(&self.0).end.get_or_insert(condition);
+    }
+}

@@ -1,0 +1,163 @@
+//! Messages for accounts that are away (XEP-0160): kept, given once, forgotten when written.
+//!
+//! A message is in the store, or on its way to one stream and in the store, or gone. What is on its way is noted here,
+//! so that it is given to nobody else meanwhile; when that stream is lost, the note goes and the message waits again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::turns::Turns;
+use super::{Outcome, Server};
+use crate::jid::Jid;
+use crate::ports::{BoxFuture, Outbox};
+use crate::stanza::{Condition, Stanza, StanzaError};
+use crate::xml::Element;
+
+const DELAY: &str = "urn:xmpp:delay";
+
+/// What is being given.
+#[derive(Default)]
+pub(super) struct Waiting {
+    turns: Turns,
+    given: Mutex<HashMap<Jid, HashSet<i64>>>,
+}
+
+impl Waiting {
+    /// Notes a message as on its way; false when it is already.
+    fn note(&self, owner: &Jid, id: i64) -> bool {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.entry(owner.clone()).or_default().insert(id)
+    }
+
+    fn forget(&self, owner: &Jid, ids: &[i64]) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(noted) = given.get_mut(owner) else { return };
+        for id in ids {
+            noted.remove(id);
+        }
+        if noted.is_empty() {
+            given.remove(owner);
+        }
+    }
+}
+
+/// Messages that are on their way to one stream. Dropped, they wait again.
+struct Given {
+    server: Server,
+    owner: Jid,
+    ids: Vec<i64>,
+}
+
+impl Given {
+    /// They are written. The owner's turn is held over the commit: whoever looks at the store meanwhile would find
+    /// them there and no note of them.
+    async fn delete(self) {
+        let waiting = &self.server.0.waiting;
+        let turn = waiting.turns.take([&self.owner]).await;
+        let deleted = self.server.0.ports.offline.delete(&self.owner, &self.ids).await;
+        if let Err(error) = deleted {
+            tracing::error!(%error, "delivered messages stay in the store and will come again");
+        }
+        waiting.forget(&self.owner, &self.ids);
+        drop(turn);
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.server.0.waiting.forget(&self.owner, &self.ids);
+    }
+}
+
+impl Server {
+    /// Keeps a message: the promise is made after the commit.
+    pub(super) async fn keep(&self, stanza: &Stanza, to: &Jid) -> Outcome {
+        let stamped = stanza.element().map(|element| {
+            let stamp = Element::new("delay", DELAY)
+                .with_attr("from", to.domain())
+                .with_attr("stamp", self.0.ports.accounts.stamp());
+            if element.child("delay", DELAY).is_some() {
+                element
+            } else {
+                element.with_child(stamp)
+            }
+        });
+        let bytes = stamped.map(|e| e.to_bytes()).unwrap_or_else(|_| stanza.bytes());
+        let owner = to.bare();
+        match self.0.ports.offline.store(&owner, bytes).await {
+            Ok(true) => {
+                // The owner may have come online, and looked for waiting messages, before the commit.
+                self.offer_waiting(&owner).await;
+                Outcome::Stored
+            }
+            Ok(false) => {
+                let full = StanzaError::new(Condition::ServiceUnavailable)
+                    .with_text("too many messages wait for this account");
+                self.bounce(stanza, full)
+            }
+            Err(error) => self.store_failed(stanza, &error),
+        }
+    }
+
+    /// Gives what waits to the stream that wants it most, if one is there.
+    pub async fn offer_waiting(&self, owner: &Jid) {
+        let receptive = {
+            let sessions = self.sessions();
+            let open = sessions.of(owner).iter().filter_map(|r| {
+                let priority = r.presence.as_ref()?.priority;
+                Some((priority, r.outbox.clone()?)).filter(|(priority, _)| *priority >= 0)
+            });
+            open.max_by_key(|(priority, _)| *priority)
+        };
+        if let Some((_, outbox)) = receptive {
+            self.flush_offline(owner.clone(), outbox).await;
+        }
+    }
+
+    /// Gives a client what waits for its account: a quarter of its queue at most, the rest when that is written.
+    pub(super) fn flush_offline(
+        &self,
+        owner: Jid,
+        outbox: Arc<dyn Outbox>,
+    ) -> BoxFuture<'static, ()> {
+        let server = self.clone();
+        Box::pin(async move {
+            let turn = server.0.waiting.turns.take([&owner]).await;
+            let waiting = match server.0.ports.offline.load(&owner).await {
+                Ok(waiting) => waiting,
+                Err(error) => {
+                    tracing::error!(%error, "waiting messages cannot be read");
+                    return;
+                }
+            };
+            let mut given = Given { server: server.clone(), owner: owner.clone(), ids: Vec::new() };
+            let mut room = server.0.config.max_queued_bytes / 4;
+            let mut more = false;
+            for (id, stanza) in waiting {
+                if !server.0.waiting.note(&owner, id) {
+                    continue;
+                }
+                more = !given.ids.is_empty() && stanza.len() > room;
+                room = room.saturating_sub(stanza.len());
+                if more || !outbox.send(stanza) {
+                    server.0.waiting.forget(&owner, &[id]);
+                    break;
+                }
+                given.ids.push(id);
+            }
+            drop(turn);
+            if given.ids.is_empty() {
+                return;
+            }
+            let unfinished = server.unfinished();
+            let next = more.then(|| outbox.clone());
+            outbox.after_written(Box::pin(async move {
+                given.delete().await;
+                drop(unfinished);
+                if let Some(outbox) = next {
+                    server.flush_offline(owner, outbox).await;
+                }
+            }));
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! RFC 6121 section 8 and XEP-0280: where a message and a request go, and what comes back when a client is lost.
+
+use super::*;
+use crate::stanza::Condition;
+
+fn refused(outcome: &Outcome) -> Option<Condition> {
+    match outcome {
+        Outcome::Refused(error) => Some(error.condition),
+        _ => None,
+    }
+}
+
+/// RFC 6121 section 8.5.4, table 1: a message by its type and address, to Bob with one available resource `r`, one of
+/// negative priority `n`, or none.
+#[tokio::test]
+async fn messages_go_where_the_table_says() {
+    // type, addressee, who is there, sessions that get it or what else becomes of it
+    let table = [
+        ("chat", "bob@d", "r", "r"),
+        ("chat", "bob@d", "rn", "r"),
+        ("chat", "bob@d", "n", "stored"),
+        ("chat", "bob@d", "", "stored"),
+        ("chat", "bob@d/r", "rn", "r"),
+        ("chat", "bob@d/n", "rn", "n"),
+        ("chat", "bob@d/gone", "r", "r"),
+        ("chat", "bob@d/gone", "", "stored"),
+        ("normal", "bob@d", "r", "r"),
+        ("normal", "bob@d", "", "stored"),
+        ("headline", "bob@d", "r", "r"),
+        ("headline", "bob@d", "", "ignored"),
+        ("headline", "bob@d/gone", "r", "ignored"),
+        ("groupchat", "bob@d", "r", "refused"),
+        ("groupchat", "bob@d/r", "r", "r"),
+        ("groupchat", "bob@d/gone", "r", "refused"),
+        ("error", "bob@d", "r", "ignored"),
+        ("error", "bob@d/r", "r", "r"),
+        ("error", "bob@d/gone", "r", "ignored"),
+        ("chat", "nobody@d", "r", "refused"),
+        ("chat", "bob@elsewhere", "r", "refused"),
+    ];
+    for (kind, to, there, expected) in table {
+        let world = World::new();
+        let ana = world.online("ana@d/a").await;
+        let mut sessions = Vec::new();
+        for name in there.split("").filter(|n| !n.is_empty()) {
+            let session = world.online(&format!("bob@d/{name}")).await;
+            let priority = if name == "n" { -1 } else { 1 };
+            session.say(&format!("<presence><priority>{priority}</priority></presence>")).await;
+            sessions.push(session);
+        }
+        for session in &sessions {
+            session.read().await;
+        }
+        let text = format!("<message to='{to}' type='{kind}'><body>x</body></message>");
+        let outcome = ana.say(&text).await;
+        let mut got = String::new();
+        for session in &sessions {
+            if !session.bodies().await.is_empty() {
+                got.push_str(session.jid.resource().unwrap());
+            }
+        }
+        let became = match outcome {
+            Outcome::Stored => "stored",
+            Outcome::Ignored => "ignored",
+            Outcome::Refused(_) => "refused",
+            Outcome::Delivered { .. } => got.as_str(),
+        };
+        assert_eq!(became, expected, "{kind} to {to} with {there:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_device_has_does_not_come_again_when_another_is_lost() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let phone = world.online("bob@d/phone").await;
+    let desk = world.online("bob@d/desk").await;
+    desk.read().await;
+    phone.read().await;
+    ana.say(&chat("bob@d", "once")).await;
+    assert_eq!(desk.bodies().await, ["once"]);
+    phone.lose().await;
+    assert!(desk.bodies().await.is_empty());
+    assert!(world.store.waiting(&jid("bob@d")).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_lost_with_every_device_is_kept_once() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let phone = world.online("bob@d/phone").await;
+    let desk = world.online("bob@d/desk").await;
+    ana.say(&chat("bob@d", "once")).await;
+    phone.lose().await;
+    assert!(world.store.waiting(&jid("bob@d")).is_empty(), "the desk may still get it");
+    desk.lose().await;
+    assert_eq!(world.store.waiting(&jid("bob@d")).len(), 1);
+}
+
+/// XEP-0280: a device with carbons has a copy of what went to another's full address.
+#[tokio::test]
+async fn a_carbon_counts_as_had() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let phone = world.online("bob@d/phone").await;
+    let desk = world.online("bob@d/desk").await;
+    desk.say("<iq type='set' id='c' to='d'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+    desk.read().await;
+    ana.say(&chat("bob@d/phone", "once")).await;
+    assert_eq!(desk.bodies().await, ["once"]);
+    phone.lose().await;
+    assert!(desk.bodies().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_only_the_lost_device_was_to_get_goes_to_the_other() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let phone = world.online("bob@d/phone").await;
+    let desk = world.online("bob@d/desk").await;
+    desk.read().await;
+    ana.say(&chat("bob@d/phone", "for the phone")).await;
+    phone.lose().await;
+    assert_eq!(desk.bodies().await, ["for the phone"]);
+}
+
+/// RFC 6121 section 8.5.3.1: presence shared by subscription or directed, or nothing is said about who is there.
+#[tokio::test]
+async fn a_request_to_a_device_needs_its_presence() {
+    let ask = "<iq type='get' id='q' to='bob@d/r'><query xmlns='jabber:iq:last'/></iq>";
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/r").await);
+    assert_eq!(refused(&ana.say(ask).await), Some(Condition::ServiceUnavailable));
+    assert!(bob.read().await.is_empty());
+    // It looks the same when nobody is there.
+    let gone = ask.replace("bob@d/r", "bob@d/gone");
+    assert_eq!(refused(&ana.say(&gone).await), Some(Condition::ServiceUnavailable));
+
+    bob.say("<presence to='ana@d'/>").await;
+    assert!(matches!(ana.say(ask).await, Outcome::Delivered { sessions: 1, .. }));
+    // The answer passes though Ana has shown Bob nothing.
+    let answer = "<iq type='result' id='q' to='ana@d/a'/>";
+    assert!(matches!(bob.say(answer).await, Outcome::Delivered { sessions: 1, .. }));
+    bob.say("<presence to='ana@d' type='unavailable'/>").await;
+    assert!(refused(&ana.say(ask).await).is_some());
+
+    let ana2 = world.online("ana@d/second").await;
+    assert!(refused(&ana2.say(&ask.replace("bob@d/r", "ana@d/a")).await).is_none(), "own devices");
+}
+
+#[tokio::test]
+async fn a_subscriber_may_ask_a_device() {
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/r").await);
+    ana.say("<presence to='bob@d' type='subscribe'/>").await;
+    bob.say("<presence to='ana@d' type='subscribed'/>").await;
+    let ask = "<iq type='get' id='q' to='bob@d/r'><query xmlns='jabber:iq:last'/></iq>";
+    assert!(refused(&ana.say(ask).await).is_none());
+    // Ana has written to Bob from this device: Bob's part of the conversation may come back (XEP-0166).
+    let back = "<iq type='set' id='j' to='ana@d/a'><jingle xmlns='urn:xmpp:jingle:1'/></iq>";
+    assert!(refused(&bob.say(back).await).is_none());
+}
+
+/// XEP-0353: who says `proceed` from a device waits for the session there.
+#[tokio::test]
+async fn a_device_that_takes_a_call_may_be_called() {
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/r").await);
+    let start = "<iq type='set' id='j' to='bob@d/r'><jingle xmlns='urn:xmpp:jingle:1'/></iq>";
+    assert!(refused(&ana.say(start).await).is_some());
+    bob.say("<message to='ana@d/a'><proceed xmlns='urn:xmpp:jingle-message:0' id='1'/></message>")
+        .await;
+    assert!(refused(&ana.say(start).await).is_none());
+}
+
+#[tokio::test]
+async fn a_request_that_was_never_written_is_answered() {
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/r").await);
+    bob.say("<presence to='ana@d'/>").await;
+    ana.read().await;
+    ana.say("<iq type='get' id='q7' to='bob@d/r'><query xmlns='jabber:iq:last'/></iq>").await;
+    bob.lose().await;
+    let read = ana.read().await.join("");
+    assert!(read.contains("id='q7'") && read.contains("<service-unavailable"), "{read}");
+}

@@ -1,0 +1,181 @@
+//! RFC 6121 sections 2 to 4: contacts, subscriptions and presence as two people see them.
+
+use super::*;
+use crate::ports::{BoxFuture, Roster, RosterItem, Rosters, StoreError};
+
+/// A store that lets others run within each of its operations.
+struct Yielding(Arc<MemoryStore>);
+
+async fn others() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Rosters for Yielding {
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Roster, StoreError>> {
+        Box::pin(async move {
+            let roster = Rosters::load(&*self.0, owner).await;
+            others().await;
+            roster
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        owner: &'a Jid,
+        item: &'a RosterItem,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            others().await;
+            self.0.put(owner, item).await?;
+            others().await;
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Rosters::remove(&*self.0, owner, contact)
+    }
+
+    fn set_pending_in<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        pending: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.0.set_pending_in(owner, contact, pending)
+    }
+}
+
+fn set(contact: &str, name: &str) -> String {
+    format!(
+        "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>\
+         <item jid='{contact}' name='{name}'/></query></iq>"
+    )
+}
+
+#[tokio::test]
+async fn changes_of_one_account_at_once_are_all_there() {
+    let store = store();
+    let ports = Ports { rosters: Arc::new(Yielding(store.clone())), ..ports(&store) };
+    let world = World::with(store, ports);
+    let (ana, bob) = (Arc::new(world.online("ana@d/a").await), world.online("bob@d/b").await);
+    ana.say("<presence to='bob@d' type='subscribe'/>").await;
+    // Bob agrees while Ana gives him a name.
+    let naming = tokio::spawn({
+        let ana = ana.clone();
+        async move { ana.say(&set("bob@d", "Bobby")).await }
+    });
+    let agreeing = tokio::spawn(async move {
+        bob.say("<presence to='ana@d' type='subscribed'/>").await;
+    });
+    naming.await.unwrap();
+    agreeing.await.unwrap();
+    let roster = world.store.stored_roster(&jid("ana@d"));
+    let item = roster.item(&jid("bob@d")).unwrap();
+    assert_eq!((item.name.as_deref(), item.to, item.ask), (Some("Bobby"), true, false));
+    assert_eq!(*world.server.roster(&jid("ana@d")).await.unwrap(), roster, "what is remembered");
+}
+
+#[tokio::test]
+async fn every_push_has_its_own_id() {
+    let world = World::new();
+    let ana = world.interested("ana@d/a").await;
+    let desk = world.interested("ana@d/desk").await;
+    ana.read().await;
+    for name in ["one", "two"] {
+        ana.say(&set("bob@d", name)).await;
+    }
+    let mut ids = Vec::new();
+    for session in [&ana, &desk] {
+        let pushes = session.read().await;
+        let pushes = pushes.iter().filter(|s| s.contains("type='set'"));
+        ids.extend(
+            pushes.map(|s| s.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(ids.len(), 4);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+}
+
+/// RFC 6121 section 3.1.3: the request is kept with all it holds and comes at each login until it is answered.
+#[tokio::test]
+async fn a_request_to_somebody_away_comes_whole_at_login() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    ana.say(
+        "<presence to='bob@d/any' type='subscribe' id='9'><status>It is Ana</status>\
+         <nick xmlns='http://jabber.org/protocol/nick'>Ana</nick></presence>",
+    )
+    .await;
+    for _ in 0..2 {
+        let bob = world.bind("bob@d/b");
+        bob.say("<presence/>").await;
+        let read = bob.read().await;
+        let request = read.iter().find(|s| s.contains("type='subscribe'")).unwrap();
+        assert!(request.contains("from='ana@d' to='bob@d'"), "{request}");
+        assert!(request.contains("It is Ana") && request.contains(">Ana</nick>"), "{request}");
+        bob.lose().await;
+    }
+    let bob = world.online("bob@d/b").await;
+    bob.say("<presence to='ana@d' type='subscribed'/>").await;
+    bob.lose().await;
+    let bob = world.bind("bob@d/b");
+    bob.say("<presence/>").await;
+    assert!(!bob.read().await.join("").contains("type='subscribe'"));
+}
+
+#[tokio::test]
+async fn a_subscription_is_asked_granted_seen_and_ended() {
+    let world = World::new();
+    let (ana, bob) = (world.interested("ana@d/a").await, world.interested("bob@d/b").await);
+    ana.say("<presence to='bob@d' type='subscribe'/>").await;
+    assert!(ana.read().await.join("").contains("ask='subscribe'"));
+    assert!(bob.read().await.join("").contains("type='subscribe'"));
+    bob.say("<presence to='ana@d' type='subscribed'/>").await;
+    let seen = ana.read().await.join("");
+    assert!(seen.contains("subscription='to'") && seen.contains("type='subscribed'"), "{seen}");
+    assert!(seen.contains("from='bob@d/b'"), "{seen}");
+    assert!(bob.read().await.join("").contains("subscription='from'"));
+    bob.say("<presence><show>dnd</show></presence>").await;
+    assert!(ana.read().await.join("").contains("<show>dnd</show>"));
+    ana.say("<presence to='bob@d' type='unsubscribe'/>").await;
+    let seen = ana.read().await.join("");
+    assert!(seen.contains("subscription='none'"), "{seen}");
+    assert!(seen.contains("from='bob@d/b'") && seen.contains("type='unavailable'"), "{seen}");
+    assert!(bob.read().await.join("").contains("type='unsubscribe'"));
+    bob.say("<presence><show>away</show></presence>").await;
+    assert!(ana.read().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_leaves_is_gone_for_all_who_saw_it() {
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/b").await);
+    bob.say("<presence to='ana@d/a'/>").await;
+    assert!(ana.read().await.join("").contains("from='bob@d/b'"));
+    bob.lose().await;
+    let seen = ana.read().await.join("");
+    assert!(seen.contains("from='bob@d/b'") && seen.contains("type='unavailable'"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_full_roster_takes_no_more_by_subscribing_either() {
+    let store = store();
+    let ports = ports(&store);
+    let config = Config { domains: vec!["d".into()], max_contacts: 2, ..Config::default() };
+    let world = World { store, server: Server::new(config, ports) };
+    let ana = world.online("ana@d/a").await;
+    for name in ["x", "y", "z"] {
+        ana.say(&format!("<presence to='{name}@d' type='subscribe'/>")).await;
+    }
+    assert_eq!(world.store.stored_roster(&jid("ana@d")).items.len(), 2);
+    assert!(ana.read().await.join("").contains("<resource-constraint"));
+}
