@@ -4,7 +4,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 TANDEM_PEERS ?= $(CURDIR)/target/peers
 export CARGO_TARGET_DIR TANDEM_PEERS
 
-.PHONY: run test lint bench build-tools
+.PHONY: run test story lint bench build-tools
 
 run: build-tools
 	cargo build --release -p tandem-gateway
@@ -14,6 +14,12 @@ test: build-tools
 	bash tests/peers/setup.sh
 	cargo build -p tandem-gateway
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test --workspace
+
+# The crossing in one transcript, with programs not written here; leaves it and a packet capture in target/story.
+story: build-tools
+	bash tests/peers/setup.sh
+	cargo build -p tandem-gateway
+	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test -p tandem-tests --test story -- --nocapture
 
 # Us beside Prosody and ejabberd; the ratios are read, not asserted.
 bench: build-tools

@@ -7,6 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+mod capture;
+mod peer;
+
+pub use capture::{Capture, udp_ports};
+pub use peer::{Peer, Transcript};
 
 /// The checkout.
 pub fn root() -> PathBuf {
@@ -40,6 +47,11 @@ pub struct Server {
     pub https: u16,
     /// Metrics.
     pub metrics: u16,
+    /// SIP over UDP and TCP.
+    pub sip: u16,
+    /// SIP over TLS.
+    pub sips: u16,
+    domain: String,
 }
 
 impl Server {
@@ -50,12 +62,14 @@ impl Server {
     /// When it does not come up.
     pub fn start(domain: &str, accounts: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let [xmpp, xmpps, https, metrics] = free_ports()?;
+        let [xmpp, xmpps, https, metrics, sip, sips] = free_ports()?;
         let config = format!(
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
-             [xmpp]\nscram_iterations = 4096\n[media]\nwebrtc = \"127.0.0.1:0\"\n",
+             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
+             [xmpp]\nscram_iterations = 4096\n\
+             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
             dir.path().join("data").display()
         );
         std::fs::write(dir.path().join("tandem.toml"), config)?;
@@ -70,7 +84,92 @@ impl Server {
             ensure!(status.success(), "cannot add {account}");
         }
         let process = launch(dir.path())?;
-        Ok(Self { process, dir, xmpp, xmpps, https, metrics })
+        let domain = domain.to_owned();
+        Ok(Self { process, dir, xmpp, xmpps, https, metrics, sip, sips, domain })
+    }
+
+    /// Where the server keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The call records, the oldest first: caller, callee, result and the devices with their codecs.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    pub fn calls(&self) -> Result<Vec<(String, String, String, Value)>> {
+        // Python comes with SQLite; the tests need no driver of their own.
+        let script = "import json, sqlite3, sys\n\
+            rows = sqlite3.connect(sys.argv[1]).execute(\n\
+            'SELECT caller, callee, result, legs FROM calls ORDER BY id')\n\
+            print(json.dumps([list(row) for row in rows]))";
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.data().join("tandem.db"))
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows: Vec<(String, String, String, String)> = serde_json::from_slice(&output.stdout)?;
+        rows.into_iter()
+            .map(|(caller, callee, result, legs)| {
+                Ok((caller, callee, result, serde_json::from_str(&legs)?))
+            })
+            .collect()
+    }
+
+    /// A baresip phone of an account, registered. `more` are further fields of its `start`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn phone(&self, name: &str, user: &str, more: Value, log: &Transcript) -> Result<Peer> {
+        let mut phone = Peer::start(name, "baresip.py", log)?;
+        let tls = more["transport"] == "tls";
+        let mut start = json!({
+            "cmd": "start", "user": user, "password": format!("secret-{user}"), "domain": self.domain,
+            "port": if tls { self.sips } else { self.sip },
+        });
+        if let (Some(start), Some(more)) = (start.as_object_mut(), more.as_object()) {
+            start.extend(more.clone());
+        }
+        phone.tell(start);
+        phone.want("registered", &[]);
+        Ok(phone)
+    }
+
+    /// A softphone of slixmpp and aiortc, logged in.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn softphone(&self, name: &str, user: &str, log: &Transcript) -> Result<Peer> {
+        let mut soft = Peer::start(name, "softphone.py", log)?;
+        soft.tell(json!({
+            "cmd": "login", "jid": format!("{user}@{}", self.domain),
+            "password": format!("secret-{user}"), "port": self.xmpp,
+        }));
+        soft.want("online", &[]);
+        Ok(soft)
+    }
+
+    /// A stanza.js client over WebSocket, logged in: `stanza.mjs` without a browser, `chromium.mjs` in one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn web(&self, name: &str, script: &str, user: &str, log: &Transcript) -> Result<Peer> {
+        let mut web = Peer::start(name, script, log)?;
+        web.tell(json!({
+            "cmd": "login", "url": format!("wss://localhost:{}/xmpp-websocket", self.https),
+            "jid": format!("{user}@{}", self.domain), "password": format!("secret-{user}"),
+        }));
+        web.want("online", &[]);
+        Ok(web)
     }
 
     /// Kills the process the hard way and starts it again on the same folder.
@@ -167,12 +266,18 @@ fn launch(dir: &Path) -> Result<Child> {
 
 /// Ports that are free now.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut listeners = Vec::new();
+    let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
+        // Free for TCP and for UDP, as SIP has both on one port.
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0")?;
+            if let Ok(udp) = std::net::UdpSocket::bind(tcp.local_addr()?) {
+                break (tcp, udp);
+            }
+        };
+        *port = tcp.local_addr()?.port();
+        held.push((tcp, udp));
     }
     Ok(ports)
 }

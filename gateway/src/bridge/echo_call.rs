@@ -54,6 +54,7 @@ impl EchoCalls {
         match (stanza.kind(), stanza.type_()) {
             (Kind::Message, kind) if kind != Some("error") => proposed(us, from, stanza),
             (Kind::Iq, Some("set")) => self.handle_set(us, from, stanza, random),
+            (Kind::Iq, Some("error")) => self.handle_error(from, stanza.id().unwrap_or_default()),
             _ => Vec::new(),
         }
     }
@@ -85,6 +86,20 @@ impl EchoCalls {
             .collect()
     }
 
+    /// A client refuses what we said in its session: without our accept there is no call.
+    fn handle_error(&mut self, from: &Jid, id: &str) -> Vec<Element> {
+        let Some((sid, _)) = id.rsplit_once('-') else { return Vec::new() };
+        let key = (from.clone(), sid.to_owned());
+        let Some(call) = self.calls.get_mut(&key) else { return Vec::new() };
+        call.session.handle_reply(id, true);
+        if let Some(Event::Terminated(_)) = call.session.poll_event()
+            && let Some(call) = self.calls.remove(&key)
+        {
+            self.media.close_call(call.call);
+        }
+        Vec::new()
+    }
+
     fn handle_set(
         &mut self,
         us: &Jid,
@@ -104,7 +119,7 @@ impl EchoCalls {
             return self.initiated(us, from, id, &jingle, random);
         }
         let Some(call) = self.calls.get_mut(&key) else {
-            let mut nobody = JingleLeg::incoming(us.clone(), from.clone(), &jingle.sid);
+            let mut nobody = JingleLeg::unknown(us.clone(), from.clone(), &jingle.sid);
             nobody.refuse_unknown(id);
             return drain(&mut nobody);
         };
@@ -138,7 +153,7 @@ impl EchoCalls {
         jingle: &Jingle,
         random: [u8; 32],
     ) -> Vec<Element> {
-        let mut session = JingleLeg::incoming(us.clone(), from.clone(), &jingle.sid);
+        let mut session = JingleLeg::incoming(us.clone(), from.clone(), jingle);
         session.acknowledge(id);
         if self.calls.len() >= MAX_CALLS {
             session.terminate(Reason::Busy);

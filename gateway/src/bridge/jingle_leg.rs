@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::stanza::jingle::{Action, Content, Info, Jingle, JingleCondition, Reason};
+use tandem_xmpp::stanza::jingle::{Action, Content, Group, Info, Jingle, JingleCondition, Reason};
 use tandem_xmpp::stanza::{Condition, ErrorType, StanzaError};
 use tandem_xmpp::xml::Element;
 
@@ -46,14 +46,23 @@ pub struct JingleLeg {
     we_initiated: bool,
     state: State,
     next_id: u32,
-    initiate_id: Option<String>,
+    /// Our request that nothing goes on without: the initiate, or the accept.
+    vital_id: Option<String>,
+    /// How the offer groups its contents (XEP-0338).
+    groups: Vec<Group>,
     stanzas: VecDeque<Element>,
     events: VecDeque<Event>,
 }
 
 impl JingleLeg {
-    /// A session that `peer` initiates with us.
-    pub fn incoming(us: Jid, peer: Jid, sid: &str) -> Self {
+    /// A session that `peer` initiates with us by `offer`.
+    pub fn incoming(us: Jid, peer: Jid, offer: &Jingle) -> Self {
+        let groups = offer.groups.clone();
+        Self { groups, ..Self::new(us, peer, &offer.sid, false) }
+    }
+
+    /// A session that does not exist, to refuse what is said in it.
+    pub fn unknown(us: Jid, peer: Jid, sid: &str) -> Self {
         Self::new(us, peer, sid, false)
     }
 
@@ -63,7 +72,7 @@ impl JingleLeg {
         let mut jingle = leg.jingle(Action::SessionInitiate);
         jingle.initiator = Some(leg.us.to_string());
         jingle.contents = vec![offer];
-        leg.initiate_id = Some(leg.send(&jingle));
+        leg.vital_id = Some(leg.send(&jingle));
         leg
     }
 
@@ -75,7 +84,8 @@ impl JingleLeg {
             we_initiated,
             state: State::Pending,
             next_id: 0,
-            initiate_id: None,
+            vital_id: None,
+            groups: Vec::new(),
             stanzas: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -146,7 +156,7 @@ impl JingleLeg {
 
     /// Takes the reply to one of our requests.
     pub fn handle_reply(&mut self, id: &str, is_error: bool) {
-        if is_error && self.initiate_id.as_deref() == Some(id) && !self.is_over() {
+        if is_error && self.vital_id.as_deref() == Some(id) && !self.is_over() {
             self.state = State::EndedByPeer;
             self.events.push_back(Event::Terminated(None));
         }
@@ -165,8 +175,16 @@ impl JingleLeg {
         self.state = State::Active;
         let mut jingle = self.jingle(Action::SessionAccept);
         jingle.responder = Some(self.us.to_string());
+        // A client that bundles its contents by necessity refuses an answer that does not (RFC 9143 section 7.3).
+        let kept = |group: &Group| {
+            let contents: Vec<String> =
+                group.contents.iter().filter(|name| **name == answer.name).cloned().collect();
+            let group = Group { contents, ..group.clone() };
+            (!group.contents.is_empty()).then_some(group)
+        };
+        jingle.groups = self.groups.iter().filter_map(kept).collect();
         jingle.contents = vec![answer];
-        self.send(&jingle);
+        self.vital_id = Some(self.send(&jingle));
     }
 
     /// Ends the session. Harmless when it has ended already.

@@ -39,14 +39,18 @@ pub fn build(entity: &str, devices: &[Device], stamp: &str) -> Bytes {
             .with_child(Element::new("status", PIDF).with_child(closed));
         document.push(tuple);
     }
-    if let Some(activity) = devices.first().and_then(|d| activity(d)) {
-        let activities = Element::new("activities", RPID).with_child(Element::new(activity, RPID));
-        let person =
-            Element::new("person", DATA_MODEL).with_attr("id", "p1").with_child(activities);
-        document.push(person);
-    }
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n");
     document.print(&mut text, "");
+    if let Some(activity) = devices.first().and_then(|d| activity(d))
+        && let Some(end) = text.rfind("</")
+    {
+        // With the prefixes of the RFC's own examples: some phones look for the text `<rpid:on-the-phone/>`.
+        let person = format!(
+            "<dm:person xmlns:dm='{DATA_MODEL}' xmlns:rpid='{RPID}' id='p1'><rpid:activities>\
+             <rpid:{activity}/></rpid:activities></dm:person>"
+        );
+        text.insert_str(end, &person);
+    }
     text.into()
 }
 

@@ -149,9 +149,8 @@ pub fn agree(ours: &Audio, theirs: &Audio, preferred: &[Codec]) -> Result<LegCod
         .filter(|codec| ours.number(**codec).is_some())
         .find_map(|codec| theirs.number(*codec).map(|id| (id, *codec)))
         .ok_or(Unusable::NoCodec)?;
-    // A peer may go on with a codec we offered but it did not list first, never with one it did not list at all.
-    let receive =
-        ours.codecs.iter().filter(|(_, c)| theirs.number(*c).is_some()).copied().collect();
+    // Whatever we offered may come (RFC 3264 section 5.1): some clients answer with one codec and send another of ours.
+    let receive = ours.codecs.clone();
     let clocks = |clock: u32| theirs.events.iter().any(|(_, c)| *c == clock);
     let dtmf_receive = ours.events.iter().filter(|(_, clock)| clocks(*clock)).copied().collect();
     let ours_has = |clock: u32| ours.events.iter().any(|(_, c)| *c == clock);

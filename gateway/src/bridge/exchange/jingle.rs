@@ -67,7 +67,7 @@ impl Exchange {
         }
         let found = call.and_then(|call| Some((call, self.leg_with(call, from)?)));
         let Some((call, key)) = found else {
-            let mut nobody = JingleLeg::incoming(us.clone(), from.clone(), &jingle.sid);
+            let mut nobody = JingleLeg::unknown(us.clone(), from.clone(), &jingle.sid);
             nobody.refuse_unknown(id);
             std::iter::from_fn(|| nobody.poll_stanza()).for_each(|stanza| self.say(stanza));
             return;
@@ -124,7 +124,7 @@ impl Exchange {
 
     /// A client without XEP-0353 calls one phone.
     fn called(&mut self, us: &Jid, from: &Jid, id: &str, jingle: &Jingle, now: Instant) {
-        let mut session = JingleLeg::incoming(us.clone(), from.clone(), &jingle.sid);
+        let mut session = JingleLeg::incoming(us.clone(), from.clone(), jingle);
         session.acknowledge(id);
         let offer = usable(jingle);
         let refused = match &offer {
@@ -171,7 +171,7 @@ impl Exchange {
             let more = Some(tandem_xmpp::stanza::jingle::JingleCondition::OutOfOrder);
             return self.say(refusal(us, from, id, Condition::UnexpectedRequest, more));
         }
-        let mut opened = JingleLeg::incoming(us.clone(), from.clone(), &jingle.sid);
+        let mut opened = JingleLeg::incoming(us.clone(), from.clone(), jingle);
         opened.acknowledge(id);
         let content = usable(jingle);
         let Some(mut entry) = self.calls.remove(&call) else { return };

@@ -29,6 +29,8 @@ impl Exchange {
             .into_iter()
             .map(|party| (jmi.id.clone(), party.bare()))
             .find(|key| self.passing.contains_key(key));
+        // While phones ring along the call is the machine's to record.
+        let is_ours = self.call_of(&jmi.id, from).is_some();
         match (&jmi.action, known) {
             (JmiAction::Propose { .. }, None) if self.passing.len() < MAX_FOLLOWED => {
                 let (caller, callee) = (from.bare(), to.bare());
@@ -41,6 +43,7 @@ impl Exchange {
                     call.answered.get_or_insert_with(SystemTime::now);
                 }
             }
+            (_, Some(_)) if is_ours => {}
             (JmiAction::Reject { reason, .. }, Some(key)) => {
                 self.passed(&key, &word(reason.as_ref(), "declined"));
             }

@@ -1,0 +1,239 @@
+//! Calls between XMPP apps (aiortc by XEP-0353, stanza.js) and SIP phones (baresip): RFC 3261, RFC 3264, RFC 4568,
+//! XEP-0166, XEP-0353. Sound is proven by the tone that is heard at the far end.
+
+use serde_json::{Value, json};
+use tandem_tests::{Peer, Server, Transcript};
+
+const PEOPLE: &[&str] = &["ana", "julia", "carl"];
+
+/// A pitch of this run, different for each `n`: nothing may be right by accident.
+fn pitch(n: u32) -> u32 {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    400 + (seed.subsec_micros() / 7 + n * 311) % 60 * 20
+}
+
+/// The codecs of a call's legs, by protocol.
+fn codecs(call: &(String, String, String, Value)) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    call.3
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|leg| (text(&leg["protocol"]), text(&leg["codec"])))
+        .collect()
+}
+
+/// Both directions of calling, each with both directions of sound.
+fn talk(server: &Server, transport: &str, mediaenc: &str, app_codec: &str) {
+    let log = Transcript::default();
+    let (high, low) = (pitch(1), pitch(2));
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let more = json!({"transport": transport, "mediaenc": mediaenc, "codecs": ["PCMA/8000/1"], "tone": low});
+    let mut phone = server.phone("phone", "ana", more, &log).unwrap();
+
+    phone.tell(json!({"cmd": "auto_answer"}));
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": high, "codecs": [app_codec]}));
+    app.want("ringing", &[("from", "ana@localhost/phone-")]);
+    app.want("connected", &[]);
+    phone.want("established", &[]);
+    phone.hears(high);
+    app.hears(low);
+    if !mediaenc.is_empty() {
+        phone.want("secure", &[("how", "AES_CM_128_HMAC_SHA1_80")]);
+    }
+    app.tell(json!({"cmd": "hangup"}));
+    phone.want("closed", &[]);
+    app.want("finish", &[("reason", "success")]);
+
+    app.tell(json!({"cmd": "auto_answer", "tone": high, "codecs": [app_codec]}));
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    app.want("incoming", &[("via", "propose")]);
+    phone.want("established", &[]);
+    app.want("connected", &[]);
+    phone.hears(high);
+    app.hears(low);
+    phone.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "terminate"), ("reason", "success")]);
+
+    let calls = server.calls().unwrap();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    for call in &calls {
+        assert_eq!(call.2, "hung up");
+        let expected = if app_codec == "opus" { "opus" } else { "PCMA" };
+        let mut found = codecs(call);
+        found.sort();
+        assert_eq!(found, [("sip".into(), "PCMA".into()), ("xmpp".into(), expected.into())]);
+    }
+}
+
+#[test]
+fn sound_passes_untouched_where_the_codec_is_common_in_the_clear() {
+    talk(&Server::start("localhost", PEOPLE).unwrap(), "udp", "", "PCMA");
+}
+
+#[test]
+fn sound_passes_untouched_where_the_codec_is_common_with_sdes() {
+    talk(&Server::start("localhost", PEOPLE).unwrap(), "udp", "srtp-mand", "PCMA");
+}
+
+#[test]
+fn sound_is_transcoded_where_it_is_not_in_the_clear_over_tcp() {
+    talk(&Server::start("localhost", PEOPLE).unwrap(), "tcp", "", "opus");
+}
+
+#[test]
+fn sound_is_transcoded_where_it_is_not_with_sdes_over_tls() {
+    talk(&Server::start("localhost", PEOPLE).unwrap(), "tls", "srtp-mand", "opus");
+}
+
+#[test]
+fn a_client_without_message_initiation_calls_and_is_called() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let (high, low) = (pitch(3), pitch(4));
+    let mut web = server.web("web", "stanza.mjs", "julia", &log).unwrap();
+    let more = json!({"codecs": ["G722/16000/1"], "tone": low});
+    let mut phone = server.phone("phone", "ana", more, &log).unwrap();
+    let mut watcher = server.softphone("watcher", "ana", &log).unwrap();
+    let seen = watcher.want("presence", &[("from", "ana@localhost/phone-")]);
+    phone.tell(json!({"cmd": "auto_answer"}));
+    web.tell(json!({"cmd": "call", "to": seen["from"], "tone": high, "codecs": ["opus"]}));
+    web.want("ringing", &[]);
+    web.want("connected", &[]);
+    phone.hears(high);
+    web.hears(low);
+    phone.tell(json!({"cmd": "hangup"}));
+    web.want("ended", &[("reason", "success")]);
+    web.tell(json!({"cmd": "auto_answer", "tone": high, "codecs": ["opus"]}));
+    phone.tell(json!({"cmd": "call", "to": "sip:julia@localhost"}));
+    web.want("connected", &[]);
+    phone.want("established", &[]);
+    phone.hears(high);
+    web.hears(low);
+    web.tell(json!({"cmd": "hangup"}));
+    phone.want("closed", &[]);
+}
+
+#[test]
+fn every_way_to_end_a_call_ends_both_legs() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let mut phone = server.phone("phone", "ana", json!({}), &log).unwrap();
+    let call = |app: &mut Peer| {
+        app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["PCMA"]}));
+    };
+    // The app gives up: the phone stops ringing.
+    call(&mut app);
+    phone.want("incoming", &[("from", "carl@localhost")]);
+    app.want("ringing", &[]);
+    app.tell(json!({"cmd": "hangup"}));
+    phone.want("closed", &[]);
+    app.want("ended", &[("by", "us")]);
+    // The phone refuses: the app is told that it is busy.
+    call(&mut app);
+    phone.want("incoming", &[]);
+    phone.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "reject"), ("reason", "busy")]);
+    // The phone gives up.
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    app.want("incoming", &[]);
+    phone.want("ringing", &[]);
+    phone.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "retract")]);
+    // The app refuses.
+    phone.want("closed", &[]);
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    app.want("incoming", &[]);
+    app.tell(json!({"cmd": "hangup"}));
+    phone.want("closed", &[("reason", "486")]);
+    // Nobody of that name; nobody there.
+    phone.tell(json!({"cmd": "call", "to": "sip:nobody@localhost"}));
+    phone.want("closed", &[("reason", "404")]);
+    phone.tell(json!({"cmd": "call", "to": "sip:julia@localhost"}));
+    phone.want("closed", &[("reason", "480")]);
+    let results: Vec<String> = server.calls().unwrap().into_iter().map(|call| call.2).collect();
+    assert_eq!(results, ["cancelled", "busy", "cancelled", "busy", "unavailable"]);
+}
+
+#[test]
+fn all_devices_ring_the_first_answer_wins_and_the_others_stop() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut caller = server.softphone("caller", "carl", &log).unwrap();
+    let mut app = server.softphone("ana's app", "ana", &log).unwrap();
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut cell = server.phone("cell phone", "ana", json!({"tone": 740}), &log).unwrap();
+    // A phone answers.
+    caller.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["opus"]}));
+    app.want("incoming", &[]);
+    desk.want("incoming", &[]);
+    cell.want("incoming", &[]);
+    cell.tell(json!({"cmd": "answer"}));
+    desk.want("closed", &[]);
+    app.want("ended", &[("by", "elsewhere")]);
+    caller.want("connected", &[]);
+    caller.hears(740);
+    cell.tell(json!({"cmd": "hangup"}));
+    caller.want("ended", &[("reason", "success")]);
+    // The app answers; that call is between the two apps.
+    caller.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["opus"]}));
+    desk.want("incoming", &[]);
+    cell.want("incoming", &[]);
+    app.want("incoming", &[]);
+    app.tell(json!({"cmd": "answer", "tone": 860, "codecs": ["opus"]}));
+    cell.want("closed", &[]);
+    desk.want("closed", &[]);
+    caller.want("connected", &[]);
+    caller.hears(860);
+    caller.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[]);
+    // A phone calls from outside the account: the app and the phones ring, the app answers.
+    let mut other = server.phone("julia's phone", "julia", json!({"tone": 980}), &log).unwrap();
+    other.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    desk.want("incoming", &[("from", "julia@localhost")]);
+    cell.want("incoming", &[("from", "julia@localhost")]);
+    app.want("incoming", &[("from", "julia@localhost")]);
+    app.tell(json!({"cmd": "answer", "tone": 860, "codecs": ["opus"]}));
+    desk.want("closed", &[]);
+    cell.want("closed", &[]);
+    app.want("connected", &[]);
+    app.hears(980);
+    other.hears(860);
+    other.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+}
+
+#[test]
+fn phones_call_each_other_press_keys_and_are_found_again_after_a_crash() {
+    let mut server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let more = json!({"tone": 560, "codecs": ["opus/48000/1"], "transport": "tcp"});
+    let mut one = server.phone("one", "ana", more, &log).unwrap();
+    let mut other = server.phone("other", "carl", json!({"tone": 680}), &log).unwrap();
+    let talk = |one: &mut Peer, other: &mut Peer| {
+        other.tell(json!({"cmd": "auto_answer"}));
+        one.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+        one.want("established", &[]);
+        one.hears(680);
+        other.hears(560);
+    };
+    talk(&mut one, &mut other);
+    one.tell(json!({"cmd": "dtmf", "digits": "42"}));
+    other.want("dtmf", &[("digit", "4")]);
+    other.want("dtmf", &[("digit", "2")]);
+    one.tell(json!({"cmd": "hangup"}));
+    other.want("closed", &[]);
+    // The record is on disk once the call is over for both; a crash takes neither it nor the registrations.
+    while server.calls().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    server.crash_and_restart().unwrap();
+    assert_eq!(server.calls().unwrap()[0].2, "hung up");
+    let mut app = server.softphone("app", "julia", &log).unwrap();
+    app.tell(json!({"cmd": "call", "to": "carl@localhost", "tone": 800, "codecs": ["PCMA"]}));
+    app.want("connected", &[]);
+    app.hears(680);
+    other.hears(800);
+    app.tell(json!({"cmd": "hangup"}));
+}
