@@ -7,6 +7,7 @@ use tandem_tests::{Peer, Server, Transcript};
 const PEOPLE: &[&str] = &["ana", "julia", "carl"];
 
 /// A pitch of this run, different for each `n`: nothing may be right by accident.
+#[allow(clippy::disallowed_methods)] // the clock is the dice
 fn pitch(n: u32) -> u32 {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     400 + (seed.subsec_micros() / 7 + n * 311) % 60 * 20

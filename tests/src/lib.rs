@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 mod capture;
+#[allow(clippy::disallowed_methods)] // waits for programs that live in real time
 mod peer;
 
 pub use capture::{Capture, udp_ports};
