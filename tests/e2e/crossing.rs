@@ -1,6 +1,8 @@
 //! Chat and presence between XMPP apps (slixmpp) and SIP phones (baresip, and one by hand): RFC 7572, RFC 8048,
 //! RFC 5438, RFC 3994, XEP-0184, XEP-0085.
 
+#![allow(clippy::unwrap_used)] // what goes wrong here fails a test
+
 use serde_json::json;
 use tandem_tests::{Peer, Server, Transcript};
 
