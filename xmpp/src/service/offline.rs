@@ -72,17 +72,14 @@ impl Drop for Given {
 impl Server {
     /// Keeps a message: the promise is made after the commit.
     pub(super) async fn keep(&self, stanza: &Stanza, to: &Jid) -> Outcome {
-        let stamped = stanza.element().map(|element| {
+        let bytes = if stanza.has("delay", DELAY) {
+            stanza.bytes()
+        } else {
             let stamp = Element::new("delay", DELAY)
                 .with_attr("from", to.domain())
                 .with_attr("stamp", self.0.ports.accounts.stamp());
-            if element.child("delay", DELAY).is_some() {
-                element
-            } else {
-                element.with_child(stamp)
-            }
-        });
-        let bytes = stamped.map(|e| e.to_bytes()).unwrap_or_else(|_| stanza.bytes());
+            stanza.bytes_with(&stamp)
+        };
         let owner = to.bare();
         match self.0.ports.offline.store(&owner, bytes).await {
             Ok(true) => {

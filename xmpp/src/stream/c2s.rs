@@ -14,7 +14,8 @@ use bytes::Bytes;
 use super::sasl::{Attempt, Failure, Mechanism, ScramHash, ScramKeys, Step};
 use crate::jid::Jid;
 use crate::stanza::{Condition, Stanza, StanzaError, StanzaFault};
-use crate::xml::frame::{Frame, Framer};
+use crate::xml::frame::{Frame, Framer, check_message};
+use crate::xml::token::{Attributes, Token, Tokens};
 use crate::xml::{Element, XmlError, ns};
 
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
@@ -25,6 +26,8 @@ const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 const LIMITS: &str = "urn:xmpp:stream-limits:0";
 const PING: &str = "urn:xmpp:ping";
+/// Bytes of prefixes and namespaces remembered of a stream's header.
+const MAX_DECLARED_BYTES: usize = 4 * 1024;
 
 /// What bounds a stream. The defaults are those of the documentation of `[xmpp]` in the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +123,8 @@ enum State {
 pub struct C2s {
     state: State,
     framer: Framer,
+    /// Prefixes declared on the stream's header, with their namespaces (RFC 6120 section 4.8.4).
+    declared: Vec<(String, String)>,
     transport: Transport,
     domains: Vec<String>,
     limits: Limits,
@@ -155,6 +160,7 @@ impl C2s {
         Self {
             state: State::Header,
             framer,
+            declared: Vec::new(),
             transport,
             domain: domains.first().cloned().unwrap_or_default(),
             domains,
@@ -192,15 +198,14 @@ impl C2s {
         if self.transport != Transport::WebSocket {
             return stanza;
         }
-        let text = std::str::from_utf8(&stanza).unwrap_or_default();
-        let tag_end = text.find('>').unwrap_or(text.len());
-        let (tag, rest) = text.split_at(tag_end);
-        if tag.contains(" xmlns=") {
+        let first = Tokens::new(&stanza).and_then(|mut tokens| tokens.next_token());
+        let Ok(Some(Token::Start { name, attributes, .. })) = first else { return stanza };
+        if Attributes::new(attributes).any(|a| a.is_ok_and(|(name, _)| name == "xmlns")) {
             return stanza;
         }
-        let name_end = tag.find([' ', '/']).unwrap_or(tag.len());
-        let (name, attributes) = tag.split_at(name_end);
-        format!("{name} xmlns='{}'{attributes}{rest}", ns::CLIENT).into()
+        let text = std::str::from_utf8(&stanza).unwrap_or_default();
+        let (name, rest) = text.split_at_checked(1 + name.len()).unwrap_or((text, ""));
+        format!("{name} xmlns='{}'{rest}", ns::CLIENT).into()
     }
 
     /// The next deadline.
@@ -226,6 +231,11 @@ impl C2s {
         if matches!(self.state, State::Securing) {
             // Bytes between <proceed/> and the handshake would be an injection (RFC 6120 section 5.4.3.3).
             return self.fail("policy-violation", "data before TLS");
+        }
+        if self.transport == Transport::WebSocket
+            && let Err(error) = check_message(bytes, self.framer.max_bytes())
+        {
+            return self.fail(error.condition(), &error.to_string());
         }
         self.framer.push(bytes);
         self.drain(now);
@@ -344,6 +354,7 @@ impl C2s {
             closed.push(b'/');
             closed.push(bracket);
         }
+        self.declared = declarations(&closed);
         match Element::parse(&closed) {
             Ok(header) => self.open(&header, header.is("stream", ns::STREAM)),
             Err(error) => self.fail(error.condition(), "bad stream header"),
@@ -405,7 +416,7 @@ impl C2s {
         if matches!(self.state, State::Bound) {
             return self.handle_stanza(raw, now);
         }
-        let element = match Element::parse(&raw) {
+        let element = match Element::parse_in(&raw, &self.declared) {
             Ok(element) => element,
             Err(error) => return self.fail(error.condition(), &error.to_string()),
         };
@@ -545,7 +556,7 @@ impl C2s {
         {
             return self.close();
         }
-        match Stanza::parse(raw.clone()) {
+        match Stanza::parse_in(raw.clone(), &self.declared) {
             Ok(stanza) => self.admit(stanza),
             Err(StanzaFault::Xml(error)) => self.fail(error.condition(), &error.to_string()),
             Err(StanzaFault::NotAStanza) => {
@@ -572,7 +583,7 @@ impl C2s {
     }
 
     fn refuse_address(&mut self, raw: &[u8]) {
-        let Ok(element) = Element::parse(raw) else { return };
+        let Ok(element) = Element::parse_in(raw, &self.declared) else { return };
         if matches!(element.attr("type"), Some("error" | "result")) {
             return;
         }
@@ -645,6 +656,23 @@ impl Ids {
 
 fn iq_result(id: &str) -> Element {
     Element::new("iq", ns::CLIENT).with_attr("type", "result").with_attr("id", id)
+}
+
+/// The prefixes a header declares; those beyond the bound are unknown, as they would grow every stanza that uses them.
+fn declarations(header: &[u8]) -> Vec<(String, String)> {
+    let first = Tokens::new(header).and_then(|mut tokens| tokens.next_token());
+    let Ok(Some(Token::Start { attributes, .. })) = first else { return Vec::new() };
+    let mut room = MAX_DECLARED_BYTES;
+    Attributes::new(attributes)
+        .map_while(Result::ok)
+        .filter_map(|(name, ns)| Some((name.strip_prefix("xmlns:")?.to_owned(), ns.into_owned())))
+        .filter(|(prefix, _)| !matches!(prefix.as_str(), "stream" | "xml" | "xmlns"))
+        .take_while(|(prefix, ns)| {
+            let fits = prefix.len() + ns.len() <= room;
+            room = room.saturating_sub(prefix.len() + ns.len());
+            fits
+        })
+        .collect()
 }
 
 /// RFC 6120 section 6.4.2: a lone `=` is an empty message.

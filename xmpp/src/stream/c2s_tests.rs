@@ -219,3 +219,58 @@ fn over_websocket_each_frame_stands_for_itself() {
     assert!(client.say(&format!("<close xmlns='{FRAMING}'/>")).contains("<close"));
     assert!(client.closed);
 }
+
+#[test]
+fn a_websocket_message_is_one_element() {
+    let open = format!("<open xmlns='{FRAMING}' to='d' version='1.0'/>");
+    let bad = [
+        format!("{open}{open}"),
+        format!("{open}{}", Client::plain("secret")),
+        "<open".to_owned(),
+        format!("{open}x"),
+        HEADER.to_owned(),
+    ];
+    for bad in bad {
+        let mut client = Client::new(Transport::WebSocket);
+        let said = client.say(&bad);
+        assert!(said.contains("<not-well-formed") && client.closed, "{bad}: {said}");
+    }
+    // A stanza in two messages is none.
+    let mut client = Client::new(Transport::WebSocket);
+    client.say(&open);
+    client.say(&Client::plain("secret"));
+    client.say(&open);
+    client.say(&format!("<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='{BIND}'/></iq>"));
+    assert!(!client.closed);
+    client.say(" ");
+    assert!(client.say("<message xmlns='jabber:client'>").contains("<not-well-formed"));
+    assert!(client.stanzas.is_empty());
+}
+
+#[test]
+fn a_default_namespace_in_a_value_is_no_declaration() {
+    let client = Client::new(Transport::WebSocket);
+    let framed = client.machine.frame(Bytes::from_static(b"<message id='x xmlns=y'/>"));
+    assert_eq!(&framed[..], b"<message xmlns='jabber:client' id='x xmlns=y'/>");
+}
+
+/// RFC 6120 section 4.8.4: what the header declares holds for the stanzas, and goes with them to other streams.
+#[test]
+fn prefixes_of_the_header_hold_in_stanzas() {
+    let header = HEADER.replace(" to=", " xmlns:c='jabber:client' xmlns:x='urn:x' to=");
+    let mut client = Client::new(Transport::Tls);
+    client.say(&header);
+    client.say(&Client::plain("secret"));
+    client.say(&header);
+    client.say(&format!("<c:iq type='set' id='b'><bind xmlns='{BIND}'/></c:iq>"));
+    client.say("<message to='bob@d'><x:a x:b='1'/></message>");
+    client.say("<c:message to='bob@d'><c:body>hi</c:body></c:message>");
+    client.say("<message to='bob@d'><body>plain</body></message>");
+    assert!(!client.closed);
+    let sent: Vec<Stanza> =
+        client.stanzas.iter().map(|s| Stanza::parse(s.bytes()).unwrap()).collect();
+    assert!(sent[0].has("a", "urn:x"));
+    assert_eq!(sent[1].body().as_deref(), Some("hi"));
+    assert!(sent[1].bytes().starts_with(b"<message "));
+    assert!(!String::from_utf8_lossy(&sent[2].bytes()).contains("xmlns"));
+}

@@ -207,6 +207,16 @@ impl Element {
     pub fn parse(input: &[u8]) -> Result<Self, XmlError> {
         Builder::default().build(input)
     }
+
+    /// As [`Element::parse`], where these prefixes (prefix, namespace) are declared outside.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Element::parse`].
+    pub fn parse_in(input: &[u8], declared: &[(String, String)]) -> Result<Self, XmlError> {
+        let scopes = declared.iter().map(|(prefix, ns)| (0, prefix.clone(), ns.clone()));
+        Builder { scopes: scopes.collect(), ..Builder::default() }.build(input)
+    }
 }
 
 /// Escapes text for content and for attributes in either quote.

@@ -61,6 +61,11 @@ impl Framer {
         Self { in_stream: true, ..Self::new(max_bytes) }
     }
 
+    /// Most bytes of a part.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Changes the bound, which grows with authentication.
     pub fn set_max_bytes(&mut self, max_bytes: usize) {
         self.max_bytes = max_bytes;
@@ -254,6 +259,23 @@ impl Framer {
     }
 }
 
+/// Proves that a WebSocket message is one element and nothing else (RFC 7395 section 3.3). White space alone is let
+/// pass: COMPAT strophe.js and others send it to keep a connection alive.
+///
+/// # Errors
+///
+/// [`XmlError`] as for [`Framer::poll`], and for a part of an element, text, or a second element.
+pub fn check_message(message: &[u8], max_bytes: usize) -> Result<(), XmlError> {
+    let mut framer = Framer::without_header(max_bytes);
+    framer.push(message);
+    let first = framer.poll()?;
+    let whole = framer.is_empty() || framer.poll()?.is_none() && framer.is_empty();
+    match first {
+        None | Some(Frame::Stanza(_)) if whole => Ok(()),
+        _ => Err(XmlError::NotWellFormed("a message is not one element")),
+    }
+}
+
 enum Scan {
     More,
     Inner,
@@ -286,6 +308,27 @@ mod tests {
         assert_eq!(whole.len(), 4);
         assert_eq!(whole[1], Frame::Stanza(Bytes::from_static(b"<a b='>'/>")));
         assert_eq!(whole[3], Frame::End);
+    }
+
+    #[test]
+    fn a_message_is_one_element() {
+        let table = [
+            ("<a/>", true),
+            (" <a><b/>x</a>\n", true),
+            (" ", true),
+            ("", true),
+            ("<a/><b/>", false),
+            ("<a>", false),
+            ("<a", false),
+            ("</a>", false),
+            ("<a/>x", false),
+            ("x<a/>", false),
+            ("<a/><", false),
+            ("<?xml version='1.0'?><a/>", false),
+        ];
+        for (message, fits) in table {
+            assert_eq!(check_message(message.as_bytes(), 100).is_ok(), fits, "{message}");
+        }
     }
 
     #[test]
