@@ -31,7 +31,7 @@ impl Server {
             self.note_addressed(&from, &to);
         }
         if to.resource().is_some() {
-            return match self.may_ask(&from, &to, request).await {
+            return match self.may_ask(&stanza, &from, &to).await {
                 Ok(true) => self.pass_iq(&stanza, &to),
                 // As if nobody were there, so that nobody can find out who is.
                 Ok(false) => self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable)),
@@ -49,15 +49,19 @@ impl Server {
 
     /// Whether a device may be asked by another account: its presence is shared by subscription or directed presence
     /// (RFC 6121 section 8.5.3.1), or it has itself begun to talk to that account, as in a call (XEP-0166, XEP-0353).
-    /// Answers always pass.
-    async fn may_ask(&self, from: &Jid, to: &Jid, request: bool) -> Result<bool, StoreError> {
-        if !request || from.bare() == to.bare() {
+    /// Answers always pass. So do calls to and from attached devices: whom they may ring is for the bridge to say.
+    async fn may_ask(&self, stanza: &Stanza, from: &Jid, to: &Jid) -> Result<bool, StoreError> {
+        if !matches!(stanza.type_(), Some("get" | "set")) || from.bare() == to.bare() {
             return Ok(true);
         }
-        if self.sessions().get(to).is_some_and(|r| r.has_shown_itself(from)) {
-            return Ok(true);
-        }
-        self.may_see(from, to).await
+        let known = {
+            let sessions = self.sessions();
+            let is_attached = |jid| sessions.get(jid).is_some_and(|r| r.attachment.is_some());
+            sessions.get(to).is_some_and(|r| r.has_shown_itself(from))
+                || is_attached(from)
+                || (stanza.type_() == Some("set") && is_attached(to))
+        };
+        if known { Ok(true) } else { self.may_see(from, to).await }
     }
 
     pub(super) fn note_addressed(&self, from: &Jid, to: &Jid) {

@@ -1,6 +1,7 @@
 //! RFC 6121 section 8 and XEP-0280: where a message and a request go, and what comes back when a client is lost.
 
 use super::*;
+use crate::service::Attachment;
 use crate::stanza::Condition;
 
 fn refused(outcome: &Outcome) -> Option<Condition> {
@@ -183,4 +184,26 @@ async fn a_request_that_was_never_written_is_answered() {
     bob.lose().await;
     let read = ana.read().await.join("");
     assert!(read.contains("id='q7'") && read.contains("<service-unavailable"), "{read}");
+}
+
+#[tokio::test]
+async fn a_phone_may_ring_and_be_rung_by_anybody_but_tells_strangers_nothing() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let phone = Attachment {
+        priority: 0,
+        show: None,
+        status: None,
+        features: Vec::new(),
+        identity: ("client".into(), "phone".into(), String::new()),
+    };
+    world.server.attach(&jid("bob@d/phone"), phone).await;
+    let call = "<iq type='set' id='j' to='bob@d/phone'><jingle xmlns='urn:xmpp:jingle:1'/></iq>";
+    let disco = "<iq type='get' id='d' to='bob@d/phone'>\
+                 <query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+    assert_eq!(refused(&ana.say(disco).await), Some(Condition::ServiceUnavailable));
+    assert!(refused(&ana.say(call).await).is_none());
+    let back = "<iq type='set' id='k' from='bob@d/phone' to='ana@d/a'>\
+                <jingle xmlns='urn:xmpp:jingle:1'/></iq>";
+    assert!(refused(&world.server.handle(Stanza::parse(back.into()).unwrap()).await).is_none());
 }
