@@ -83,6 +83,7 @@ fn machine(server: &Server, transport: Transport, exporter: Option<Vec<u8>>) -> 
     let config = server.config();
     let seed = server.ports().accounts.random();
     C2s::new(transport, config.domains.clone(), config.limits, exporter, seed, Instant::now())
+        .with_caps(server.caps())
 }
 
 /// RFC 9266: 32 bytes under this label, TLS 1.3 only.

@@ -203,3 +203,30 @@ async fn messages_from_the_store_wait_again_once_when_the_client_is_lost_and_go_
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(world.store.waiting(&jid("ana@d")).is_empty());
 }
+
+/// XEP-0115 section 6.3: the hash among the features is the one that disco answers to.
+#[tokio::test(start_paused = true)]
+async fn the_server_s_capabilities_are_announced_and_can_be_asked_for() {
+    let world = World::new();
+    let mut client = world.connect();
+    client.say(HEADER, "</stream:features>").await;
+    let plain = base64::engine::general_purpose::STANDARD.encode("\0ana\0secret");
+    let auth =
+        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
+    client.say(&auth, "<success").await;
+    let features = client.say(HEADER, "</stream:features>").await;
+    let ver = features.split(" ver='").nth(1).unwrap().split('\'').next().unwrap();
+    let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    client.say(bind, "</iq>").await;
+    for (node, answer) in
+        [("https://tandem.example/server", "<feature"), ("old", "<item-not-found")]
+    {
+        let ask = format!(
+            "<iq type='get' id='d' to='d'>\
+             <query xmlns='http://jabber.org/protocol/disco#info' node='{node}#{ver}'/></iq>"
+        );
+        let said = client.say(&ask, "</iq>").await;
+        assert!(said.contains(answer), "{said}");
+        assert!(answer != "<feature" || said.contains(&format!("node='{node}#{ver}'")), "{said}");
+    }
+}

@@ -17,6 +17,9 @@ pub(super) const QUESTION: &str = "features-";
 /// Most features remembered of one client.
 const MAX_FEATURES: usize = 256;
 
+/// Category, type, name.
+type Identity = (String, String, String);
+
 const SERVER_FEATURES: &[&str] = &[
     INFO,
     ITEMS,
@@ -27,9 +30,28 @@ const SERVER_FEATURES: &[&str] = &[
     "msgoffline",
 ];
 
+/// Where the server's capabilities can be looked up by humans; clients take it as a name (XEP-0115 section 4).
+const SERVER_NODE: &str = "https://tandem.example/server";
+const DEVICE_NODE: &str = "https://tandem.example/phone";
+
+fn server_identity() -> Identity {
+    ("server".into(), "im".into(), "Tandem".into())
+}
+
 /// The server's own description.
 pub(super) fn server_info() -> Element {
-    describe(&("server".into(), "im".into(), "Tandem".into()), SERVER_FEATURES.iter().copied())
+    describe(&server_identity(), SERVER_FEATURES.iter().copied())
+}
+
+/// The `<c/>` among the stream features (XEP-0115 section 6.3): a client that knows this hash asks nothing.
+pub(crate) fn server_caps() -> Element {
+    caps_element(SERVER_NODE, &server_identity(), SERVER_FEATURES.iter().copied())
+}
+
+/// Whether `node` names what is described now: nothing, or the hash that was given out.
+pub(super) fn is_current(node: Option<&str>, caps: &Element) -> bool {
+    let ours = || Some(format!("{}#{}", caps.attr("node")?, caps.attr("ver")?));
+    node.is_none_or(|node| ours().is_some_and(|ours| ours == node))
 }
 
 /// An account's description (RFC 6121 gives accounts no features of their own).
@@ -41,10 +63,7 @@ pub(super) fn attached_info(attachment: &Attachment) -> Element {
     describe(&attachment.identity, attachment.features.iter().map(String::as_str))
 }
 
-fn describe<'a>(
-    identity: &(String, String, String),
-    features: impl Iterator<Item = &'a str>,
-) -> Element {
+fn describe<'a>(identity: &Identity, features: impl Iterator<Item = &'a str>) -> Element {
     let (category, kind, name) = identity;
     let identity = Element::new("identity", INFO)
         .with_attr("category", category.as_str())
@@ -57,19 +76,25 @@ fn describe<'a>(
 
 /// The `<c/>` of an attached device (XEP-0115 section 5.1).
 pub(super) fn caps(attachment: &Attachment) -> Element {
-    let (category, kind, name) = &attachment.identity;
+    let features = attachment.features.iter().map(String::as_str);
+    caps_element(DEVICE_NODE, &attachment.identity, features)
+}
+
+fn caps_element<'a>(
+    node: &str,
+    identity: &Identity,
+    features: impl Iterator<Item = &'a str>,
+) -> Element {
+    let (category, kind, name) = identity;
     let mut text = format!("{category}/{kind}//{name}<");
-    let mut features: Vec<_> = attachment.features.iter().collect();
-    features.sort();
+    let mut features: Vec<_> = features.collect();
+    features.sort_unstable();
     for feature in features {
         text.push_str(feature);
         text.push('<');
     }
     let ver = base64::engine::general_purpose::STANDARD.encode(Sha1::digest(text));
-    Element::new("c", CAPS)
-        .with_attr("hash", "sha-1")
-        .with_attr("node", "https://tandem.example/phone")
-        .with_attr("ver", ver)
+    Element::new("c", CAPS).with_attr("hash", "sha-1").with_attr("node", node).with_attr("ver", ver)
 }
 
 impl Server {
@@ -98,5 +123,19 @@ impl Server {
         if let Some(resource) = self.sessions().get_mut(from) {
             resource.features = Some(features);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// XEP-0115 section 5.2, the simple example.
+    #[test]
+    fn the_hash_is_that_of_the_specification() {
+        let identity = ("client".into(), "pc".into(), "Exodus 0.9.1".into());
+        let features = ["http://jabber.org/protocol/muc", CAPS, INFO, ITEMS];
+        let caps = caps_element("n", &identity, features.into_iter());
+        assert_eq!(caps.attr("ver"), Some("QgayPKawpkPSDYmwT/WM94uAlu0="));
     }
 }

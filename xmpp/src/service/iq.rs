@@ -77,7 +77,8 @@ impl Server {
             None => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
             Some(Some(attachment)) if stanza.type_() == Some("get") => {
                 let answer = if stanza.has("query", disco::INFO) {
-                    Some(disco::attached_info(&attachment))
+                    let info = disco::attached_info(&attachment);
+                    return self.describe(stanza, info, &disco::caps(&attachment));
                 } else if stanza.has("query", disco::ITEMS) {
                     Some(Element::new("query", disco::ITEMS))
                 } else if stanza.has("ping", PING) {
@@ -116,7 +117,7 @@ impl Server {
             ("query", ROSTER) if own && get => self.roster_get(stanza, from).await,
             ("query", ROSTER) if own => self.roster_set(stanza, from).await,
             ("query", disco::INFO) if get && server => {
-                self.reply(stanza, Some(disco::server_info()))
+                self.describe(stanza, disco::server_info(), &disco::server_caps())
             }
             ("query", disco::INFO) if get && own => self.reply(stanza, Some(disco::account_info())),
             ("query", disco::ITEMS) if get && (server || own) => {
@@ -139,6 +140,20 @@ impl Server {
             }
             _ => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
         }
+    }
+
+    /// The answer to a disco question; the node that was asked for is named in it (XEP-0115 section 6.2).
+    fn describe(&self, stanza: &Stanza, info: Element, caps: &Element) -> Outcome {
+        let query = stanza.child("query", disco::INFO);
+        let node = query.as_ref().and_then(|q| q.attr("node"));
+        if !disco::is_current(node, caps) {
+            return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
+        }
+        let info = match node {
+            Some(node) => info.with_attr("node", node),
+            None => info,
+        };
+        self.reply(stanza, Some(info))
     }
 
     /// A result for a request.

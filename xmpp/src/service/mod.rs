@@ -108,6 +108,11 @@ impl Server {
         }))
     }
 
+    /// The server's capabilities as streams announce them (XEP-0115 section 6.3).
+    pub fn caps(&self) -> Element {
+        disco::server_caps()
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.0.config

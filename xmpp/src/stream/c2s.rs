@@ -130,6 +130,7 @@ pub struct C2s {
     limits: Limits,
     exporter: Option<Vec<u8>>,
     domain: String,
+    caps: Option<Element>,
     account: Option<Jid>,
     jid: Option<Jid>,
     /// Source of stream ids and nonces, made from the seed.
@@ -166,6 +167,7 @@ impl C2s {
             domains,
             limits,
             exporter,
+            caps: None,
             account: None,
             jid: None,
             ids: Ids { seed, count: 0 },
@@ -176,6 +178,13 @@ impl C2s {
             ping_sent: false,
             actions: VecDeque::new(),
         }
+    }
+
+    /// Announces these capabilities of the server to who has logged in (XEP-0115 section 6.3).
+    #[must_use]
+    pub fn with_caps(mut self, caps: Element) -> Self {
+        self.caps = Some(caps);
+        self
     }
 
     /// The bound address.
@@ -398,7 +407,8 @@ impl C2s {
             return features
                 .with_child(Element::new("bind", BIND))
                 .with_child(session)
-                .with_child(limits);
+                .with_child(limits)
+                .with_children(self.caps.clone());
         }
         let names = Mechanism::offered(self.exporter.is_some());
         let mechanisms = names.iter().map(|m| Element::new("mechanism", SASL).with_text(m));
