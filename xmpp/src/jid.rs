@@ -1,5 +1,6 @@
 //! XMPP addresses (RFC 7622): prepared once on the way in, cheap to clone and compare.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -79,6 +80,11 @@ impl Jid {
     pub fn domain(&self) -> &str {
         let start = if self.node == 0 { 0 } else { usize::from(self.node) + 1 };
         self.text.get(start..usize::from(self.slash)).unwrap_or_default()
+    }
+
+    /// The domain part as DNS, TLS and SIP write it: with A-labels (RFC 5890). `None` when it has no such form.
+    pub fn domain_ascii(&self) -> Option<String> {
+        idna::domain_to_ascii(self.domain()).ok()
     }
 
     /// The resource part.
@@ -183,18 +189,34 @@ fn prepare_node(node: &str, out: &mut String) -> Result<(), JidError> {
     Ok(())
 }
 
+/// Lower case, NFC, and Unicode where it came as A-labels, so that one domain has one form (RFC 7622 section 3.2).
 fn prepare_domain(domain: &str, out: &mut String) -> Result<(), JidError> {
-    let domain = domain.strip_suffix('.').unwrap_or(domain);
-    let inside = |c: char| {
-        c.is_ascii_alphanumeric()
-            || matches!(c, '.' | '-' | '_' | '[' | ']' | ':')
-            || (!c.is_ascii() && c.is_alphanumeric())
-    };
-    let fits = !domain.is_empty() && !domain.contains("..") && !domain.starts_with('.');
-    if !fits || !domain.chars().all(inside) {
+    // Nothing longer can be a domain; it is not worth being mapped either.
+    if domain.len() > MAX_PART {
         return Err(JidError);
     }
-    out.extend(domain.chars().flat_map(char::to_lowercase));
+    let is_plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    let mapped = if domain.bytes().all(is_plain) && !domain.contains("xn--") {
+        Cow::Borrowed(domain)
+    } else if domain.starts_with('[') {
+        Cow::Owned(domain.to_ascii_lowercase())
+    } else {
+        let (mapped, valid) = idna::domain_to_unicode(domain);
+        valid.map_err(|_| JidError)?;
+        Cow::Owned(mapped)
+    };
+    let domain = mapped.strip_suffix('.').unwrap_or(&mapped);
+    let inside = |c: char| {
+        !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':')
+    };
+    let fits = !domain.is_empty() && !domain.contains("..") && !domain.starts_with('.');
+    if !fits || domain.ends_with('.') || !domain.chars().all(inside) {
+        return Err(JidError);
+    }
+    if domain.starts_with('[') && !domain.is_ascii() {
+        return Err(JidError);
+    }
+    out.push_str(domain);
     Ok(())
 }
 
@@ -230,6 +252,19 @@ mod tests {
             ("a@b/C d@e/f", Some("a@b/C d@e/f")),
             ("F\u{dc}@h", Some("f\u{fc}@h")),
             ("a@b.", Some("a@b")),
+            ("a@B\u{fc}cher.example", Some("a@b\u{fc}cher.example")),
+            ("a@bu\u{308}cher.example", Some("a@b\u{fc}cher.example")),
+            ("a@XN--BCHER-KVA.example", Some("a@b\u{fc}cher.example")),
+            ("a@b\u{3002}example", Some("a@b.example")),
+            (
+                "a@\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}",
+                Some("a@\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}"),
+            ),
+            ("a@xn--99999999", None),
+            ("a@[::1]", Some("a@[::1]")),
+            ("a@b\u{202e}c", None),
+            ("a@b..", None),
+            ("a@b c", None),
             ("@b", None),
             ("a@", None),
             ("a b@c", None),
@@ -252,6 +287,13 @@ mod tests {
         assert!(jid.bare().is_bare());
         assert_eq!(jid.bare().with_resource("d").unwrap().as_str(), "a@b/d");
         assert_eq!(Jid::parse("b/c").unwrap().node(), None);
+    }
+
+    #[test]
+    fn a_domain_has_one_form_for_xmpp_and_one_for_dns() {
+        let jid = Jid::parse("a@b\u{fc}cher.example").unwrap();
+        assert_eq!(jid.domain_ascii().as_deref(), Some("xn--bcher-kva.example"));
+        assert_eq!(Jid::parse("a@xn--bcher-kva.example"), Ok(jid));
     }
 
     proptest! {

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | RFC 6120, 7590 | client streams, STARTTLS, direct TLS (XEP-0368), SASL (SCRAM, PLAIN), binding; no server streams |
 //! | RFC 6121 | roster, subscriptions, presence, delivery between local accounts |
-//! | RFC 7395 | WebSocket framing |
-//! | RFC 7622 | addresses |
-//! | XEP-0030, 0115 | disco and capabilities of the server and of attached devices |
+//! | RFC 7395 | WebSocket framing: one element a message |
+//! | RFC 7622, 5890 | addresses; one form of a domain, with U-labels |
+//! | XEP-0030, 0115 | disco and capabilities of the server, among its stream features too, and of attached devices |
 //! | XEP-0092, 0199 | version, ping |
 //! | XEP-0160, 0203 | offline messages |
 //! | XEP-0280 | carbons |

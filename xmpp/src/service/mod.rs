@@ -94,7 +94,13 @@ struct Inner {
 
 impl Server {
     /// A server without sessions.
-    pub fn new(config: Config, ports: Ports) -> Self {
+    pub fn new(mut config: Config, ports: Ports) -> Self {
+        // Domains are compared with those of addresses, which are prepared.
+        for domain in &mut config.domains {
+            if let Ok(prepared) = Jid::new(None, domain, None) {
+                *domain = prepared.domain().to_owned();
+            }
+        }
         Self(Arc::new(Inner {
             config,
             ports,

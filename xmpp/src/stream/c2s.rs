@@ -371,7 +371,8 @@ impl C2s {
     }
 
     fn open(&mut self, header: &Element, named_right: bool) {
-        let to = header.attr("to").map(str::to_lowercase);
+        let prepared = |to: &str| Jid::new(None, to, None).ok().map(|j| j.domain().to_owned());
+        let to = header.attr("to").map(|to| prepared(to).unwrap_or_default());
         let known = to.as_deref().is_none_or(|to| self.domains.iter().any(|d| d == to));
         if let Some(to) = to.filter(|_| known) {
             self.domain = to;

@@ -196,6 +196,18 @@ fn a_wrong_domain_is_told_after_our_own_header() {
 }
 
 #[test]
+fn a_domain_is_known_in_every_form() {
+    let limits = Limits::default();
+    for to in ["b\u{fc}cher", "BU\u{308}CHER", "xn--bcher-kva"] {
+        let mut client = Client::new(Transport::Tls);
+        let domains = vec!["b\u{fc}cher".into()];
+        client.machine = C2s::new(Transport::Tls, domains, limits, None, [7; 32], client.now);
+        let said = client.say(&HEADER.replace("to='d'", &format!("to='{to}'")));
+        assert!(said.contains("<stream:features"), "{to}: {said}");
+    }
+}
+
+#[test]
 fn a_silent_client_is_pinged_and_then_dropped() {
     let mut client = Client::bound();
     assert!(client.wait(300).contains("urn:xmpp:ping"));
