@@ -59,27 +59,33 @@ fn set(contact: &str, name: &str) -> String {
     )
 }
 
+/// Bob agrees while Ana gives him a name, at every moment in between.
 #[tokio::test]
 async fn changes_of_one_account_at_once_are_all_there() {
-    let store = store();
-    let ports = Ports { rosters: Arc::new(Yielding(store.clone())), ..ports(&store) };
-    let world = World::with(store, ports);
-    let (ana, bob) = (Arc::new(world.online("ana@d/a").await), world.online("bob@d/b").await);
-    ana.say("<presence to='bob@d' type='subscribe'/>").await;
-    // Bob agrees while Ana gives him a name.
-    let naming = tokio::spawn({
-        let ana = ana.clone();
-        async move { ana.say(&set("bob@d", "Bobby")).await }
-    });
-    let agreeing = tokio::spawn(async move {
-        bob.say("<presence to='ana@d' type='subscribed'/>").await;
-    });
-    naming.await.unwrap();
-    agreeing.await.unwrap();
-    let roster = world.store.stored_roster(&jid("ana@d"));
-    let item = roster.item(&jid("bob@d")).unwrap();
-    assert_eq!((item.name.as_deref(), item.to, item.ask), (Some("Bobby"), true, false));
-    assert_eq!(*world.server.roster(&jid("ana@d")).await.unwrap(), roster, "what is remembered");
+    for moment in 0..30 {
+        let store = store();
+        let ports = Ports { rosters: Arc::new(Yielding(store.clone())), ..ports(&store) };
+        let world = World::with(store, ports);
+        let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/b").await);
+        ana.say("<presence to='bob@d' type='subscribe'/>").await;
+        let naming = tokio::spawn(async move {
+            for _ in 0..moment {
+                tokio::task::yield_now().await;
+            }
+            ana.say(&set("bob@d", "Bobby")).await
+        });
+        let agreeing = tokio::spawn(async move {
+            bob.say("<presence to='ana@d' type='subscribed'/>").await;
+        });
+        naming.await.unwrap();
+        agreeing.await.unwrap();
+        let roster = world.store.stored_roster(&jid("ana@d"));
+        let item = roster.item(&jid("bob@d")).unwrap();
+        let became = (item.name.as_deref(), item.to, item.ask);
+        assert_eq!(became, (Some("Bobby"), true, false), "at moment {moment}");
+        let remembered = world.server.roster(&jid("ana@d")).await.unwrap();
+        assert_eq!(*remembered, roster, "at moment {moment}");
+    }
 }
 
 #[tokio::test]
