@@ -4,16 +4,9 @@
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
 use serde_json::{Value, json};
-use tandem_tests::{Peer, Server, Transcript};
+use tandem_tests::{Dice, Peer, Server, Transcript, befriend};
 
 const PEOPLE: &[&str] = &["ana", "julia", "carl"];
-
-/// A pitch of this run, different for each `n`: nothing may be right by accident.
-#[allow(clippy::disallowed_methods)] // the clock is the dice
-fn pitch(n: u32) -> u32 {
-    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    400 + (seed.subsec_micros() / 7 + n * 311) % 60 * 20
-}
 
 /// The codecs of a call's legs, by protocol.
 fn codecs(call: &(String, String, String, Value)) -> Vec<(String, String)> {
@@ -29,7 +22,7 @@ fn codecs(call: &(String, String, String, Value)) -> Vec<(String, String)> {
 /// Both directions of calling, each with both directions of sound.
 fn talk(server: &Server, transport: &str, mediaenc: &str, app_codec: &str) {
     let log = Transcript::default();
-    let (high, low) = (pitch(1), pitch(2));
+    let (high, low) = Dice.pitches();
     let mut app = server.softphone("app", "carl", &log).unwrap();
     let more = json!({"transport": transport, "mediaenc": mediaenc, "codecs": ["PCMA/8000/1"], "tone": low});
     let mut phone = server.phone("phone", "ana", more, &log).unwrap();
@@ -58,7 +51,7 @@ fn talk(server: &Server, transport: &str, mediaenc: &str, app_codec: &str) {
     phone.tell(json!({"cmd": "hangup"}));
     app.want("ended", &[("by", "terminate"), ("reason", "success")]);
 
-    let calls = server.calls().unwrap();
+    let calls = server.recorded(2).unwrap();
     assert_eq!(calls.len(), 2, "{calls:?}");
     for call in &calls {
         assert_eq!(call.2, "hung up");
@@ -93,12 +86,14 @@ fn sound_is_transcoded_where_it_is_not_with_sdes_over_tls() {
 fn a_client_without_message_initiation_calls_and_is_called() {
     let server = Server::start("localhost", PEOPLE).unwrap();
     let log = Transcript::default();
-    let (high, low) = (pitch(3), pitch(4));
+    let (high, low) = Dice.pitches();
     let mut web = server.web("web", "stanza.mjs", "julia", &log).unwrap();
     let more = json!({"codecs": ["G722/16000/1"], "tone": low});
     let mut phone = server.phone("phone", "ana", more, &log).unwrap();
     let mut watcher = server.softphone("watcher", "ana", &log).unwrap();
-    let seen = watcher.want("presence", &[("from", "ana@localhost/phone-")]);
+    // Without XEP-0353 a call goes from device to device, and those are known to contacts alone.
+    befriend(&mut web, &mut watcher, ["julia@localhost", "ana@localhost"]);
+    let seen = web.want("presence", &[("from", "ana@localhost/phone-"), ("type", "available")]);
     phone.tell(json!({"cmd": "auto_answer"}));
     web.tell(json!({"cmd": "call", "to": seen["from"], "tone": high, "codecs": ["opus"]}));
     web.want("ringing", &[]);
@@ -155,7 +150,7 @@ fn every_way_to_end_a_call_ends_both_legs() {
     phone.want("closed", &[("reason", "404")]);
     phone.tell(json!({"cmd": "call", "to": "sip:julia@localhost"}));
     phone.want("closed", &[("reason", "480")]);
-    let results: Vec<String> = server.calls().unwrap().into_iter().map(|call| call.2).collect();
+    let results: Vec<String> = server.recorded(5).unwrap().into_iter().map(|call| call.2).collect();
     assert_eq!(results, ["cancelled", "busy", "cancelled", "busy", "unavailable"]);
 }
 
@@ -228,9 +223,7 @@ fn phones_call_each_other_press_keys_and_are_found_again_after_a_crash() {
     one.tell(json!({"cmd": "hangup"}));
     other.want("closed", &[]);
     // The record is on disk once the call is over for both; a crash takes neither it nor the registrations.
-    while server.calls().unwrap().is_empty() {
-        std::thread::yield_now();
-    }
+    server.recorded(1).unwrap();
     server.crash_and_restart().unwrap();
     assert_eq!(server.calls().unwrap()[0].2, "hung up");
     let mut app = server.softphone("app", "julia", &log).unwrap();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
@@ -21,7 +22,7 @@ impl Capture {
     /// When tcpdump is missing or may not listen.
     pub fn start(path: &Path) -> Result<Self> {
         let mut process = Command::new("tcpdump")
-            .args(["-Z", "root", "-U", "-i", "lo", "-s", "200", "-w"])
+            .args(["-Z", "root", "-U", "-i", "lo", "-s", "2000", "-w"])
             .arg(path)
             .arg("udp or tcp")
             .stderr(Stdio::piped())
@@ -34,16 +35,64 @@ impl Capture {
         Ok(Self { process, path: path.to_owned() })
     }
 
-    /// Ends, and gives how many RTP packets went between each pair of UDP ports (the smaller first).
+    /// Ends it and reads what was taken.
     ///
     /// # Errors
     ///
     /// When the file cannot be read.
-    pub fn stop(mut self) -> Result<BTreeMap<(u16, u16), usize>> {
+    pub fn stop(mut self) -> Result<Captured> {
         Command::new("kill").arg(self.process.id().to_string()).status()?;
         self.process.wait()?;
-        let bytes = std::fs::read(&self.path)?;
-        Ok(rtp_pairs(&bytes))
+        Ok(Captured(std::fs::read(&self.path)?))
+    }
+}
+
+/// A capture file of Ethernet frames, in the byte order of this machine.
+pub struct Captured(Vec<u8>);
+
+/// One datagram between two UDP ports.
+struct Datagram<'a> {
+    at: Duration,
+    from: u16,
+    to: u16,
+    data: &'a [u8],
+}
+
+impl Captured {
+    /// How many RTP packets went between each pair of UDP ports (the smaller first) in a span of time.
+    pub fn rtp_pairs(&self, from: SystemTime, until: SystemTime) -> BTreeMap<(u16, u16), usize> {
+        let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let span = since(from)..since(until);
+        let mut pairs = BTreeMap::new();
+        for one in self.datagrams().filter(|d| is_rtp(d.data) && span.contains(&d.at)) {
+            *pairs.entry((one.from.min(one.to), one.from.max(one.to))).or_insert(0) += 1;
+        }
+        pairs
+    }
+
+    /// How many datagrams from a port begin with one text and hold another.
+    pub fn count(&self, from: u16, start: &str, part: &str) -> usize {
+        self.datagrams()
+            .filter(|d| d.from == from && d.data.starts_with(start.as_bytes()))
+            .filter(|d| String::from_utf8_lossy(d.data).contains(part))
+            .count()
+    }
+
+    /// 24 bytes of header, then 16 before each frame: seconds, microseconds, bytes here.
+    fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        let mut rest = self.0.get(24..).unwrap_or_default();
+        let frames = std::iter::from_fn(move || {
+            let number = |at: usize| {
+                let bytes = rest.get(at..at + 4)?.try_into().ok()?;
+                Some(u32::from_ne_bytes(bytes))
+            };
+            let at = Duration::new(number(0)?.into(), number(4)? * 1_000);
+            let end = 16 + number(8)? as usize;
+            let frame = rest.get(16..end)?;
+            rest = rest.get(end..)?;
+            Some((at, frame))
+        });
+        frames.filter_map(|(at, frame)| datagram(at, frame))
     }
 }
 
@@ -54,23 +103,8 @@ impl Drop for Capture {
     }
 }
 
-/// Reads a capture file of Ethernet frames: 24 bytes of header, then 16 before each frame.
-fn rtp_pairs(file: &[u8]) -> BTreeMap<(u16, u16), usize> {
-    let mut pairs = BTreeMap::new();
-    let mut rest = file.get(24..).unwrap_or_default();
-    while let Some(length) = rest.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes)
-    {
-        let length = length as usize;
-        if let Some(ports) = rest.get(16..16 + length).and_then(rtp_ports) {
-            *pairs.entry(ports).or_insert(0) += 1;
-        }
-        rest = rest.get(16 + length..).unwrap_or_default();
-    }
-    pairs
-}
-
-/// The ports of a frame that is RTP or SRTP: IPv4, UDP, version 2, and no RTCP (RFC 5761 section 4).
-fn rtp_ports(frame: &[u8]) -> Option<(u16, u16)> {
+/// UDP over IPv4 over Ethernet.
+fn datagram(at: Duration, frame: &[u8]) -> Option<Datagram<'_>> {
     let ip = frame.get(14..)?;
     let header = usize::from(ip.first()? & 0x0f) * 4;
     if frame.get(12..14)? != [8, 0] || *ip.get(9)? != 17 {
@@ -78,10 +112,13 @@ fn rtp_ports(frame: &[u8]) -> Option<(u16, u16)> {
     }
     let udp = ip.get(header..)?;
     let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
-    let (from, to) = (port(0)?, port(2)?);
-    let (first, second) = (*udp.get(8)?, *udp.get(9)?);
-    let is_rtp = first >> 6 == 2 && !(192..=223).contains(&second) && udp.len() >= 20;
-    is_rtp.then_some((from.min(to), from.max(to)))
+    Some(Datagram { at, from: port(0)?, to: port(2)?, data: udp.get(8..)? })
+}
+
+/// Version 2, long enough, and no RTCP (RFC 5761 section 4). SRTP looks the same.
+fn is_rtp(data: &[u8]) -> bool {
+    matches!(data, [first, second, ..] if first >> 6 == 2 && !(192..=223).contains(second))
+        && data.len() >= 12
 }
 
 /// The UDP ports that a process and its children have open now.

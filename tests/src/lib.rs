@@ -10,11 +10,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 mod capture;
+mod dice;
 #[allow(clippy::disallowed_methods)] // waits for programs that live in real time
 mod peer;
 
-pub use capture::{Capture, udp_ports};
-pub use peer::{Peer, Transcript};
+pub use capture::{Capture, Captured, udp_ports};
+pub use dice::Dice;
+pub use peer::{Peer, Transcript, befriend};
 
 /// The checkout.
 pub fn root() -> PathBuf {
@@ -121,6 +123,23 @@ impl Server {
                 Ok((caller, callee, result, serde_json::from_str(&legs)?))
             })
             .collect()
+    }
+
+    /// The call records once there are this many, as [`Server::calls`]: a call is over for its parties before its
+    /// record is on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read, or they do not come.
+    pub fn recorded(&self, count: usize) -> Result<Vec<(String, String, String, Value)>> {
+        for _ in 0..200 {
+            let calls = self.calls()?;
+            if calls.len() >= count {
+                return Ok(calls);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("{count} call records are missing: {:?}", self.calls()?)
     }
 
     /// A baresip phone of an account, registered. `more` are further fields of its `start`.

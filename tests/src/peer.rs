@@ -18,19 +18,28 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// How long a tone is listened to, in seconds.
 const LISTEN: u32 = 2;
 
-/// Who said what, in order, of all peers that share it.
-#[derive(Debug, Clone, Default)]
-pub struct Transcript(Arc<Mutex<Vec<String>>>);
+/// Who said what and when, in order, of all peers that share it.
+#[derive(Debug, Clone)]
+pub struct Transcript(Arc<(Instant, Mutex<Vec<String>>)>);
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self(Arc::new((Instant::now(), Mutex::default())))
+    }
+}
 
 impl Transcript {
-    /// Adds a line.
+    /// Adds a line with the seconds since the beginning.
     pub fn line(&self, text: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        let (begun, lines) = &*self.0;
+        let seconds = begun.elapsed().as_secs_f64();
+        let line = format!("{seconds:8.3}  {text}");
+        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     /// All of it.
     pub fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n") + "\n"
+        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).join("\n") + "\n"
     }
 }
 
@@ -42,6 +51,7 @@ pub struct Peer {
     events: Receiver<Value>,
     waiting: Vec<Value>,
     transcript: Transcript,
+    _dir: tempfile::TempDir,
 }
 
 impl Peer {
@@ -62,8 +72,11 @@ impl Peer {
             python.args(["-W", "ignore"]);
             python
         };
+        // What it writes goes with it, however it ends.
+        let dir = tempfile::Builder::new().prefix("peer-").tempdir()?;
         let mut process = command
             .arg(path)
+            .env("TMPDIR", dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -83,7 +96,7 @@ impl Peer {
         });
         let input = process.stdin.take();
         let (name, transcript, waiting) = (name.to_owned(), transcript.clone(), Vec::new());
-        Ok(Self { name, process, input, events, waiting, transcript })
+        Ok(Self { name, process, input, events, waiting, transcript, _dir: dir })
     }
 
     /// The driver's process; the program it drives is a child of it.
@@ -188,7 +201,28 @@ impl Drop for Peer {
     }
 }
 
+/// Makes two accounts see each other (RFC 6121 section 3), each by an app of its own.
+///
+/// # Panics
+///
+/// When a request or a grant does not arrive.
+pub fn befriend(one: &mut Peer, other: &mut Peer, jids: [&str; 2]) {
+    for (asks, grants, jid, asker) in [(0, 1, jids[1], jids[0]), (1, 0, jids[0], jids[1])] {
+        let peers = [&mut *one, &mut *other];
+        peers[asks].tell(json!({"cmd": "presence", "type": "subscribe", "to": jid}));
+        peers[grants].want("presence", &[("from", asker), ("type", "subscribe")]);
+        peers[grants].tell(json!({"cmd": "presence", "type": "subscribed", "to": asker}));
+        peers[asks].want("presence", &[("from", jid), ("type", "subscribed")]);
+    }
+}
+
 fn is(event: &Value, name: &str, fields: &[(&str, &str)]) -> bool {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    event["event"] == name && fields.iter().all(|(key, part)| text(&event[*key]).contains(part))
+    event["event"] == name && fields.iter().all(|(key, part)| holds(&text(&event[*key]), part))
+}
+
+/// Whether a text holds another from the start of a word on: `unavailable` does not hold `available`.
+fn holds(text: &str, part: &str) -> bool {
+    let is_word = part.starts_with(char::is_alphanumeric);
+    text.match_indices(part).any(|(at, _)| !is_word || !text[..at].ends_with(char::is_alphanumeric))
 }

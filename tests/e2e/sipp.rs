@@ -1,0 +1,123 @@
+//! sipp (RFC 3261, RFC 3428): scenarios of `tests/peers/sipp_*.xml`, over UDP and TCP.
+
+#![allow(clippy::unwrap_used)] // what goes wrong here fails a test
+
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tandem_tests::{Dice, Server, Transcript, root};
+
+const PEOPLE: &[&str] = &["ana", "carl"];
+
+/// One run of a scenario, as ana.
+struct Sipp(Child, tempfile::TempDir);
+
+impl Sipp {
+    /// Starts a scenario on a port of ours. `transport` is `u1` or `t1`; `keys` are what the scenario names.
+    fn start(
+        server: &Server,
+        scenario: &str,
+        transport: &str,
+        port: u16,
+        keys: &[(&str, &str)],
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sipp");
+        command
+            .arg(format!("127.0.0.1:{}", server.sip))
+            .arg("-sf")
+            .arg(root().join("tests/peers").join(scenario))
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport, "-m", "1"])
+            .args(["-mp", &free_port().to_string(), "-nostdin", "-timeout", "45"])
+            .args(["-timeout_error", "-s", "ana", "-au", "ana", "-ap", "secret-ana"])
+            .args([
+                "-trace_msg",
+                "-message_file",
+                "messages",
+                "-trace_err",
+                "-error_file",
+                "errors",
+            ])
+            .args(["-key", "domain", "localhost"]);
+        for (key, value) in keys {
+            command.args(["-key", key, value]);
+        }
+        let process = command
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(process, dir)
+    }
+
+    /// Waits for its end and checks that the scenario went as written; gives what was sent and received.
+    fn passes(mut self) -> String {
+        let status = self.0.wait().unwrap();
+        let read = |name| std::fs::read_to_string(self.1.path().join(name)).unwrap_or_default();
+        let messages = read("messages");
+        assert!(status.success(), "{status}\n{}\n{messages}", read("errors"));
+        messages
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn sipp_registers_calls_the_echo_address_and_writes_over_udp_and_tcp() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    for transport in ["u1", "t1"] {
+        let run = |scenario: &str, keys: &[(&str, &str)]| {
+            Sipp::start(&server, scenario, transport, free_port(), keys).passes()
+        };
+        let text = run("sipp_register.xml", &[]);
+        assert!(text.contains("algorithm=MD5"), "{text}");
+        run("sipp_invite.xml", &[("callee", "echo")]);
+        let body = Dice.word();
+        run("sipp_message.xml", &[("callee", "carl"), ("body", &body)]);
+        app.want("message", &[("from", "ana@localhost"), ("body", &body)]);
+    }
+    let calls = server.recorded(2).unwrap();
+    assert!(
+        calls.iter().all(|call| call.1 == "echo@localhost" && call.2 == "hung up"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn sipp_is_written_to_and_called() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let port = free_port();
+    Sipp::start(&server, "sipp_register.xml", "u1", port, &[]).passes();
+
+    let phone = Sipp::start(&server, "sipp_take_message.xml", "u1", port, &[]);
+    let body = Dice.word();
+    app.tell(json!({"cmd": "message", "to": "ana@localhost", "body": body, "id": "m1"}));
+    app.want("receipt", &[("id", "m1")]);
+    let text = phone.passes();
+    assert!(text.contains(&body), "{text}");
+
+    let phone = Sipp::start(&server, "sipp_take_call.xml", "u1", port, &[]);
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["PCMA"]}));
+    app.want("ringing", &[("from", "ana@localhost/phone-")]);
+    app.want("connected", &[]);
+    app.tell(json!({"cmd": "hangup"}));
+    let text = phone.passes();
+    assert!(text.contains("BYE sip:"), "{text}");
+    assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
+}
