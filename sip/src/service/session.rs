@@ -25,8 +25,8 @@ pub(super) struct Session {
     pub(super) unacked: Option<Unacked>,
     /// A BYE that waits for the ACK (section 15).
     hang_up: Option<Option<String>>,
-    /// Our re-INVITE is on its way.
-    is_asking: bool,
+    /// Our re-INVITE that is on its way.
+    asking: Option<TxId>,
     /// Their re-INVITE or UPDATE, not answered yet.
     asked: Option<(TxId, Box<Request>)>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Unacked {
 
 impl Session {
     pub(super) fn new(dialog: Dialog, user: String, ack: Bytes) -> Self {
-        Self { dialog, user, ack, unacked: None, hang_up: None, is_asking: false, asked: None }
+        Self { dialog, user, ack, unacked: None, hang_up: None, asking: None, asked: None }
     }
 }
 
@@ -117,7 +117,7 @@ impl Core {
 
     fn reinvited(&mut self, leg: LegId, tx: TxId, request: Box<Request>, now: Instant) {
         let Some(session) = self.session(leg) else { return };
-        if session.is_asking {
+        if session.asking.is_some() {
             return self.answer(tx, &request, 491, now);
         }
         if session.asked.is_some() || session.unacked.is_some() {
@@ -170,16 +170,18 @@ impl Core {
     /// Offers another session description. `ReinviteAnswered` follows.
     pub fn reinvite(&mut self, leg: LegId, offer: Bytes, now: Instant) {
         let Some(session) = self.session(leg) else { return };
-        if session.is_asking || session.asked.is_some() || session.unacked.is_some() {
+        if session.asking.is_some() || session.asked.is_some() || session.unacked.is_some() {
             let event = LegEvent::ReinviteAnswered(Err(491));
             return self.outputs.push_back(Output::Leg(leg, event));
         }
-        session.is_asking = true;
         let request = session.dialog.request(Method::INVITE);
         let (user, flow) = (session.user.clone(), session.dialog.flow);
         let mut request = request.with_body("application/sdp", offer);
         request.headers.push_typed(&self.contact(&user, flow));
-        self.request(request, flow, Owner::Reinvite(leg), now);
+        let tx = self.request(request, flow, Owner::Reinvite(leg), now);
+        if let Some(session) = self.session(leg) {
+            session.asking = Some(tx);
+        }
         self.run_events(now);
     }
 
@@ -190,8 +192,7 @@ impl Core {
         let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
         let Some(session) = self.session(leg) else { return };
         if response.status < 300 {
-            let is_first = std::mem::replace(&mut session.is_asking, false);
-            if !is_first {
+            if session.asking.take().is_none() {
                 let (ack, flow) = (session.ack.clone(), session.dialog.flow);
                 return self.layer.send_bytes(ack, flow);
             }
@@ -204,7 +205,7 @@ impl Core {
             let event = LegEvent::ReinviteAnswered(Ok(response.body.clone()));
             return self.outputs.push_back(Output::Leg(leg, event));
         }
-        session.is_asking = false;
+        session.asking = None;
         let event = LegEvent::ReinviteAnswered(Err(response.status));
         self.outputs.push_back(Output::Leg(leg, event));
         // The peer knows nothing of this call any more (section 12.2.1.2).
@@ -230,6 +231,10 @@ impl Core {
         self.leg_of_dialog.remove(&session.dialog.id);
         if let Some((tx, request)) = session.asked {
             self.answer(tx, &request, 487, now);
+        }
+        if let Some(tx) = session.asking {
+            // A peer that only ever says 100 would keep it for good.
+            self.layer.forget(tx);
         }
         self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
     }

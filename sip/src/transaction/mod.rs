@@ -12,8 +12,6 @@ pub mod invite_client;
 pub mod invite_server;
 pub mod key;
 pub mod layer;
-#[cfg(test)]
-mod layer_tests;
 pub mod server;
 pub mod timers;
 
