@@ -6,8 +6,8 @@ use crate::msg::ParseError;
 #[test]
 fn beyond_its_transactions_the_server_refuses_what_is_new_and_still_ends_what_runs() {
     let mut world = World::with(Config { max_transactions: 6, ..config() }, Vec::new());
-    let fields = format!("Contact: <sip:ana@192.0.2.7>\r\nContent-Type: application/sdp\r\n");
-    let invite = world.ask("INVITE", "sip:carl@example.org", "ana", &fields, SDP, udp(5060));
+    let fields = "Contact: <sip:ana@192.0.2.7>\r\nContent-Type: application/sdp\r\n";
+    let invite = world.ask("INVITE", "sip:carl@example.org", "ana", fields, SDP, udp(5060));
     let leg = world.legs[0].0;
     world.core.accept(leg, Bytes::from_static(SDP.as_bytes()), world.now);
     world.drain();
@@ -36,7 +36,7 @@ fn beyond_its_transactions_the_server_refuses_what_is_new_and_still_ends_what_ru
 #[test]
 fn a_flood_without_credentials_is_not_answered_for_the_rest_of_the_second() {
     let mut world = World::with(Config { max_strangers_per_second: 5, ..config() }, Vec::new());
-    let mut flood = |world: &mut World| {
+    let flood = |world: &mut World| {
         for _ in 0..20 {
             let request = world.request("REGISTER", "sip:example.org", "ana", "", "");
             world.receive(Message::Request(request), udp(5060));
