@@ -203,13 +203,7 @@ impl App {
         }
         self.sip.shutdown().await;
         self.chat.settle().await;
-        self.xmpp.close_all();
-        let gone = async {
-            while self.xmpp.session_count() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(GOODBYE, gone).await.is_err() {
+        if !net::stop(&self.xmpp, GOODBYE).await {
             tracing::warn!("some clients did not say goodbye in time");
         }
         self.store.close().await;

@@ -11,7 +11,7 @@ use tandem_xmpp::ports::{RosterItem, Rosters, StoreError};
 
 use crate::app::Addresses;
 use crate::config::{Config, Listen, Media};
-use crate::store::{Store, random_password};
+use crate::store::{NewPassword, Store, random_password};
 
 /// The accounts, and who they are.
 const PEOPLE: [(&str, &str); 5] = [
@@ -90,11 +90,23 @@ async fn make_people(store: &Store, config: &Config) -> Result<Vec<Person>, Stri
     // On disk before any account has it: a demo that dies here can be started again.
     write_passwords(&path, &people)?;
     for person in &people {
-        store
-            .ensure_account(&person.jid, &person.password, config.xmpp.scram_iterations)
-            .await
-            .map_err(|e| e.to_string())?;
+        // One whose password was not on file has an account already when only that file was lost.
+        let is_lost = !known.iter().any(|(jid, _)| jid == person.jid.as_str());
+        let rounds = config.xmpp.scram_iterations;
+        let fault = |e: StoreError| e.to_string();
+        if is_lost && store.account_exists(&person.jid).await.map_err(fault)? {
+            let salt = random_password().map_err(|e| e.to_string())?;
+            let new = NewPassword::derive(&person.jid, &person.password, salt.as_bytes(), rounds);
+            store.set_password(&person.jid, new).await.map_err(fault)?;
+        }
+        store.ensure_account(&person.jid, &person.password, rounds).await.map_err(fault)?;
     }
+    // The echo account is there before it gets contacts; nobody knows its password.
+    let echo =
+        Jid::new(Some(crate::bridge::echo::NAME), domain, None).map_err(|e| e.to_string())?;
+    let nobody = random_password().map_err(|e| e.to_string())?;
+    let made = store.ensure_account(&echo, &nobody, config.xmpp.scram_iterations).await;
+    made.map_err(|e| e.to_string())?;
     befriend(store, &people, domain).await.map_err(|e| e.to_string())?;
     Ok(people)
 }

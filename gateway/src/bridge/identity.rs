@@ -58,7 +58,7 @@ pub fn sip_to_jid(uri: &Uri) -> Result<Jid, Unmappable> {
 ///
 /// [`Unmappable`] when the domain is no SIP host.
 pub fn jid_to_sip(jid: &Jid) -> Result<Uri, Unmappable> {
-    let host = Host::parse(jid.domain()).ok_or(Unmappable)?;
+    let host = jid.domain_ascii().and_then(|domain| Host::parse(&domain)).ok_or(Unmappable)?;
     let user = jid.node().map(unescape);
     let mut uri = Uri::sip(user.as_deref(), host);
     if let Some(resource) = jid.resource() {

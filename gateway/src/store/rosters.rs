@@ -1,5 +1,6 @@
 //! Contacts and unanswered requests.
 
+use bytes::Bytes;
 use sqlx::Row;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{BoxFuture, Roster, RosterItem, Rosters, StoreError};
@@ -88,6 +89,52 @@ impl Rosters for Store {
                     .map(|_| ())
             })
         }))
+    }
+
+    fn keep_request<'a>(
+        &'a self,
+        owner: &'a Jid,
+        contact: &'a Jid,
+        stanza: Bytes,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (owner, contact) = (owner.bare(), contact.bare());
+        Box::pin(self.write(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT OR REPLACE INTO roster_pending (owner, contact, stanza) \
+                     SELECT id, $3, $4 FROM accounts WHERE domain = $1 AND name = $2",
+                )
+                .bind(owner.domain())
+                .bind(owner.node())
+                .bind(contact.as_str())
+                .bind(stanza.as_ref())
+                .execute(c)
+                .await
+                .map(|_| ())
+            })
+        }))
+    }
+
+    fn requests<'a>(
+        &'a self,
+        owner: &'a Jid,
+    ) -> BoxFuture<'a, Result<Vec<(Jid, Bytes)>, StoreError>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT contact, stanza FROM roster_pending JOIN accounts ON accounts.id = owner \
+                 WHERE domain = $1 AND accounts.name = $2 AND stanza IS NOT NULL",
+            )
+            .bind(owner.domain())
+            .bind(owner.node())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| fault(&e))?;
+            let read = |row: &sqlx::sqlite::SqliteRow| {
+                let stanza: Vec<u8> = row.try_get(1).ok()?;
+                Some((Jid::parse(row.try_get(0).ok()?).ok()?, stanza.into()))
+            };
+            Ok(rows.iter().filter_map(read).collect())
+        })
     }
 }
 

@@ -115,14 +115,69 @@ async fn rosters_come_back_as_they_were() {
         let store = open(dir.path()).await;
         store.add_account(&a, password(&a, "p")).await.unwrap();
         store.put(&a, &item).await.unwrap();
-        store.set_pending_in(&a, &b, true).await.unwrap();
+        store.keep_request(&a, &b, "<presence type='subscribe'/>".into()).await.unwrap();
         store.close().await;
     }
     let store = open(dir.path()).await;
     let roster = Rosters::load(&store, &a).await.unwrap();
     assert_eq!(roster.items, [item]);
     assert_eq!(roster.pending_in, std::slice::from_ref(&b));
+    let requests = store.requests(&a).await.unwrap();
+    assert_eq!(requests, [(b.clone(), "<presence type='subscribe'/>".into())]);
     store.set_pending_in(&a, &b, false).await.unwrap();
     Rosters::remove(&store, &a, &b).await.unwrap();
     assert_eq!(Rosters::load(&store, &a).await.unwrap(), Roster::default());
+}
+
+fn binding(account: &str, port: u16) -> tandem_sip::ports::Binding {
+    let peer = ([127, 0, 0, 1], port).into();
+    tandem_sip::ports::Binding {
+        id: format!("phone-{port}"),
+        account: account.into(),
+        contact: format!("sip:a@127.0.0.1:{port}"),
+        instance: Some("urn:uuid:1".into()),
+        q: 500,
+        call_id: "c".into(),
+        cseq: 7,
+        expires_at: 1_800_000_000,
+        flow: tandem_sip::ports::Flow {
+            protocol: tandem_sip::ports::Protocol::Tls,
+            socket: 3,
+            peer,
+            local: peer,
+        },
+        user_agent: None,
+    }
+}
+
+/// What the disk holds when a save returns is what a power cut leaves: the files are copied then, as they are.
+#[tokio::test]
+async fn registrations_and_call_records_are_on_disk_when_they_are_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let two = [binding("a@d", 5060), binding("a@d", 5061)];
+    store.save_bindings("a@d", &two).await.unwrap();
+    store.save_bindings("b@d", &[binding("b@d", 5062)]).await.unwrap();
+    store.save_bindings("b@d", &[]).await.unwrap();
+    let record = CallRecord {
+        caller: Jid::parse("a@d").unwrap(),
+        callee: Jid::parse("b@d").unwrap(),
+        started: 1,
+        answered: Some(2),
+        ended: 3,
+        result: "hung up".into(),
+        legs: "[]".into(),
+    };
+    store.keep_call(record.clone()).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        // The index of the write-ahead log is in memory; a machine that loses power loses it.
+        if !path.to_string_lossy().ends_with("-shm") {
+            std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let restored = open(copy.path()).await;
+    assert_eq!(restored.bindings().await.unwrap(), two);
+    assert_eq!(restored.calls(10).await.unwrap(), [record]);
 }
