@@ -21,9 +21,9 @@ story: build-tools
 	cargo build -p tandem-gateway
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test -p tandem-tests --test story -- --nocapture
 
-# Us beside Prosody and ejabberd; the ratios are read, not asserted.
+# Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted.
 bench: build-tools
-	@for p in prosody ejabberd; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
+	@for p in prosody ejabberd kamailio; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
 	cargo build --release -p tandem-gateway -p tandem-tests
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench
 

@@ -66,7 +66,18 @@ impl Client {
         Ok(self.stream.flush().await?)
     }
 
-    async fn expect(&mut self, text: &str) -> Result<()> {
+    /// Proposes a call to account number `n` (XEP-0353).
+    pub(crate) async fn propose(&mut self, n: usize, call: usize) -> Result<()> {
+        self.send(&format!(
+            "<message type='chat' to='{}@{DOMAIN}'><propose xmlns='urn:xmpp:jingle-message:0' id='ring{call}'>\
+             <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose></message>",
+            account(n)
+        ))
+        .await
+    }
+
+    /// Reads until this text has come.
+    pub(crate) async fn expect(&mut self, text: &str) -> Result<()> {
         until(&mut self.stream, &mut self.buffer, text).await
     }
 }

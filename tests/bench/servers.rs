@@ -17,6 +17,8 @@ pub(crate) struct Running {
     pub(crate) name: &'static str,
     pub(crate) pid: u32,
     pub(crate) port: u16,
+    /// SIP over UDP; 0 where it has none.
+    pub(crate) sip: u16,
     process: Child,
     _dir: tempfile::TempDir,
 }
@@ -34,11 +36,13 @@ type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>>>;
 pub(crate) fn tandem(accounts: usize) -> Started {
     Box::pin(async move {
         let dir = tempfile::tempdir()?;
-        let port = free_port()?;
+        let (port, sip) = (free_port()?, free_port()?);
         let config = dir.path().join("tandem.toml");
         let text = format!(
             "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
-             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\n[xmpp]\nscram_iterations = 4096\n",
+             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\n\
+             sip = [\"127.0.0.1:{sip}\"]\nsips = []\n[xmpp]\nscram_iterations = 4096\n\
+             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
             dir.path().join("data").display()
         );
         std::fs::write(&config, text)?;
@@ -53,7 +57,9 @@ pub(crate) fn tandem(accounts: usize) -> Started {
             ensure!(done.success(), "cannot add an account");
         }
         let process = Command::new(&program).args(["run", "--config"]).arg(&config).spawn()?;
-        running("tandem", process, port, dir).await
+        let mut server = running("tandem", process, port, dir).await?;
+        server.sip = sip;
+        Ok(server)
     })
 }
 
@@ -148,6 +154,77 @@ pub(crate) fn ejabberd(accounts: usize) -> Started {
     })
 }
 
+/// Debian's Kamailio as a registrar in memory and a record-routing proxy, digest with MD5 for all.
+pub(crate) fn kamailio(accounts: usize) -> Started {
+    Box::pin(async move {
+        let dir = tempfile::tempdir()?;
+        let port = free_port()?;
+        let files = Command::new("dpkg").args(["-L", "kamailio"]).output()?;
+        let files = String::from_utf8_lossy(&files.stdout).into_owned();
+        let module = files.lines().find(|line| line.ends_with("/tm.so"));
+        let module = module.context("the Debian package kamailio is missing")?;
+        let modules = Path::new(module).parent().context("no folder")?.display();
+        let load: String = [
+            "kex",
+            "tm",
+            "sl",
+            "rr",
+            "pv",
+            "maxfwd",
+            "usrloc",
+            "registrar",
+            "textops",
+            "siputils",
+            "auth",
+            "htable",
+        ]
+        .map(|name| format!("loadmodule \"{name}.so\"\n"))
+        .concat();
+        // Each account has a password of its own, kept in a table in memory.
+        let passwords: String = (0..accounts)
+            .map(|n| format!("  $sht(pw=>{}) = \"{}\";\n", account(n), password(n)))
+            .collect();
+        let config = format!(
+            "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\nalias=\"{DOMAIN}\"\n\
+             listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}\nmpath=\"{modules}/\"\n{load}\
+             modparam(\"usrloc\", \"db_mode\", 0)\nmodparam(\"auth\", \"nonce_expire\", 300)\n\
+             modparam(\"auth\", \"qop\", \"auth\")\nmodparam(\"htable\", \"htable\", \"pw=>size=8;\")\n\
+             event_route[htable:mod-init] {{\n{passwords}}}\n\
+             request_route {{\n\
+             if (!mf_process_maxfwd_header(\"70\")) {{ sl_send_reply(\"483\", \"Too Many Hops\"); exit; }}\n\
+             if (is_method(\"CANCEL\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
+             if (!is_method(\"ACK\")) {{ if (t_precheck_trans()) {{ t_check_trans(); exit; }} t_check_trans(); }}\n\
+             if (has_totag()) {{\n\
+             if (loose_route()) {{ t_relay(); exit; }}\n\
+             if (is_method(\"ACK\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
+             sl_send_reply(\"404\", \"Not here\"); exit; }}\n\
+             if (is_method(\"REGISTER\")) {{\n\
+             if (!pv_www_authenticate(\"$td\", \"$sht(pw=>$tU)\", \"0\")) {{ www_challenge(\"$td\", \"1\"); exit; }}\n\
+             if (!save(\"location\")) sl_reply_error(); exit; }}\n\
+             if (!pv_proxy_authenticate(\"$fd\", \"$sht(pw=>$fU)\", \"0\")) {{ proxy_challenge(\"$fd\", \"1\"); exit; }}\n\
+             consume_credentials();\nrecord_route();\n\
+             if (!lookup(\"location\")) {{ sl_send_reply(\"404\", \"Not Found\"); exit; }}\n\
+             if (!t_relay()) sl_reply_error();\n}}\n"
+        );
+        let path = dir.path().join("kamailio.cfg");
+        std::fs::write(&path, config)?;
+        let process = Command::new("kamailio")
+            .args(["-DD", "-E", "-m", "256", "-M", "16", "-f"])
+            .arg(&path)
+            .arg("-P")
+            .arg(dir.path().join("pid"))
+            .arg("-Y")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the Debian package kamailio is missing")?;
+        let mut server = running("Kamailio", process, port, dir).await?;
+        server.sip = port;
+        Ok(server)
+    })
+}
+
 async fn running(
     name: &'static str,
     mut process: Child,
@@ -156,7 +233,7 @@ async fn running(
 ) -> Result<Running> {
     for _ in 0..600 {
         if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return Ok(Running { name, pid: process.id(), port, process, _dir: dir });
+            return Ok(Running { name, pid: process.id(), port, sip: 0, process, _dir: dir });
         }
         if let Some(status) = process.try_wait()? {
             bail!("{name} ended: {status}");

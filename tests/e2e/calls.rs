@@ -183,6 +183,7 @@ fn all_devices_ring_the_first_answer_wins_and_the_others_stop() {
     cell.want("closed", &[]);
     desk.want("closed", &[]);
     caller.want("connected", &[]);
+    app.want("connected", &[]);
     caller.hears(860);
     caller.tell(json!({"cmd": "hangup"}));
     app.want("ended", &[]);

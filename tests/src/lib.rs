@@ -173,7 +173,7 @@ impl Server {
             "cmd": "login", "jid": format!("{user}@{}", self.domain),
             "password": format!("secret-{user}"), "port": self.xmpp,
         }));
-        soft.want("online", &[]);
+        ready(&mut soft);
         Ok(soft)
     }
 
@@ -188,7 +188,7 @@ impl Server {
             "cmd": "login", "url": format!("wss://localhost:{}/xmpp-websocket", self.https),
             "jid": format!("{user}@{}", self.domain), "password": format!("secret-{user}"),
         }));
-        web.want("online", &[]);
+        ready(&mut web);
         Ok(web)
     }
 
@@ -252,6 +252,13 @@ impl Server {
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     }
+}
+
+/// Waits until a client that logs in is there for others: what it tells itself comes back after its presence.
+fn ready(client: &mut Peer) {
+    let jid = client.want("online", &[])["jid"].clone();
+    client.tell(json!({"cmd": "chat_state", "to": jid, "state": "active"}));
+    client.want("chat_state", &[("state", "active")]);
 }
 
 impl Drop for Server {
