@@ -80,6 +80,11 @@ impl Verifier {
             .map_or(Presented::Nothing, |answer| Presented::Answer(Box::new(answer)))
     }
 
+    /// Whether a nonce is one of ours, however old.
+    pub fn made(&self, nonce: &str, now: Instant) -> bool {
+        self.nonces.judge(nonce, &self.realm, now) != NonceState::Foreign
+    }
+
     /// Judges an answer. `ha1` is what is stored for its user, realm and algorithm; `None` when there is no such user.
     /// An answer without `qop` is denied: it could be replayed without end.
     pub fn verify(

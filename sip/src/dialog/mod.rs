@@ -77,7 +77,8 @@ impl Dialog {
         })
     }
 
-    /// As the one who called (section 12.1.2). `None`: the answer lacks To tag or Contact.
+    /// As the one who called (section 12.1.2). An answer that forgets its Contact comes from where the request went.
+    /// `None`: a field that is needed cannot be read.
     pub fn of_outgoing(request: &Request, response: &Response, flow: Flow) -> Option<Self> {
         let (local, remote) = (request.headers.from().ok()?.0, response.headers.to().ok()?.0);
         let id = DialogId {
@@ -92,7 +93,7 @@ impl Dialog {
             id,
             local,
             remote,
-            target: contact(&response.headers)?,
+            target: contact(&response.headers).unwrap_or_else(|| request.uri.clone()),
             route_set,
             local_seq: request.headers.cseq().ok()?.number,
             remote_seq: None,
@@ -108,17 +109,36 @@ impl Dialog {
 
     /// A request with a number that was used: the ACK to a 2xx, or a CANCEL.
     pub fn request_numbered(&self, method: Method, number: u32) -> Request {
-        let mut request = Request::new(method.clone(), self.target.clone());
+        let (target, routes) = self.path();
+        let mut request = Request::new(method.clone(), target);
         let headers = &mut request.headers;
         headers.push_typed(&MaxForwards::DEFAULT);
-        for route in &self.route_set {
-            headers.push_typed(&Route(route.clone()));
+        for route in routes {
+            headers.push_typed(&Route(route));
         }
         headers.push_typed(&From(self.local.clone()));
         headers.push_typed(&To(self.remote.clone()));
         headers.push_typed(&CallId(self.id.call_id.clone()));
         headers.push_typed(&CSeq::new(number, method));
         request
+    }
+
+    /// Request-URI and Routes. A first proxy of RFC 2543 (no `lr`) wants to be the Request-URI itself, and the target
+    /// last in line (section 12.2.1.1).
+    fn path(&self) -> (Uri, Vec<NameAddr>) {
+        match self.route_set.split_first() {
+            Some((first, rest)) if !first.uri.params.has("lr") => {
+                let mut routes = rest.to_vec();
+                routes.push(NameAddr::new(self.target.clone()));
+                (first.uri.clone(), routes)
+            }
+            _ => (self.target.clone(), self.route_set.clone()),
+        }
+    }
+
+    /// Where a request has to go first.
+    pub fn next_hop(&self) -> &Uri {
+        self.route_set.first().map_or(&self.target, |route| &route.uri)
     }
 
     /// Takes the number of a request of theirs; false: it is older than what came before (section 12.2.2).

@@ -114,7 +114,7 @@ impl Task {
         match inbound {
             Inbound::Message { flow, message } => match *message {
                 Ok(message) => self.core.handle_message(message, flow, now),
-                Err(error) => self.core.handle_bad(&error, flow),
+                Err(error) => self.core.handle_bad(&error, flow, now),
             },
             Inbound::Opened { flow, writer } => {
                 self.writers.insert(flow.socket, writer);

@@ -21,6 +21,15 @@ pub(super) fn may_be_shed(request: &Request) -> bool {
     !ends && !is_inside
 }
 
+/// Whether a request that has to prove its account brings something for that.
+pub(super) fn brings_proof(request: &Request) -> bool {
+    let is_gated = matches!(
+        request.method,
+        Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE
+    );
+    is_gated && request.headers.has(Name::Authorization)
+}
+
 impl Core {
     /// Works off what the transaction layer has to say.
     pub(super) fn run_events(&mut self, now: Instant) {
@@ -54,7 +63,13 @@ impl Core {
     }
 
     fn handle_request(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
-        if let Err(refusal) = check_request(&request) {
+        let refusal = check_request(&request).err();
+        let is_proven = brings_proof(&request) && refusal.is_none();
+        if !is_proven && !self.is_inside(&request) && self.is_flood(flow, now) {
+            // A flood is not answered: that would make us its amplifier.
+            return self.layer.forget(tx);
+        }
+        if let Some(refusal) = refusal {
             let mut response = self.response(&request, refusal.status);
             response.reason = refusal.reason;
             for (name, value) in refusal.headers {
@@ -83,6 +98,15 @@ impl Core {
             Method::BYE | Method::INFO | Method::UPDATE => self.answer(tx, &request, 481, now),
             _ => self.not_allowed(tx, &request, now),
         }
+    }
+
+    /// Whether a request names what only its phone can know: a dialog, or the branch of an INVITE it gives up.
+    fn is_inside(&self, request: &Request) -> bool {
+        let is_known = |dialog: DialogId| {
+            self.leg_of_dialog.contains_key(&dialog) || self.watch_of_dialog.contains_key(&dialog)
+        };
+        DialogId::of_request(request).is_some_and(is_known)
+            || request.method == Method::CANCEL && self.layer.cancelled(request).is_some()
     }
 
     fn handle_inside(&mut self, tx: TxId, request: Box<Request>, dialog: &DialogId, now: Instant) {

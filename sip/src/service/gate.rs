@@ -49,8 +49,8 @@ impl Gate {
         Self { verifiers, second: now, challenged: HashMap::new() }
     }
 
-    /// Whether this address may be challenged once more in this second.
-    fn may_challenge(&mut self, peer: IpAddr, bound: u32, now: Instant) -> bool {
+    /// Whether this address may be answered once more in this second.
+    fn may_answer(&mut self, peer: IpAddr, bound: u32, now: Instant) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.challenged.clear();
@@ -65,6 +65,12 @@ impl Gate {
 }
 
 impl Core {
+    /// Whether this address has sent more without credentials than it may in a second.
+    pub(super) fn is_flood(&mut self, flow: Flow, now: Instant) -> bool {
+        let bound = self.config.max_strangers_per_second;
+        !self.gate.may_answer(flow.peer.ip(), bound, now)
+    }
+
     /// The domain a host stands for: itself, or the first one for an address of ours, which people type into phones.
     pub(super) fn domain_of(&self, host: &Host, local: SocketAddr) -> Option<String> {
         if let Some(ip) = host.ip() {
@@ -86,6 +92,9 @@ impl Core {
 
     /// Lets a request in, challenges it, or refuses it.
     pub(super) fn admit(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
+        if request.method == Method::INVITE && self.is_merged(&request) {
+            return self.answer(tx, &request, 482, now);
+        }
         // A registration is about the address in To, everything else is said by the one in From.
         let subject = if request.method == Method::REGISTER {
             request.headers.to().map(|to| to.0.uri)
@@ -100,6 +109,10 @@ impl Core {
         let Some(verifier) = self.gate.verifiers.get(&domain) else { return };
         match verifier.read(&request) {
             Presented::Nothing => self.challenge(tx, &request, &domain, false, flow, now),
+            Presented::Answer(credentials) if !verifier.made(&credentials.nonce, now) => {
+                // Made before a restart, or made up: no reason to trouble the store (RFC 7616 section 3.3).
+                self.challenge(tx, &request, &domain, true, flow, now);
+            }
             Presented::Answer(credentials) => {
                 let job = Job::Password {
                     realm: domain.clone(),
@@ -121,9 +134,8 @@ impl Core {
         flow: Flow,
         now: Instant,
     ) {
-        let bound = self.config.max_strangers_per_second;
-        if !self.gate.may_challenge(flow.peer.ip(), bound, now) {
-            // A flood is not answered: that would make us its amplifier.
+        if super::dispatch::brings_proof(request) && self.is_flood(flow, now) {
+            // Who brings none was counted at the door; wrong answers count as much.
             return self.layer.forget(tx);
         }
         let Some(verifier) = self.gate.verifiers.get_mut(domain) else { return };
@@ -187,6 +199,10 @@ impl Core {
         } else {
             request.headers.from().map(|from| from.0.uri)
         };
+        if !self.layer.awaits_answer(tx) {
+            // Cancelled, or given up, while the password was looked up.
+            return;
+        }
         if !subject.is_ok_and(|uri| uri.user_decoded().as_deref() == Some(user)) {
             return self.answer(tx, &request, 403, now);
         }

@@ -15,6 +15,9 @@ use crate::transaction::TxId;
 use crate::transaction::timers::{GIVE_UP, Repeat};
 use crate::transport::Flow;
 
+/// What an INVITE has in common with itself by another way: From tag, Call-ID, CSeq number (section 8.2.2.2).
+pub(super) type CallName = (String, String, u32);
+
 /// One leg of a call.
 pub(super) enum Leg {
     /// We call.
@@ -131,9 +134,13 @@ impl Core {
             },
         };
         let Some(mut dialog) = Dialog::of_outgoing(invite, response, flow) else {
-            // Neither to be acknowledged nor to be hung up: it names no address.
-            return self.fail(leg, &refusal(502, "Answer Without Contact"));
+            // Neither to be acknowledged nor to be hung up.
+            if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
+                self.fail(leg, &refusal(502, "Unreadable Answer"));
+            }
+            return;
         };
+        dialog.flow = self.flow_of(&dialog);
         let ack = self.ack(&dialog, number);
         let is_wanted = matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.given_up.is_none());
         if is_wanted {
@@ -197,9 +204,6 @@ impl Core {
         account: String,
         now: Instant,
     ) {
-        if self.is_merged(&request) {
-            return self.answer(tx, &request, 482, now);
-        }
         let headers = &request.headers;
         let (Ok(from), Ok(call_id), Some(_)) =
             (headers.from(), headers.call_id(), crate::dialog::contact(headers))
@@ -219,29 +223,33 @@ impl Core {
             account,
         };
         let to_tag = self.ids.token();
+        if let Some(name) = call_name(&request) {
+            self.leg_of_call.insert(name, leg);
+        }
         let called = Called { tx, invite: request, to_tag, flow, early: None };
         self.legs.insert(leg, Leg::Called(Box::new(called)));
         self.leg_of_invite.insert(tx, leg);
         self.outputs.push_back(Output::Leg(leg, LegEvent::Invited(Box::new(invited))));
     }
 
-    /// The same INVITE by another way (section 8.2.2.2).
-    fn is_merged(&self, request: &Request) -> bool {
-        let name = |request: &Request| {
-            let headers = &request.headers;
-            let tag = headers.from().ok()?.tag()?.to_owned();
-            Some((tag, headers.call_id().ok()?.0, headers.cseq().ok()?.number))
-        };
-        let Some(new) = name(request) else { return false };
-        self.leg_of_invite.values().any(|leg| {
-            matches!(self.legs.get(leg), Some(Leg::Called(called)) if name(&called.invite).as_ref() == Some(&new))
-        })
+    /// The same INVITE by another way.
+    pub(super) fn is_merged(&self, request: &Request) -> bool {
+        call_name(request).is_some_and(|name| self.leg_of_call.contains_key(&name))
+    }
+
+    /// Their INVITE has its final answer.
+    fn forget_invite(&mut self, called: &Called) {
+        self.leg_of_invite.remove(&called.tx);
+        if let Some(name) = call_name(&called.invite) {
+            self.leg_of_call.remove(&name);
+        }
     }
 
     /// A provisional answer to a caller.
     pub fn ring(&mut self, leg: LegId, status: u16, sdp: Option<Bytes>, now: Instant) {
         let Some(Leg::Called(called)) = self.legs.get_mut(&leg) else { return };
         let mut response = called.invite.response(status.clamp(101, 199), Some(&called.to_tag));
+        response.headers.copy_from(&called.invite.headers, Name::RecordRoute);
         if let Some(sdp) = sdp {
             response = response.with_body("application/sdp", sdp);
         }
@@ -254,22 +262,28 @@ impl Core {
             self.leg_of_dialog.insert(dialog.id, leg);
         }
         response.headers.push_typed(&self.contact(&user, flow));
+        self.reopen_for(leg);
         self.respond(tx, response, now);
+    }
+
+    /// A caller whose connection is gone is answered over another.
+    fn reopen_for(&mut self, leg: LegId) {
+        if let Some(Leg::Called(called)) = self.legs.get(&leg) {
+            let (tx, invite) = (called.tx, called.invite.clone());
+            self.reopen(tx, &invite);
+        }
     }
 
     /// Answers a caller with our session description.
     pub fn accept(&mut self, leg: LegId, sdp: Bytes, now: Instant) {
-        let called = match self.legs.remove(&leg) {
-            Some(Leg::Called(called)) => called,
-            Some(other) => {
-                self.legs.insert(leg, other);
-                return;
-            }
-            None => return,
+        let Some(called) = self.take_called(leg) else { return };
+        let dialog = Dialog::of_incoming(&called.invite, &called.to_tag, called.flow);
+        let Some(dialog) = dialog else {
+            self.end_called(&called, 400, None, Vec::new(), now);
+            return self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
         };
+        self.forget_invite(&called);
         let Called { tx, invite, to_tag, flow, .. } = *called;
-        self.leg_of_invite.remove(&tx);
-        let Some(dialog) = Dialog::of_incoming(&invite, &to_tag, flow) else { return };
         let user = invite.uri.user_decoded().unwrap_or_default();
         let mut response = invite.response(200, Some(&to_tag));
         response.headers.copy_from(&invite.headers, Name::RecordRoute);
@@ -277,21 +291,27 @@ impl Core {
         response.headers.push("Allow", super::dispatch::ALLOW);
         let mut response = response.with_body("application/sdp", sdp);
         response.headers.set(Name::Server, &self.config.software);
-        let bytes = crate::msg::Message::Response(response.clone()).to_bytes();
+        let ok = crate::msg::Message::Response(response.clone()).to_bytes();
+        self.reopen(tx, &invite);
         let reply = self.layer.reply_flow(tx).unwrap_or(flow);
         self.layer.respond(tx, response, now);
-        let number = dialog.remote_seq.unwrap_or_default();
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
+        let number = dialog.remote_seq.unwrap_or_default();
         let mut session = Session::new(dialog, user, Bytes::new());
-        session.unacked = Some(Unacked {
-            number,
-            ok: bytes,
-            flow: reply,
-            repeat: Repeat::first(now),
-            give_up: now + GIVE_UP,
-        });
+        session.unacked = Some(Unacked::new(number, ok, reply, now));
         self.legs.insert(leg, Leg::Up(Box::new(session)));
         self.timers.push(now, now + Repeat::first(now).pause, Timer::Leg(leg));
+    }
+
+    /// The INVITE of a leg that is about to get its final answer.
+    fn take_called(&mut self, leg: LegId) -> Option<Box<Called>> {
+        match self.legs.remove(&leg)? {
+            Leg::Called(called) => Some(called),
+            other => {
+                self.legs.insert(leg, other);
+                None
+            }
+        }
     }
 
     /// Refuses a caller. `Ended` follows.
@@ -303,32 +323,23 @@ impl Core {
         headers: Vec<(String, String)>,
         now: Instant,
     ) {
-        let called = match self.legs.remove(&leg) {
-            Some(Leg::Called(called)) => called,
-            Some(other) => {
-                self.legs.insert(leg, other);
-                return;
-            }
-            None => return,
-        };
-        self.end_called(leg, &called, status, reason, headers, now);
+        let Some(called) = self.take_called(leg) else { return };
+        self.end_called(&called, status, reason, headers, now);
         self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
     }
 
     fn end_called(
         &mut self,
-        leg: LegId,
         called: &Called,
         status: u16,
         reason: Option<&str>,
         headers: Vec<(String, String)>,
         now: Instant,
     ) {
-        self.leg_of_invite.remove(&called.tx);
+        self.forget_invite(called);
         if let Some(early) = &called.early {
             self.leg_of_dialog.remove(early);
         }
-        self.legs.remove(&leg);
         let mut response = called.invite.response(status.clamp(300, 699), Some(&called.to_tag));
         if let Some(reason) = reason {
             reason.clone_into(&mut response.reason);
@@ -336,6 +347,7 @@ impl Core {
         for (name, value) in headers {
             response.headers.push(name.as_str(), value);
         }
+        self.reopen(called.tx, &called.invite);
         self.respond(called.tx, response, now);
     }
 
@@ -347,13 +359,20 @@ impl Core {
         self.answer(tx, cancel, 200, now);
         let reason = cancel.headers.get("Reason").map(str::to_owned);
         if let Some(leg) = self.leg_of_invite.get(&invite).copied() {
-            self.caller_gave_up(leg, reason, now);
+            return self.caller_gave_up(leg, reason, now);
+        }
+        // A change of the session, or an INVITE whose sender is not known yet.
+        self.forget_reinvite(invite, cancel);
+        if self.layer.awaits_answer(invite)
+            && let Some(request) = self.layer.invite(invite).cloned()
+        {
+            self.answer(invite, &request, 487, now);
         }
     }
 
     pub(super) fn caller_gave_up(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
-        let Some(Leg::Called(called)) = self.legs.remove(&leg) else { return };
-        self.end_called(leg, &called, 487, None, Vec::new(), now);
+        let Some(called) = self.take_called(leg) else { return };
+        self.end_called(&called, 487, None, Vec::new(), now);
         self.outputs.push_back(Output::Leg(leg, LegEvent::Cancelled { reason }));
         self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
     }
@@ -391,9 +410,15 @@ impl Core {
         if let Some(reason) = reason {
             bye.headers.push("Reason", reason);
         }
-        let flow = self.usable(dialog.flow).unwrap_or(dialog.flow);
+        let flow = self.flow_of(dialog);
         self.request(bye, flow, Owner::Nobody, now);
     }
+}
+
+fn call_name(invite: &Request) -> Option<CallName> {
+    let headers = &invite.headers;
+    let tag = headers.from().ok()?.tag()?.to_owned();
+    Some((tag, headers.call_id().ok()?.0, headers.cseq().ok()?.number))
 }
 
 /// A failure that nobody sent.

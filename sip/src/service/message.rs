@@ -48,7 +48,8 @@ impl Core {
         reply: MessageReply,
         now: Instant,
     ) {
-        let mut response = self.response(request, reply.status);
+        self.reopen(tx, request);
+        let mut response = self.response(request, reply.status.clamp(200, 699));
         response.reason = reply.reason.unwrap_or(response.reason);
         for (name, value) in reply.headers {
             response.headers.push(name.as_str(), value);

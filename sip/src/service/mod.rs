@@ -28,7 +28,7 @@ mod session;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -164,7 +164,7 @@ pub struct Listening {
     /// The socket's number in flows; of streams, connections have their own.
     pub socket: u64,
     /// The address that peers are told.
-    pub local: std::net::SocketAddr,
+    pub local: SocketAddr,
 }
 
 /// The server.
@@ -180,16 +180,22 @@ pub struct Core {
     legs: HashMap<LegId, Leg>,
     leg_of_dialog: HashMap<DialogId, LegId>,
     leg_of_invite: HashMap<TxId, LegId>,
+    /// Their INVITEs in work by what they have in common whatever way they came (section 8.2.2.2).
+    leg_of_call: HashMap<invite::CallName, LegId>,
     next_leg: u64,
     watches: HashMap<SubscriptionId, Watch>,
     watch_of_dialog: HashMap<DialogId, SubscriptionId>,
+    /// Subscriptions of each account.
+    watch_counts: HashMap<String, usize>,
     next_watch: u64,
     owners: HashMap<TxId, Owner>,
     jobs: HashMap<JobId, Waiting>,
     next_job: u64,
     timers: Deadlines<Timer>,
     streams: HashMap<u64, Flow>,
+    stream_to: HashMap<(Protocol, SocketAddr), u64>,
     next_socket: u64,
+    connects: VecDeque<Flow>,
     outputs: VecDeque<Output>,
 }
 
@@ -218,16 +224,20 @@ impl Core {
             legs: HashMap::new(),
             leg_of_dialog: HashMap::new(),
             leg_of_invite: HashMap::new(),
+            leg_of_call: HashMap::new(),
             next_leg: 0,
             watches: HashMap::new(),
             watch_of_dialog: HashMap::new(),
+            watch_counts: HashMap::new(),
             next_watch: 0,
             owners: HashMap::new(),
             jobs: HashMap::new(),
             next_job: 0,
             timers: Deadlines::default(),
             streams: HashMap::new(),
+            stream_to: HashMap::new(),
             next_socket: OWN_SOCKETS,
+            connects: VecDeque::new(),
             outputs: VecDeque::new(),
         };
         core.load_bindings(bindings, now);
@@ -236,6 +246,10 @@ impl Core {
 
     /// What has to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
+        // What is to be sent over a connection comes after the wish to open it.
+        if let Some(flow) = self.connects.pop_front() {
+            return Some(Output::Connect(flow));
+        }
         if let Some((flow, bytes)) = self.layer.poll_send() {
             return Some(Output::Send(flow, bytes));
         }
@@ -254,14 +268,17 @@ impl Core {
             && dispatch::may_be_shed(request)
             && !self.layer.knows(request)
         {
-            return self.refuse_statelessly(request, flow);
+            return self.refuse_statelessly(request, flow, now);
         }
         self.layer.handle_message(message, flow, now);
         self.run_events(now);
     }
 
     /// Bytes arrived that are no message we go on with: they are answered without state, or not at all.
-    pub fn handle_bad(&mut self, error: &ParseError, flow: Flow) {
+    pub fn handle_bad(&mut self, error: &ParseError, flow: Flow, now: Instant) {
+        if error.status().is_none() || self.is_flood(flow, now) {
+            return;
+        }
         let tag = self.ids.token();
         if let Some(response) = error.response(&tag) {
             self.answer_statelessly(response, flow);
@@ -271,11 +288,17 @@ impl Core {
     /// A connection was accepted.
     pub fn stream_opened(&mut self, flow: Flow) {
         self.streams.insert(flow.socket, flow);
+        self.stream_to.insert((flow.protocol, flow.peer), flow.socket);
     }
 
     /// A connection is gone, or could not be opened.
     pub fn stream_closed(&mut self, socket: u64, now: Instant) {
-        self.streams.remove(&socket);
+        if let Some(flow) = self.streams.remove(&socket) {
+            let place = (flow.protocol, flow.peer);
+            if self.stream_to.get(&place) == Some(&socket) {
+                self.stream_to.remove(&place);
+            }
+        }
         self.layer.flow_lost(socket);
         self.run_events(now);
     }
@@ -305,11 +328,11 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.layer.handle_timeout(now);
         self.run_events(now);
-        while let Some((_, timer)) = self.timers.pop(now) {
+        while let Some((at, timer)) = self.timers.pop(now) {
             match timer {
                 Timer::Leg(leg) => self.leg_due(leg, now),
-                Timer::Watch(id) => self.watch_due(id, now),
-                Timer::Registration(account) => self.registration_due(&account, now),
+                Timer::Watch(id) => self.watch_due(id, at, now),
+                Timer::Registration(account) => self.registration_due(&account, at, now),
             }
             self.run_events(now);
         }

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use super::{Core, Job, Output, Owner, Timer, Waiting};
 use crate::dialog::Dialog;
 use crate::msg::header::{self, Accept, Event, Expires};
-use crate::msg::{Method, Request, Response};
+use crate::msg::{Method, Name, Request, Response};
 use crate::ports::{Subscription, SubscriptionEnd, SubscriptionId, SubscriptionState};
 use crate::transaction::TxId;
+use crate::transaction::timers::GIVE_UP;
 use crate::transport::Flow;
 
 const PACKAGE: &str = "presence";
+/// Subscriptions of one account at a time; a phone with more contacts than this polls the rest later.
+pub(super) const MAX_WATCHES: usize = 500;
 const PIDF: &str = "application/pidf+xml";
 
 /// State with its body, as it waits to be sent.
@@ -28,6 +31,8 @@ pub(super) struct Watch {
     event: Event,
     subscription: Subscription,
     expires_at: Instant,
+    /// The timer that counts; others are of times before a refresh.
+    due: Option<Instant>,
     /// The 200 to the SUBSCRIBE has left: NOTIFYs may follow.
     is_confirmed: bool,
     is_sending: bool,
@@ -73,6 +78,13 @@ impl Core {
         let Some(dialog) = Dialog::of_incoming(&request, &to_tag, flow) else {
             return self.answer(tx, &request, 400, now);
         };
+        if self.watch_counts.get(&account).is_some_and(|count| *count >= MAX_WATCHES) {
+            let mut response = self.response(&request, 480);
+            response.headers.set("Retry-After", "60");
+            self.respond(tx, response, now);
+            return;
+        }
+        *self.watch_counts.entry(account.clone()).or_default() += 1;
         self.next_watch += 1;
         let id = SubscriptionId(self.next_watch);
         let subscription = Subscription {
@@ -88,12 +100,14 @@ impl Core {
             dialog,
             event: Event { params: event.params, package: PACKAGE.to_owned() },
             subscription: subscription.clone(),
-            expires_at: now + expires,
+            // A look without a subscription has its one NOTIFY soon, or never.
+            expires_at: now + if expires.is_zero() { GIVE_UP } else { expires },
+            due: None,
             is_confirmed: false,
             is_sending: false,
             next: None,
             why: None,
-            contact_user: request.uri.user.clone().unwrap_or_default(),
+            contact_user: request.uri.user_decoded().unwrap_or_default(),
         };
         self.watches.insert(id, watch);
         let subscribing = Subscribing { tx, request, to_tag, id };
@@ -154,12 +168,13 @@ impl Core {
         match result {
             Ok(()) => {
                 let tag = Some(to_tag).filter(|tag| !tag.is_empty());
-                self.confirm_watch(id, tx, &request, tag.as_deref(), now);
-                let Some(watch) = self.watches.get_mut(&id) else { return };
+                let Some(watch) = self.watches.get_mut(&id) else {
+                    // Ended while the gateway thought about its refresh.
+                    return self.answer(tx, &request, 481, now);
+                };
                 watch.is_confirmed = true;
-                if !watch.subscription.expires.is_zero() {
-                    self.timers.push(now, watch.expires_at, Timer::Watch(id));
-                }
+                self.confirm_watch(id, tx, &request, tag.as_deref(), now);
+                self.arm_watch(id, now);
                 self.send_next(id, now);
             }
             Err(status) => {
@@ -179,6 +194,7 @@ impl Core {
     ) {
         let Some(watch) = self.watches.get(&id) else { return };
         let mut response = request.response(200, to_tag);
+        response.headers.copy_from(&request.headers, Name::RecordRoute);
         let seconds = u32::try_from(watch.subscription.expires.as_secs()).unwrap_or(u32::MAX);
         response.headers.push_typed(&Expires(seconds));
         response.headers.push_typed(&self.contact(&watch.contact_user, watch.dialog.flow));
@@ -222,7 +238,7 @@ impl Core {
         request.headers.push_typed(&watch.event);
         request.headers.push_typed(&field);
         let (user, flow) = (watch.contact_user.clone(), watch.dialog.flow);
-        let target = watch.dialog.target.clone();
+        let next_hop = watch.dialog.next_hop().clone();
         let contact = self.contact(&user, flow);
         request.headers.push_typed(&contact);
         let request = match body {
@@ -230,11 +246,7 @@ impl Core {
             None => request,
         };
         // A connection that is gone is opened again to the phone's contact.
-        let flow = match self.usable(flow) {
-            Some(flow) => Some(flow),
-            None => self.route(&crate::ports::Target::Uri(target)).map(|(flow, _)| flow),
-        };
-        match flow {
+        match self.reconnect(flow, &next_hop) {
             Some(flow) => {
                 if let Some(watch) = self.watches.get_mut(&id) {
                     watch.dialog.flow = flow;
@@ -277,11 +289,23 @@ impl Core {
         self.send_next(id, now);
     }
 
-    pub(super) fn watch_due(&mut self, id: SubscriptionId, now: Instant) {
-        let Some(watch) = self.watches.get(&id) else { return };
+    /// Sets the timer, unless one is set that comes early enough: that one sets the next.
+    fn arm_watch(&mut self, id: SubscriptionId, now: Instant) {
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        let at = watch.expires_at;
+        if watch.due.is_none_or(|due| at < due) {
+            watch.due = Some(at);
+            self.timers.push(now, at, Timer::Watch(id));
+        }
+    }
+
+    pub(super) fn watch_due(&mut self, id: SubscriptionId, at: Instant, now: Instant) {
+        let Some(watch) = self.watches.get_mut(&id).filter(|watch| watch.due == Some(at)) else {
+            return;
+        };
+        watch.due = None;
         if watch.expires_at > now {
-            let at = watch.expires_at;
-            return self.timers.push(now, at, Timer::Watch(id));
+            return self.arm_watch(id, now);
         }
         self.end_watch(id, "timeout", SubscriptionEnd::Expired, now);
     }
@@ -299,6 +323,13 @@ impl Core {
     fn forget_watch(&mut self, id: SubscriptionId) {
         if let Some(watch) = self.watches.remove(&id) {
             self.watch_of_dialog.remove(&watch.dialog.id);
+            let watcher = watch.subscription.watcher;
+            if let Some(count) = self.watch_counts.get_mut(&watcher) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.watch_counts.remove(&watcher);
+                }
+            }
         }
     }
 }

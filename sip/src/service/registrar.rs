@@ -27,6 +27,8 @@ struct Account {
     bindings: Vec<Binding>,
     /// A save is on its way.
     is_busy: bool,
+    /// The timer that counts; others are of bindings that were refreshed.
+    due: Option<Instant>,
     waiting: VecDeque<(TxId, Box<Request>, Flow)>,
 }
 
@@ -60,7 +62,9 @@ impl Core {
     /// At the start: what was kept, but for what has expired meanwhile.
     pub(super) fn load_bindings(&mut self, bindings: Vec<Binding>, now: Instant) {
         let time = self.unix_time(now);
-        for binding in bindings.into_iter().filter(|binding| binding.expires_at > time) {
+        let latest = time + u64::from(self.config.max_expires_secs);
+        for mut binding in bindings.into_iter().filter(|binding| binding.expires_at > time) {
+            binding.expires_at = binding.expires_at.min(latest);
             let account = self.registrar.accounts.entry(binding.account.clone()).or_default();
             account.bindings.push(binding);
         }
@@ -149,8 +153,11 @@ impl Core {
             Contacts::List(list) if list.is_empty() => return Ok(None),
             Contacts::List(list) => list,
         };
+        let mut new: Vec<Binding> = Vec::new();
         for contact in contacts {
             let seconds = self.granted(&contact, expires)?;
+            // The last word about a contact counts, also within one request.
+            new.retain(|binding| !is_same_phone(binding, &contact));
             let known = bindings.iter().position(|known| is_same_phone(known, &contact));
             let old = known.map(|at| bindings.remove(at));
             if old.as_ref().is_some_and(is_late) {
@@ -162,14 +169,14 @@ impl Core {
             if !is_reachable(&contact.uri) {
                 return Err((400, None));
             }
-            if bindings.len() >= self.config.max_contacts {
+            if bindings.len() + new.len() >= self.config.max_contacts {
                 return Err((403, Some(("Warning", "399 tandem \"too many phones\"".to_owned()))));
             }
             let instance = contact.instance().filter(|instance| instance.len() <= 256);
             let name = instance.clone().unwrap_or_else(|| contact.uri.to_string());
             let id = old
                 .map_or_else(|| format!("phone-{}", ids::stable(&[account, &name])), |old| old.id);
-            bindings.push(Binding {
+            new.push(Binding {
                 id,
                 account: account.to_owned(),
                 contact: contact.uri.to_string(),
@@ -185,6 +192,7 @@ impl Core {
                     .map(|agent| agent.chars().take(120).collect()),
             });
         }
+        bindings.append(&mut new);
         Ok(Some(bindings))
     }
 
@@ -214,7 +222,6 @@ impl Core {
             if let Some(entry) = self.registrar.accounts.get_mut(&account) {
                 entry.bindings.clone_from(&bindings);
             }
-            self.arm_registration(&account, now);
             self.outputs.push_back(Output::Bindings(account.clone(), bindings));
         }
         self.next_registration(&account, now);
@@ -247,28 +254,39 @@ impl Core {
         }
         if entry.bindings.is_empty() {
             self.registrar.accounts.remove(account);
+        } else {
+            self.arm_registration(account, now);
         }
     }
 
+    /// Sets the timer of an account, unless one is set that comes early enough: that one sets the next.
     fn arm_registration(&mut self, account: &str, now: Instant) {
         let time = self.unix_time(now);
-        let first = self.bindings(account).iter().map(|binding| binding.expires_at).min();
-        if let Some(first) = first {
-            // A second's grace, as wall time is kept in whole seconds.
-            let at = now + Duration::from_secs(first.saturating_sub(time) + 1);
+        let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
+        let Some(first) = entry.bindings.iter().map(|binding| binding.expires_at).min() else {
+            return;
+        };
+        // A second's grace, as wall time is kept in whole seconds.
+        let at = now + Duration::from_secs(first.saturating_sub(time) + 1);
+        if entry.due.is_none_or(|due| at < due) {
+            entry.due = Some(at);
             self.timers.push(now, at, Timer::Registration(account.to_owned()));
         }
     }
 
     /// Phones whose time has run out leave.
-    pub(super) fn registration_due(&mut self, account: &str, now: Instant) {
+    pub(super) fn registration_due(&mut self, account: &str, at: Instant, now: Instant) {
         let time = self.unix_time(now);
         let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
-        let count = entry.bindings.len();
-        if entry.is_busy {
-            // The REGISTER in work looks at the time itself; the next timer is armed after it.
+        if entry.due != Some(at) {
             return;
         }
+        entry.due = None;
+        if entry.is_busy {
+            // The timer is set again after the save.
+            return;
+        }
+        let count = entry.bindings.len();
         entry.bindings.retain(|binding| binding.expires_at > time);
         if entry.bindings.len() == count {
             return self.arm_registration(account, now);
@@ -276,18 +294,17 @@ impl Core {
         entry.is_busy = true;
         let bindings = entry.bindings.clone();
         self.outputs.push_back(Output::Bindings(account.to_owned(), bindings.clone()));
-        self.arm_registration(account, now);
         let job = Job::Save { account: account.to_owned(), bindings };
         self.job(Waiting::Expired(account.to_owned()), job);
     }
 }
 
-/// A device is known by its instance id, where it has one, else by its contact address (section 19.1.4).
+/// A device is known by its instance id, else by its contact address (section 19.1.4): also when it learns or forgets its
+/// id, as an update may teach it.
 fn is_same_phone(known: &Binding, contact: &Contact) -> bool {
     match (&known.instance, contact.instance()) {
         (Some(known), Some(instance)) => *known == instance,
-        (None, None) => known.uri().is_some_and(|uri| uri.is_same(&contact.uri)),
-        _ => false,
+        _ => known.uri().is_some_and(|uri| uri.is_same(&contact.uri)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Core, OWN_SOCKETS, Output, Owner};
+use super::{Core, Listening, OWN_SOCKETS, Owner};
 use crate::dialog::Dialog;
 use crate::msg::header::{Contact, Via};
 use crate::msg::{Host, Message, Name, NameAddr, Request, Response, Uri};
@@ -48,8 +48,9 @@ impl Core {
     pub(super) fn ack(&mut self, dialog: &Dialog, number: u32) -> bytes::Bytes {
         let mut ack = dialog.request_numbered(crate::msg::Method::ACK, number);
         let branch = self.ids.branch();
-        self.stamp(&mut ack, &branch, dialog.flow);
-        self.layer.send(Message::Request(ack), dialog.flow)
+        let flow = self.flow_of(dialog);
+        self.stamp(&mut ack, &branch, flow);
+        self.layer.send(Message::Request(ack), flow)
     }
 
     fn stamp(&self, request: &mut Request, branch: &str, flow: Flow) {
@@ -81,8 +82,26 @@ impl Core {
         self.layer.respond(tx, response, now)
     }
 
+    /// The answer of a request that was let in leaves, also when its connection is gone: over a new one to the port that
+    /// its Via names (section 18.2.2).
+    pub(super) fn reopen(&mut self, tx: TxId, request: &Request) {
+        let Some(flow) = self.layer.reply_flow(tx) else { return };
+        if flow.protocol != Protocol::Tcp || self.usable(flow).is_some() {
+            return;
+        }
+        let port = request.headers.top_via().ok().and_then(|via| via.port);
+        let port = port.unwrap_or(flow.protocol.default_port());
+        let peer = SocketAddr::new(flow.peer.ip(), port);
+        if let Some(new) = self.flow_at(flow.protocol, peer) {
+            self.layer.reply_over(tx, Flow { local: new.local_or(flow), ..new });
+        }
+    }
+
     /// A 503 that costs no state.
-    pub(super) fn refuse_statelessly(&mut self, request: &Request, flow: Flow) {
+    pub(super) fn refuse_statelessly(&mut self, request: &Request, flow: Flow, now: Instant) {
+        if self.is_flood(flow, now) {
+            return;
+        }
         let mut response = self.response(request, 503);
         response.headers.set("Retry-After", "10");
         self.answer_statelessly(response, flow);
@@ -112,10 +131,23 @@ impl Core {
             Target::Uri(uri) => Some((self.flow_to(uri)?, uri.clone())),
             Target::Binding(binding) => {
                 let uri = binding.uri()?;
-                let flow = self.usable(binding.flow).or_else(|| self.flow_to(&uri))?;
-                Some((flow, uri))
+                Some((self.reconnect(binding.flow, &uri)?, uri))
             }
         }
+    }
+
+    /// The way to the other end of a dialog; where there is none any more, the old one, over which nothing arrives.
+    pub(super) fn flow_of(&mut self, dialog: &Dialog) -> Flow {
+        self.reconnect(dialog.flow, dialog.next_hop()).unwrap_or(dialog.flow)
+    }
+
+    /// This flow while it is open, else a new one to the address in a URI.
+    pub(super) fn reconnect(&mut self, flow: Flow, uri: &Uri) -> Option<Flow> {
+        if let Some(open) = self.usable(flow) {
+            return Some(open);
+        }
+        let new = self.flow_to(uri)?;
+        Some(Flow { local: new.local_or(flow), ..new })
     }
 
     /// A flow that can still be sent over. Datagrams always can, by the listener that has this address now.
@@ -123,12 +155,11 @@ impl Core {
         if flow.protocol.is_reliable() {
             return self.streams.get(&flow.socket).copied().filter(|open| open.peer == flow.peer);
         }
-        let known = self
-            .listeners
-            .iter()
-            .find(|listener| listener.protocol == Protocol::Udp && listener.socket == flow.socket);
-        let any = self.listeners.iter().find(|listener| listener.protocol == Protocol::Udp);
-        known.or(any).map(|listener| Flow { socket: listener.socket, ..flow })
+        let fits = |listener: &&Listening| listener.fits(Protocol::Udp, flow.peer);
+        let known = self.listeners.iter().filter(fits).find(|one| one.socket == flow.socket);
+        let listener = known.or_else(|| self.listeners.iter().find(fits))?;
+        let today = Flow { socket: listener.socket, local: listener.local, ..flow };
+        Some(Flow { local: today.local_or(flow), ..today })
     }
 
     /// A flow of our own to the address in a URI; `None` for names, which would have to be looked up, and for TLS.
@@ -139,21 +170,41 @@ impl Core {
             Some(_) => return None,
         };
         let ip = uri.host.ip()?;
-        let peer = SocketAddr::new(ip, uri.port.unwrap_or(protocol.default_port()));
-        let listener = *self.listeners.iter().find(|listener| listener.protocol == protocol)?;
+        self.flow_at(protocol, SocketAddr::new(ip, uri.port.unwrap_or(protocol.default_port())))
+    }
+
+    fn flow_at(&mut self, protocol: Protocol, peer: SocketAddr) -> Option<Flow> {
+        let listener = *self.listeners.iter().find(|listener| listener.fits(protocol, peer))?;
         let flow = Flow { protocol, socket: listener.socket, peer, local: listener.local };
         if protocol == Protocol::Udp {
             return Some(flow);
         }
-        if let Some(open) =
-            self.streams.values().find(|open| open.peer == peer && open.protocol == protocol)
-        {
+        let open = self.stream_to.get(&(protocol, peer)).and_then(|at| self.streams.get(at));
+        if let Some(open) = open {
             return Some(*open);
         }
         self.next_socket = self.next_socket.wrapping_add(1).max(OWN_SOCKETS);
         let flow = Flow { socket: self.next_socket, ..flow };
-        self.streams.insert(flow.socket, flow);
-        self.outputs.push_back(Output::Connect(flow));
+        self.stream_opened(flow);
+        self.connects.push_back(flow);
         Some(flow)
+    }
+}
+
+impl Listening {
+    fn fits(&self, protocol: Protocol, peer: SocketAddr) -> bool {
+        let ip = self.local.ip();
+        // [::] takes both families.
+        let is_reached = ip.is_ipv4() == peer.is_ipv4() || (ip.is_ipv6() && ip.is_unspecified());
+        self.protocol == protocol && is_reached
+    }
+}
+
+impl Flow {
+    /// Our address on this flow: where the listener is open on all, the one that the peer was told before.
+    fn local_or(self, before: Flow) -> SocketAddr {
+        let is_open = self.local.ip().is_unspecified();
+        let ip = if is_open { before.local.ip() } else { self.local.ip() };
+        SocketAddr::new(ip, self.local.port())
     }
 }

@@ -25,8 +25,8 @@ pub(super) struct Session {
     pub(super) unacked: Option<Unacked>,
     /// A BYE that waits for the ACK (section 15).
     hang_up: Option<Option<String>>,
-    /// Our re-INVITE that is on its way.
-    asking: Option<TxId>,
+    /// Our re-INVITE that is on its way, and its number.
+    asking: Option<(TxId, u32)>,
     /// Their re-INVITE or UPDATE, not answered yet.
     asked: Option<(TxId, Box<Request>)>,
 }
@@ -38,6 +38,13 @@ pub(super) struct Unacked {
     pub(super) flow: Flow,
     pub(super) repeat: Repeat,
     pub(super) give_up: Instant,
+}
+
+impl Unacked {
+    /// A 2xx that has just left.
+    pub(super) fn new(number: u32, ok: Bytes, flow: Flow, now: Instant) -> Self {
+        Self { number, ok, flow, repeat: Repeat::first(now), give_up: now + GIVE_UP }
+    }
 }
 
 impl Session {
@@ -137,6 +144,15 @@ impl Core {
         self.outputs.push_back(Output::Leg(leg, LegEvent::Reinvited { offer }));
     }
 
+    /// They take their re-INVITE back (section 9.2).
+    pub(super) fn forget_reinvite(&mut self, invite: TxId, cancel: &Request) {
+        let leg = DialogId::of_request(cancel)
+            .and_then(|dialog| self.leg_of_dialog.get(&dialog).copied());
+        if let Some(session) = leg.and_then(|leg| self.session(leg)) {
+            session.asked.take_if(|(tx, _)| *tx == invite);
+        }
+    }
+
     /// Answers a re-INVITE or an UPDATE: with a session description, or with a status that leaves the call as it was.
     pub fn answer_reinvite(&mut self, leg: LegId, answer: Result<Bytes, u16>, now: Instant) {
         let Some(session) = self.session(leg) else { return };
@@ -158,11 +174,9 @@ impl Core {
         self.layer.respond(tx, response, now);
         if request.method == Method::INVITE {
             let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
-            let repeat = Repeat::first(now);
-            self.timers.push(now, repeat.at, Timer::Leg(leg));
+            self.timers.push(now, Repeat::first(now).at, Timer::Leg(leg));
             if let Some(session) = self.session(leg) {
-                let give_up = now + GIVE_UP;
-                session.unacked = Some(Unacked { number, ok, flow: reply, repeat, give_up });
+                session.unacked = Some(Unacked::new(number, ok, reply, now));
             }
         }
     }
@@ -175,12 +189,14 @@ impl Core {
             return self.outputs.push_back(Output::Leg(leg, event));
         }
         let request = session.dialog.request(Method::INVITE);
-        let (user, flow) = (session.user.clone(), session.dialog.flow);
+        let (user, dialog) = (session.user.clone(), session.dialog.clone());
+        let flow = self.flow_of(&dialog);
         let mut request = request.with_body("application/sdp", offer);
         request.headers.push_typed(&self.contact(&user, flow));
         let tx = self.request(request, flow, Owner::Reinvite(leg), now);
         if let Some(session) = self.session(leg) {
-            session.asking = Some(tx);
+            session.asking = Some((tx, dialog.local_seq));
+            session.dialog.flow = flow;
         }
         self.run_events(now);
     }
@@ -192,9 +208,11 @@ impl Core {
         let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
         let Some(session) = self.session(leg) else { return };
         if response.status < 300 {
-            if session.asking.take().is_none() {
-                let (ack, flow) = (session.ack.clone(), session.dialog.flow);
-                return self.layer.send_bytes(ack, flow);
+            if session.asking.take_if(|(_, asked)| *asked == number).is_none() {
+                // An answer that comes again, maybe while the next offer is on its way.
+                let dialog = session.dialog.clone();
+                self.ack(&dialog, number);
+                return;
             }
             session.dialog.refresh_target(&response.headers);
             let dialog = session.dialog.clone();
@@ -232,7 +250,7 @@ impl Core {
         if let Some((tx, request)) = session.asked {
             self.answer(tx, &request, 487, now);
         }
-        if let Some(tx) = session.asking {
+        if let Some((tx, _)) = session.asking {
             // A peer that only ever says 100 would keep it for good.
             self.layer.forget(tx);
         }
@@ -250,7 +268,9 @@ impl Core {
         }
         if unacked.repeat.at <= now {
             unacked.repeat = unacked.repeat.next(now, LONGEST_REPEAT);
-            let (ok, flow) = (unacked.ok.clone(), unacked.flow);
+            let (ok, before, target) =
+                (unacked.ok.clone(), unacked.flow, session.dialog.next_hop().clone());
+            let flow = self.reconnect(before, &target).unwrap_or(before);
             self.layer.send_bytes(ok, flow);
         }
         let Some(session) = self.session(leg) else { return };

@@ -4,7 +4,7 @@
 //! the user of the transactions has to know. Responses leave over the flow the request came by; over datagrams to the
 //! port of the Via where the sender did not ask for `rport` (RFC 3581 section 4).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -127,7 +127,7 @@ pub struct Layer {
     servers: HashMap<ServerKey, TxId>,
     clients: HashMap<ClientKey, TxId>,
     /// Open requests of ours on connections, so that a lost connection ends them at once.
-    on_streams: HashMap<u64, Vec<TxId>>,
+    on_streams: HashMap<u64, HashSet<TxId>>,
     deadlines: Deadlines<TxId>,
     next_id: u64,
     sends: VecDeque<(Flow, Bytes)>,
@@ -235,6 +235,10 @@ impl Layer {
     }
 
     fn handle_response(&mut self, response: Response, now: Instant) {
+        // With more than one Via it was for somebody behind us (RFC 3261 section 8.1.3.3).
+        if !response.headers.list::<Via>().is_ok_and(|vias| vias.len() == 1) {
+            return;
+        }
         let Some(key) = ClientKey::of_response(&response.headers) else { return };
         let Some(tx) = self.clients.get(&key).copied() else { return };
         let Some(entry) = self.entries.get_mut(&tx) else { return };
@@ -278,7 +282,7 @@ impl Layer {
             entry.last = bytes.clone();
         }
         if is_reliable {
-            self.on_streams.entry(flow.socket).or_default().push(tx);
+            self.on_streams.entry(flow.socket).or_default().insert(tx);
         }
         self.sends.push_back((flow, bytes));
         tx
@@ -317,6 +321,27 @@ impl Layer {
     /// Where the answers of a transaction go.
     pub fn reply_flow(&self, tx: TxId) -> Option<Flow> {
         self.entries.get(&tx).map(|entry| entry.flow)
+    }
+
+    /// Answers leave over this flow from now on: the one the request came by is gone.
+    pub fn reply_over(&mut self, tx: TxId, flow: Flow) {
+        if let Some(entry) = self.entries.get_mut(&tx) {
+            entry.flow = flow;
+        }
+    }
+
+    /// Whether a request of a peer still waits for its final answer.
+    pub fn awaits_answer(&self, tx: TxId) -> bool {
+        match self.entries.get(&tx).map(|entry| &entry.machine) {
+            Some(Machine::InviteServer(machine)) => machine.is_open(),
+            Some(Machine::Server(machine)) => machine.is_open(),
+            _ => false,
+        }
+    }
+
+    /// The INVITE of a transaction.
+    pub fn invite(&self, tx: TxId) -> Option<&Request> {
+        self.entries.get(&tx)?.request.as_deref()
     }
 
     /// Whether this request was seen before: a repeat costs nothing new.
@@ -444,7 +469,7 @@ impl Layer {
                 if entry.flow.protocol.is_reliable()
                     && let Some(list) = self.on_streams.get_mut(&entry.flow.socket)
                 {
-                    list.retain(|other| *other != tx);
+                    list.remove(&tx);
                     if list.is_empty() {
                         self.on_streams.remove(&entry.flow.socket);
                     }

@@ -83,6 +83,12 @@ impl Server {
         }
     }
 
+    /// Whether it waits for its final answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Trying { .. })
+    }
+
     /// Whether it can be forgotten.
     #[must_use]
     pub fn is_terminated(&self) -> bool {

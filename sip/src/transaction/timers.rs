@@ -83,6 +83,12 @@ impl<T: Ord> Deadlines<T> {
         lanes.chain(self.heap.peek().map(|Reverse((at, _))| *at)).min()
     }
 
+    /// How many are remembered, stale ones included.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.lanes.iter().map(|(_, lane)| lane.len()).sum::<usize>() + self.heap.len()
+    }
+
     /// Takes one token that is due.
     pub fn pop(&mut self, now: Instant) -> Option<(Instant, T)> {
         for (_, lane) in &mut self.lanes {

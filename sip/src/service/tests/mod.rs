@@ -1,9 +1,11 @@
 //! The server in virtual time: a world of one core, phones made of text, and ports that answer at once or when told.
 
 mod calls;
+mod crossing;
 mod overload;
 mod register;
 mod requests;
+mod upkeep;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -95,6 +97,8 @@ impl World {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send(flow, bytes) => {
+                    // The driver can only send over what it was told to open before.
+                    assert!(flow.socket < super::OWN_SOCKETS || self.connects.contains(&flow));
                     self.sent.push((flow, parse_datagram(bytes, &Limits::default()).unwrap()));
                 }
                 Output::Job(id, job) => self.job(id, job),
@@ -280,6 +284,8 @@ impl World {
         core.legs.is_empty()
             && core.leg_of_dialog.is_empty()
             && core.leg_of_invite.is_empty()
+            && core.leg_of_call.is_empty()
+            && core.watch_counts.is_empty()
             && core.owners.is_empty()
             && core.jobs.is_empty()
             && core.watches.is_empty()

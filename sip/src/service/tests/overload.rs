@@ -54,12 +54,12 @@ fn earns(world: &mut World, bytes: Vec<u8>) -> Option<u16> {
         Ok(message) => world.receive(message, udp(5060)),
         Err(error) => {
             if let ParseError::Drop(_) = error {
-                world.core.handle_bad(&error, udp(5060));
+                world.core.handle_bad(&error, udp(5060), world.now);
                 world.drain();
                 assert!(world.sent.is_empty());
                 return None;
             }
-            world.core.handle_bad(&error, udp(5060));
+            world.core.handle_bad(&error, udp(5060), world.now);
             world.drain();
         }
     }

@@ -6,7 +6,7 @@ use crate::ports::{OutgoingMessage, SubscriptionState, Target};
 
 const CONTACT: &str = "Contact: <sip:ana@192.0.2.7:5060>\r\n";
 
-fn message(binding: &Binding) -> OutgoingMessage {
+pub(super) fn message(binding: &Binding) -> OutgoingMessage {
     OutgoingMessage {
         target: Target::Binding(Box::new(binding.clone())),
         from: NameAddr::new(uri("sip:carl@example.org")),
@@ -83,7 +83,7 @@ fn a_lost_connection_fails_what_is_on_it_at_once_and_is_opened_again() {
     assert_eq!(world.results[1].1.status, 503, "the phone is gone");
 }
 
-fn watch(world: &mut World, fields: &str) -> (Request, Response) {
+pub(super) fn watch(world: &mut World, fields: &str) -> (Request, Response) {
     let fields = format!("{CONTACT}{fields}");
     let request = world.ask("SUBSCRIBE", "sip:carl@example.org", "ana", &fields, "", udp(5060));
     let response = world.last_response().clone();
