@@ -34,6 +34,9 @@ fn talk(server: &Server, transport: &str, mediaenc: &str, app_codec: &str) {
     phone.want("established", &[]);
     phone.hears(high);
     app.hears(low);
+    phone.want("codec", &[("decoder", "PCMA")]);
+    app.tell(json!({"cmd": "stats"}));
+    app.want("stats", &[("codec", &format!("audio/{app_codec}"))]);
     if !mediaenc.is_empty() {
         phone.want("secure", &[("how", "AES_CM_128_HMAC_SHA1_80")]);
     }

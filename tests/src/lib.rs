@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,9 +39,13 @@ fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// What the program has logged.
+type Log = Arc<Mutex<Vec<String>>>;
+
 /// A running server in a private folder on free ports. Killed when dropped.
 pub struct Server {
     process: Child,
+    log: Log,
     dir: tempfile::TempDir,
     /// XMPP with STARTTLS.
     pub xmpp: u16,
@@ -67,7 +72,7 @@ impl Server {
         let dir = tempfile::tempdir()?;
         let [xmpp, xmpps, https, metrics, sip, sips] = free_ports()?;
         let config = format!(
-            "domains = [\"{domain}\"]\ndata_dir = \"{}\"\n[listen]\n\
+            "domains = [\"{domain}\"]\ndata_dir = \"{}\"\nlog = \"info,tandem_gateway=debug,tandem_media=debug\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
@@ -86,9 +91,10 @@ impl Server {
                 .status()?;
             ensure!(status.success(), "cannot add {account}");
         }
-        let process = launch(dir.path())?;
+        let log = Log::default();
+        let process = launch(dir.path(), &log)?;
         let domain = domain.to_owned();
-        Ok(Self { process, dir, xmpp, xmpps, https, metrics, sip, sips, domain })
+        Ok(Self { process, log, dir, xmpp, xmpps, https, metrics, sip, sips, domain })
     }
 
     /// Where the server keeps its data.
@@ -200,7 +206,7 @@ impl Server {
     pub fn crash_and_restart(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = launch(self.dir.path())?;
+        self.process = launch(self.dir.path(), &self.log)?;
         Ok(())
     }
 
@@ -262,33 +268,43 @@ fn ready(client: &mut Peer) {
 }
 
 impl Drop for Server {
+    /// Where a test fails, with what the server has to say about it.
     fn drop(&mut self) {
+        let counters = std::thread::panicking().then(|| self.http("/metrics"));
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if let Some(counters) = counters {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+            println!("the server's log:\n{log}\nits calls: {:?}", self.calls());
+            println!("its counters:\n{}", counters.unwrap_or_default());
+        }
     }
 }
 
 /// Starts the program and waits for the line that says it runs.
-fn launch(dir: &Path) -> Result<Child> {
+fn launch(dir: &Path, log: &Log) -> Result<Child> {
     let mut process = Command::new(program()?)
         .args(["run", "--config"])
         .arg(dir.join("tandem.toml"))
         .stderr(Stdio::piped())
         .spawn()?;
-    let log = process.stderr.take().context("no log")?;
-    let mut lines = BufReader::new(log).lines();
-    let mut seen = String::new();
-    for line in lines.by_ref() {
-        let line = line?;
-        if line.contains("tandem runs") {
+    let output = process.stderr.take().context("no log")?;
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    let keep = |line: String, log: &Log| {
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    };
+    while let Some(line) = lines.next() {
+        let runs = line.contains("tandem runs");
+        keep(line, log);
+        if runs {
             // The log must be read on, or the process would block.
-            std::thread::spawn(move || lines.for_each(drop));
+            let log = log.clone();
+            std::thread::spawn(move || lines.for_each(|line| keep(line, &log)));
             return Ok(process);
         }
-        seen.push_str(&line);
     }
     let _ = process.wait();
-    bail!("the server does not start: {seen}")
+    bail!("the server does not start: {log:?}")
 }
 
 /// Ports that are free now.
