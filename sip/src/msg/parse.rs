@@ -55,7 +55,7 @@ pub fn parse_datagram(datagram: impl Into<Bytes>, limits: &Limits) -> Result<Mes
 }
 
 /// A status and why.
-type Fault = (u16, &'static str);
+pub(crate) type Fault = (u16, &'static str);
 
 fn request(datagram: &Bytes, head: &Head, limits: &Limits) -> Result<(Method, Uri, Bytes), Fault> {
     let headers = &head.headers;
@@ -208,7 +208,7 @@ fn body(datagram: &Bytes, at: usize, headers: &Headers) -> Result<Bytes, Fault> 
 }
 
 /// What a bad request's sender gets. Without a Via there is no way to say it; an ACK is never answered.
-fn refuse(start: &[u8], headers: &Headers, (status, cause): Fault) -> ParseError {
+pub(crate) fn refuse(start: &[u8], headers: &Headers, (status, cause): Fault) -> ParseError {
     let is_sip = memchr::memmem::find(start, b" SIP/")
         .or_else(|| memchr::memmem::find(start, b" sip/"))
         .is_some();

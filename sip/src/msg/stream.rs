@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::error::ParseError;
 use super::message::Message;
 use super::parse::{Limits, parse_datagram};
-use super::{Name, head, scan};
+use super::{Name, head, parse, scan};
 
 /// What a stream held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,9 +127,16 @@ impl Framer {
     fn message_len(&self, head_len: usize) -> Result<usize, FrameError> {
         let bytes = bytes::Bytes::copy_from_slice(self.buffer.get(..head_len).unwrap_or_default());
         let head = head::cut(&bytes, &self.limits);
+        let refuse = |status, cause| FrameError {
+            cause,
+            answer: Some(parse::refuse(&head.start, &head.headers, (status, cause))),
+        };
         let fail = |cause| {
             // Parsing the head alone tells what the sender is due: its body is missing by any count but zero.
-            FrameError { cause, answer: parse_datagram(bytes.clone(), &self.limits).err() }
+            match parse_datagram(bytes.clone(), &self.limits) {
+                Ok(_) => refuse(400, cause),
+                Err(error) => FrameError { cause, answer: Some(error) },
+            }
         };
         if head.headers.count(Name::ContentLength) != 1 {
             return Err(fail("Content-Length missing or repeated"));
@@ -139,10 +146,11 @@ impl Framer {
         let length = length
             .ok()
             .and_then(|length| usize::try_from(length).ok())
-            .and_then(|body| body.checked_add(head_len));
-        match length {
-            Some(length) if length <= self.limits.message => Ok(length),
-            _ => Err(fail("message too large")),
+            .and_then(|body| body.checked_add(head_len))
+            .ok_or_else(|| fail("Content-Length beyond all numbers"))?;
+        if length > self.limits.message {
+            return Err(refuse(513, "message too large"));
         }
+        Ok(length)
     }
 }

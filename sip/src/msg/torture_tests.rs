@@ -406,7 +406,7 @@ fn on_a_stream_a_long_body_is_waited_for_and_a_bad_length_closes() {
     assert_eq!(poll(&["Content-Length: 9999"]), Ok(None), "clerr");
     assert_eq!(poll(&["Content-Length: -999"]), Err(Some(400)), "ncl");
     assert_eq!(poll(&["Content-Length: 1", "l: 2"]), Err(Some(400)), "mcl01");
-    assert_eq!(poll(&[]), Err(None), "no length");
+    assert_eq!(poll(&[]), Err(Some(400)), "no length");
     assert_eq!(
         poll(&["Content-Length: 99999999999999999999"]),
         Err(Some(400)),

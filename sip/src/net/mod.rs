@@ -7,6 +7,8 @@
 mod handle;
 mod stream;
 mod task;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::task::Inbound;
@@ -22,7 +22,7 @@ use crate::transport::{Flow, Protocol};
 
 /// Messages that wait for a connection to take them; one more closes it.
 const QUEUE: usize = 256;
-/// Time for a handshake, for opening a connection, for the rest of a message and for a write.
+/// Time for a handshake, for the first message, for the rest of a message and for a write.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Time to open a connection to a phone.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,9 +40,15 @@ pub(super) struct Doorman {
 
 /// How many connections there are, in all and from each address.
 struct Guests {
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    present: Mutex<Present>,
     max: usize,
     max_per_peer: usize,
+}
+
+#[derive(Default)]
+struct Present {
+    total: usize,
+    from: HashMap<IpAddr, usize>,
 }
 
 /// A place among the guests; given back when dropped.
@@ -53,27 +59,25 @@ struct Guest {
 
 impl Guests {
     fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Guest> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = if counts.len() >= self.max { self.max } else { counts.values().sum() };
-        let count = counts.entry(peer).or_insert(0);
-        if total >= self.max || *count >= self.max_per_peer {
-            if *count == 0 {
-                counts.remove(&peer);
-            }
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = present.from.get(&peer).copied().unwrap_or(0);
+        if present.total >= self.max || count >= self.max_per_peer {
             return None;
         }
-        *count += 1;
+        present.total += 1;
+        present.from.insert(peer, count + 1);
         Some(Guest { peer, guests: self.clone() })
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut counts = self.guests.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.peer) {
-            *count -= 1;
+        let mut present = self.guests.present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.total = present.total.saturating_sub(1);
+        if let Some(count) = present.from.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(&self.peer);
+                present.from.remove(&self.peer);
             }
         }
     }
@@ -82,7 +86,7 @@ impl Drop for Guest {
 impl Doorman {
     pub(super) fn new(config: &Config, inbox: mpsc::Sender<Vec<Inbound>>, limits: Limits) -> Self {
         let guests = Guests {
-            counts: Mutex::default(),
+            present: Mutex::default(),
             max: config.max_connections,
             max_per_peer: config.max_connections_per_peer,
         };
@@ -160,7 +164,7 @@ impl Doorman {
     }
 
     /// Reads and writes until either side ends it. `writer` is for the core, where it did not open the connection.
-    async fn serve<S: AsyncRead + AsyncWrite>(
+    pub(super) async fn serve<S: AsyncRead + AsyncWrite>(
         &self,
         stream: S,
         flow: Flow,
@@ -169,14 +173,16 @@ impl Doorman {
     ) {
         let (reader, out) = tokio::io::split(stream);
         let (pongs, pong_queue) = mpsc::channel(4);
+        let is_known = writer.is_none();
         if let Some(writer) = writer {
             let opened = vec![Inbound::Opened { flow, writer }];
             if self.inbox.send(opened).await.is_err() {
                 return;
             }
         }
+        // Whom we called is known; who calls has to say something soon.
         tokio::select! {
-            () = self.read(reader, flow, pongs) => {}
+            () = self.read(reader, flow, pongs, is_known) => {}
             () = write(out, queue, pong_queue) => {}
         }
         let _ = self.inbox.send(vec![Inbound::Closed { socket: flow.socket }]).await;
@@ -187,14 +193,22 @@ impl Doorman {
         reader: tokio::io::ReadHalf<R>,
         flow: Flow,
         pongs: mpsc::Sender<Bytes>,
+        mut is_known: bool,
     ) {
         let mut reader = reader;
         let mut framer = Framer::new(self.limits);
         let mut chunk = vec![0; 4_096];
+        let opened = Instant::now();
+        // When the message began that is not whole yet.
+        let mut begun = None;
         loop {
-            // Half a message may not wait for long: that would hold our memory for nothing.
-            let patience = if framer.pending() > 0 { PATIENCE } else { self.idle };
-            let count = match timeout(patience, reader.read(&mut chunk)).await {
+            // Half a message may not wait for long, however it drips: that would hold our memory for nothing.
+            let until = match begun {
+                _ if !is_known => opened + PATIENCE,
+                Some(begun) => begun + PATIENCE,
+                None => Instant::now() + self.idle,
+            };
+            let count = match timeout_at(until, reader.read(&mut chunk)).await {
                 Ok(Ok(count)) if count > 0 => count,
                 _ => return,
             };
@@ -203,6 +217,8 @@ impl Doorman {
             let fault = loop {
                 match framer.poll() {
                     Ok(Some(Frame::Message(message))) => {
+                        is_known |= message.is_ok();
+                        begun = None;
                         batch.push(Inbound::Message { flow, message: Box::new(message) });
                     }
                     Ok(Some(Frame::Ping)) => {
@@ -218,6 +234,10 @@ impl Doorman {
                         break true;
                     }
                 }
+            };
+            begun = match framer.pending() {
+                0 => None,
+                _ => begun.or_else(|| Some(Instant::now())),
             };
             if !batch.is_empty() && self.inbox.send(batch).await.is_err() {
                 return;
@@ -239,9 +259,12 @@ async fn write<W: AsyncWrite>(
     let mut out = out;
     loop {
         let bytes = tokio::select! {
-            Some(bytes) = queue.recv() => bytes,
+            // Without a core, or given up by it: what is queued was sent, the connection ends.
+            bytes = queue.recv() => match bytes {
+                Some(bytes) => bytes,
+                None => break,
+            },
             Some(bytes) = pongs.recv() => bytes,
-            else => break,
         };
         let done = async {
             out.write_all(&bytes).await?;
@@ -249,9 +272,6 @@ async fn write<W: AsyncWrite>(
         };
         if !matches!(timeout(PATIENCE, done).await, Ok(Ok(()))) {
             return;
-        }
-        if queue.is_closed() && queue.is_empty() {
-            break;
         }
     }
     let _ = timeout(PATIENCE, out.shutdown()).await;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -53,17 +53,18 @@ impl Reader {
 
     /// Until the core is gone.
     pub(super) async fn run(mut self, inbox: mpsc::Sender<Vec<Inbound>>) {
-        let mut buffer = BytesMut::new();
+        let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             if self.socket.readable().await.is_err() {
                 return;
             }
             let mut batch = Vec::new();
             while batch.len() < BATCH {
-                buffer.reserve(MAX_DATAGRAM);
-                match self.socket.try_recv_buf_from(&mut buffer) {
-                    Ok((_, peer)) => {
-                        let datagram = buffer.split().freeze();
+                match self.socket.try_recv_from(&mut buffer) {
+                    Ok((count, peer)) => {
+                        // A copy of its own size: what a transaction keeps of it must not hold the whole buffer.
+                        let datagram =
+                            Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
                         let local = self.own.towards(peer.ip());
                         let flow =
                             Flow { protocol: Protocol::Udp, socket: self.number, peer, local };
