@@ -22,6 +22,14 @@ pub(super) struct Registrar {
     accounts: HashMap<String, Account>,
 }
 
+impl Registrar {
+    /// Whether nobody is registered.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct Account {
     bindings: Vec<Binding>,

@@ -3,8 +3,10 @@
 mod calls;
 mod crossing;
 mod overload;
+mod random;
 mod register;
 mod requests;
+mod torture;
 mod upkeep;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -99,7 +101,7 @@ impl World {
                 Output::Send(flow, bytes) => {
                     // The driver can only send over what it was told to open before.
                     assert!(flow.socket < super::OWN_SOCKETS || self.connects.contains(&flow));
-                    self.sent.push((flow, parse_datagram(bytes, &Limits::default()).unwrap()));
+                    self.sent.push((flow, sent(bytes)));
                 }
                 Output::Job(id, job) => self.job(id, job),
                 Output::Leg(leg, event) => self.legs.push((leg, event)),
@@ -292,6 +294,15 @@ impl World {
             && core.watch_of_dialog.is_empty()
             && core.layer.is_empty()
     }
+}
+
+/// What the server sent. The answer to what could not be read has fields that cannot be read either.
+fn sent(bytes: Bytes) -> Message {
+    parse_datagram(bytes.clone(), &Limits::default()).unwrap_or_else(|error| {
+        let text = String::from_utf8_lossy(&bytes);
+        let status = text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        Message::Response(Response::new(status.unwrap_or_else(|| panic!("{error}: {text}"))))
+    })
 }
 
 fn request(text: String) -> Request {
