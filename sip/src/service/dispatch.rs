@@ -82,7 +82,7 @@ impl Core {
             return self.handle_cancel(tx, &request, now);
         }
         if let Some(dialog) = DialogId::of_request(&request) {
-            return self.handle_inside(tx, request, &dialog, now);
+            return self.handle_inside(tx, request, &dialog, flow, now);
         }
         match request.method {
             Method::OPTIONS => self.handle_options(tx, &request, now),
@@ -109,14 +109,21 @@ impl Core {
             || request.method == Method::CANCEL && self.layer.cancelled(request).is_some()
     }
 
-    fn handle_inside(&mut self, tx: TxId, request: Box<Request>, dialog: &DialogId, now: Instant) {
+    fn handle_inside(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        dialog: &DialogId,
+        flow: Flow,
+        now: Instant,
+    ) {
         if let Some(leg) = self.leg_of_dialog.get(dialog).copied() {
-            return self.handle_in_session(leg, tx, request, now);
+            return self.handle_in_session(leg, tx, request, flow, now);
         }
         if let Some(watch) = self.watch_of_dialog.get(dialog).copied()
             && request.method == Method::SUBSCRIBE
         {
-            return self.refresh_watch(watch, tx, &request, now);
+            return self.refresh_watch(watch, tx, &request, flow, now);
         }
         if request.method == Method::OPTIONS {
             return self.handle_options(tx, &request, now);

@@ -136,6 +136,7 @@ impl Core {
         id: SubscriptionId,
         tx: TxId,
         request: &Request,
+        flow: Flow,
         now: Instant,
     ) {
         let Some(expires) = self.watch_time(tx, request, now) else { return };
@@ -145,6 +146,7 @@ impl Core {
             return self.answer(tx, request, 500, now);
         }
         watch.dialog.refresh_target(&request.headers);
+        watch.dialog.flow = flow;
         watch.expires_at = now + expires;
         watch.subscription.expires = expires;
         watch.subscription.initial = false;

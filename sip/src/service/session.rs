@@ -84,6 +84,7 @@ impl Core {
         leg: LegId,
         tx: TxId,
         request: Box<Request>,
+        flow: Flow,
         now: Instant,
     ) {
         if matches!(self.legs.get(&leg), Some(Leg::Called(_))) {
@@ -103,6 +104,8 @@ impl Core {
         if !session.dialog.accept_seq(number) {
             return self.answer(tx, &request, 500, now);
         }
+        // A phone that changed its network is reached where it speaks from.
+        session.dialog.flow = flow;
         match request.method {
             Method::BYE => {
                 let reason = request.headers.get("Reason").map(str::to_owned);

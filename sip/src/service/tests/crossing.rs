@@ -161,3 +161,28 @@ fn a_forked_invite_is_refused_before_anybody_is_asked_for_a_password() {
     world.receive(Message::Request(invite), udp(5060));
     assert_eq!(world.said(), ["482"]);
 }
+
+/// A phone that comes back over another connection, or from behind another NAT port, is reached there.
+#[test]
+fn what_belongs_to_a_dialog_follows_the_phone() {
+    let mut world = World::new();
+    let (invite, ok, leg) = talking(&mut world);
+    let info = inside(&mut world, &invite, &ok, "INFO", "", "");
+    world.receive(info, udp(6_000));
+    world.core.hang_up(leg, None, world.now);
+    world.drain();
+    let (flow, bye) = world.last_request();
+    assert_eq!((flow.peer.port(), bye.method), (6_000, Method::BYE));
+
+    let mut world = World::new();
+    let fields = "Event: presence\r\nExpires: 600\r\n";
+    let (subscribe, ok) = super::requests::watch(&mut world, fields);
+    let stream = super::flow(Protocol::Tcp, 1_000, 40_000);
+    world.core.stream_opened(stream);
+    let again = inside(&mut world, &subscribe, &ok, "SUBSCRIBE", fields, "");
+    world.receive(again, stream);
+    let id = world.subscriptions[0].id;
+    world.core.notify(id, crate::ports::SubscriptionState::Active, None, world.now);
+    world.drain();
+    assert_eq!(world.last_request().0, stream);
+}

@@ -120,3 +120,49 @@ fn what_is_no_message_gets_the_status_of_rfc_4475_or_silence() {
     assert_eq!(earns(&mut World::new(), of(65_536)), Some(200));
     assert_eq!(earns(&mut World::new(), of(65_537)), Some(513));
 }
+
+/// Whatever they send: what brings no proof is counted, so a forged sender is not flooded by us either.
+#[test]
+fn every_kind_of_flood_falls_silent() {
+    let kinds: [(&str, &str, &str); 6] = [
+        ("a question", "OPTIONS sip:example.org SIP/2.0", ""),
+        ("a question with junk", "OPTIONS sip:example.org SIP/2.0", "Authorization: Digest x\r\n"),
+        ("an unknown method", "PUBLISH sip:ana@example.org SIP/2.0", ""),
+        ("an unknown extension", "INVITE sip:ana@example.org SIP/2.0", "Require: x\r\n"),
+        ("no message", "OPTIONS sip:example.org SIP/9.0", ""),
+        ("made-up proof", "REGISTER sip:example.org SIP/2.0", MADE_UP),
+    ];
+    for (name, start, field) in kinds {
+        let mut world = World::with(Config { max_strangers_per_second: 5, ..config() }, Vec::new());
+        let method = start.split(' ').next().unwrap();
+        let mut answers = 0;
+        for n in 0..20 {
+            let text = format!(
+                "{start}\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKf{n};rport\r\n\
+                 From: <sip:ana@example.org>;tag=1\r\nTo: <sip:ana@example.org>\r\nCall-ID: f\r\n\
+                 CSeq: {n} {method}\r\nMax-Forwards: 70\r\n{field}\r\n"
+            );
+            answers += usize::from(earns(&mut world, text.into_bytes()).is_some());
+        }
+        assert_eq!(answers, 5, "{name}");
+        assert!(world.tried.is_empty(), "{name}: nobody was asked");
+        // Who is in keeps being heard.
+        world.pass(1.0);
+        assert_eq!(world.register("ana", "Contact: <sip:ana@192.0.2.7>\r\n", udp(5060)), 200);
+        world.pass(40.0);
+        assert!(world.is_empty(), "{name}");
+    }
+}
+
+const MADE_UP: &str = "Authorization: Digest username=\"ana\", realm=\"example.org\", nonce=\"n\", uri=\"sip:x\", \
+response=\"00\", algorithm=MD5, qop=auth, cnonce=\"c\", nc=00000001\r\n";
+
+/// A nonce from before a restart is no reason to ask the store, and no wrong password (RFC 7616 section 3.3).
+#[test]
+fn a_nonce_that_is_not_ours_is_renewed_without_looking_anybody_up() {
+    let mut world = World::new();
+    let text = world.request("REGISTER", "sip:example.org", "ana", MADE_UP, "");
+    world.core.handle_message(Message::Request(text), udp(5060), world.now);
+    let Some(Output::Send(..)) = world.core.poll_output() else { panic!("somebody was asked") };
+    assert!(world.core.jobs.is_empty());
+}
