@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
-use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
-use tandem_tests::{Dice, Server, Transcript, root};
+use tandem_tests::{Dice, Server, Transcript, free_ports, root};
 
 const PEOPLE: &[&str] = &["ana", "carl"];
 
@@ -71,7 +70,8 @@ impl Drop for Sipp {
 }
 
 fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let [port] = free_ports().unwrap();
+    port
 }
 
 #[test]

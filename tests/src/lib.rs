@@ -1,10 +1,11 @@
 //! Worlds to test in: the real program on loopback, and peers that we did not write.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -268,7 +269,7 @@ fn ready(client: &mut Peer) {
 }
 
 impl Drop for Server {
-    /// Where a test fails, with what the server has to say about it.
+    /// Ends the process; a test that fails shows what the server has to say about it.
     fn drop(&mut self) {
         let counters = std::thread::panicking().then(|| self.http("/metrics"));
         let _ = self.process.kill();
@@ -307,20 +308,30 @@ fn launch(dir: &Path, log: &Log) -> Result<Child> {
     bail!("the server does not start: {log:?}")
 }
 
-/// Ports that are free now.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::new();
+/// Ports that are free for TCP and for UDP. They are below those that the system gives to whoever asks for any, so
+/// nobody takes one before it is used, or while a server starts again; nor does another test of this process. The
+/// three after each are left to it: sipp wants them for its media.
+///
+/// # Errors
+///
+/// When there are none.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 10_000;
+    let next = NEXT.get_or_init(|| AtomicU32::new(Dice.number(COUNT)));
     let mut ports = [0; N];
     for port in &mut ports {
-        // Free for TCP and for UDP, as SIP has both on one port.
-        let (tcp, udp) = loop {
-            let tcp = TcpListener::bind("127.0.0.1:0")?;
-            if let Ok(udp) = std::net::UdpSocket::bind(tcp.local_addr()?) {
-                break (tcp, udp);
-            }
-        };
-        *port = tcp.local_addr()?.port();
-        held.push((tcp, udp));
+        *port = (0..COUNT)
+            .find_map(|_| {
+                let drawn = FIRST + next.fetch_add(4, Ordering::Relaxed) % COUNT;
+                let port = u16::try_from(drawn).ok()?;
+                // SIP has both on one port.
+                let is_free = TcpListener::bind(("127.0.0.1", port)).is_ok()
+                    && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+                is_free.then_some(port)
+            })
+            .context("no free port")?;
     }
     Ok(ports)
 }
