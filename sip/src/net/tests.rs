@@ -359,11 +359,13 @@ fn serve(theirs: tokio::io::DuplexStream) -> mpsc::Receiver<Vec<Inbound>> {
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_or_drips_is_shown_out_and_who_registered_may_be_silent() {
     let whole = text("OPTIONS", 1, "SIP/2.0", "l: 0\r\n", "");
+    let half = format!("{whole}OPTIONS");
     // Name, what is sent, the pause between bytes, seconds until the end.
     let table = [
         ("silence", "", 0, 15..=16),
         ("keepalives alone", "\r\n\r\n\r\n\r\n", 3, 15..=16),
         ("a dripping message", whole.as_str(), 1, 15..=16),
+        ("half a message after a whole one", half.as_str(), 0, 15..=16),
         ("silence after a message", whole.as_str(), 0, 3_600..=3_601),
     ];
     for (name, bytes, pause, expected) in table {

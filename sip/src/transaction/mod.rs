@@ -12,6 +12,8 @@ pub mod invite_client;
 pub mod invite_server;
 pub mod key;
 pub mod layer;
+#[cfg(test)]
+mod layer_tests;
 pub mod server;
 pub mod timers;
 

@@ -34,6 +34,23 @@ fn both_hashes_are_offered_the_stronger_first_and_each_lets_in() {
 }
 
 #[test]
+fn an_old_nonce_is_renewed_and_counts_as_no_mistake() {
+    let mut world = World::new();
+    let register = world.request("REGISTER", "sip:example.org", "ana", CONTACT, "");
+    world.receive(Message::Request(register.clone()), udp(5060));
+    let signed = world.signed(register.clone(), "ana", "secret", Algorithm::Sha256);
+    world.pass(301.0);
+    world.receive(Message::Request(signed), udp(5060));
+    let again = world.last_response();
+    assert_eq!(again.status, 401);
+    assert!(again.headers.get("WWW-Authenticate").unwrap().contains("stale=true"));
+    assert!(world.tried.is_empty());
+    let signed = world.signed(register, "ana", "secret", Algorithm::Sha256);
+    world.receive(Message::Request(signed), udp(5060));
+    assert_eq!(world.last_response().status, 200);
+}
+
+#[test]
 fn a_phone_that_chokes_on_two_challenges_gets_one() {
     let mut world = World::new();
     let fields = "User-Agent: baresip v1.0.0 (x86_64/linux)\r\n";
