@@ -123,7 +123,8 @@ impl Core {
             Some(Leg::Up(session)) => {
                 let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
                 if tag.as_deref() == Some(session.dialog.id.remote_tag.as_str()) {
-                    return self.layer.send_bytes(session.ack.clone(), session.dialog.flow);
+                    let dialog = session.dialog.clone();
+                    return self.ack(&dialog, number);
                 }
                 session.dialog.flow
             }
@@ -141,12 +142,12 @@ impl Core {
             return;
         };
         dialog.flow = self.flow_of(&dialog);
-        let ack = self.ack(&dialog, number);
+        self.ack(&dialog, number);
         let is_wanted = matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.given_up.is_none());
         if is_wanted {
             self.leg_of_dialog.insert(dialog.id.clone(), leg);
             let user = invite.headers.from().ok().and_then(|from| from.uri.user_decoded());
-            let session = Session::new(dialog, user.unwrap_or_default(), ack);
+            let session = Session::new(dialog, user.unwrap_or_default());
             self.legs.insert(leg, Leg::Up(Box::new(session)));
             let event = LegEvent::Answered { sdp: response.body.clone() };
             return self.outputs.push_back(Output::Leg(leg, event));
@@ -297,7 +298,7 @@ impl Core {
         self.layer.respond(tx, response, now);
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
         let number = dialog.remote_seq.unwrap_or_default();
-        let mut session = Session::new(dialog, user, Bytes::new());
+        let mut session = Session::new(dialog, user);
         session.unacked = Some(Unacked::new(number, ok, reply, now));
         self.legs.insert(leg, Leg::Up(Box::new(session)));
         self.timers.push(now, now + Repeat::first(now).pause, Timer::Leg(leg));

@@ -44,13 +44,13 @@ impl Core {
         tx
     }
 
-    /// Sends an ACK to a 2xx: a request without a transaction.
-    pub(super) fn ack(&mut self, dialog: &Dialog, number: u32) -> bytes::Bytes {
+    /// Sends an ACK to a 2xx, each time that comes: a request without a transaction.
+    pub(super) fn ack(&mut self, dialog: &Dialog, number: u32) {
         let mut ack = dialog.request_numbered(crate::msg::Method::ACK, number);
         let branch = self.ids.branch();
         let flow = self.flow_of(dialog);
         self.stamp(&mut ack, &branch, flow);
-        self.layer.send(Message::Request(ack), flow)
+        self.layer.send(Message::Request(ack), flow);
     }
 
     fn stamp(&self, request: &mut Request, branch: &str, flow: Flow) {

@@ -19,8 +19,6 @@ pub(super) struct Session {
     pub(super) dialog: Dialog,
     /// Who we are in Contact.
     user: String,
-    /// The ACK to their last 2xx, sent again when that comes again.
-    pub(super) ack: Bytes,
     /// Our 2xx that waits for its ACK.
     pub(super) unacked: Option<Unacked>,
     /// A BYE that waits for the ACK (section 15).
@@ -48,8 +46,8 @@ impl Unacked {
 }
 
 impl Session {
-    pub(super) fn new(dialog: Dialog, user: String, ack: Bytes) -> Self {
-        Self { dialog, user, ack, unacked: None, hang_up: None, asking: None, asked: None }
+    pub(super) fn new(dialog: Dialog, user: String) -> Self {
+        Self { dialog, user, unacked: None, hang_up: None, asking: None, asked: None }
     }
 }
 
@@ -214,15 +212,11 @@ impl Core {
             if session.asking.take_if(|(_, asked)| *asked == number).is_none() {
                 // An answer that comes again, maybe while the next offer is on its way.
                 let dialog = session.dialog.clone();
-                self.ack(&dialog, number);
-                return;
+                return self.ack(&dialog, number);
             }
             session.dialog.refresh_target(&response.headers);
             let dialog = session.dialog.clone();
-            let ack = self.ack(&dialog, number);
-            if let Some(session) = self.session(leg) {
-                session.ack = ack;
-            }
+            self.ack(&dialog, number);
             let event = LegEvent::ReinviteAnswered(Ok(response.body.clone()));
             return self.outputs.push_back(Output::Leg(leg, event));
         }

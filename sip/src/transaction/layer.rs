@@ -289,10 +289,8 @@ impl Layer {
     }
 
     /// Sends what no transaction keeps: an ACK to a 2xx, a repeated 2xx, an answer without state.
-    pub fn send(&mut self, message: Message, flow: Flow) -> Bytes {
-        let bytes = message.to_bytes();
-        self.sends.push_back((flow, bytes.clone()));
-        bytes
+    pub fn send(&mut self, message: Message, flow: Flow) {
+        self.sends.push_back((flow, message.to_bytes()));
     }
 
     /// Sends bytes again.

@@ -90,6 +90,20 @@ fn a_late_answer_to_the_last_offer_is_not_taken_for_one_to_the_next() {
 }
 
 #[test]
+fn a_late_repeat_of_the_first_answer_gets_the_ack_of_the_first() {
+    let mut world = World::new();
+    let (leg, invite, flow) = calling(&mut world);
+    world.receive(answer(&invite, 200, "p", SDP), flow);
+    world.core.reinvite(leg, Bytes::from_static(b"v=0\r\n"), world.now);
+    world.drain();
+    let again = world.last_request().1;
+    world.receive(answer(&again, 200, "p", SDP), flow);
+    world.receive(answer(&invite, 200, "p", SDP), flow);
+    let (_, ack) = world.last_request();
+    assert_eq!((ack.method, ack.headers.get("CSeq")), (Method::ACK, Some("1 ACK")));
+}
+
+#[test]
 fn a_response_that_was_meant_for_somebody_behind_us_is_dropped() {
     let mut world = World::new();
     let (_, invite, flow) = calling(&mut world);
