@@ -86,14 +86,7 @@ impl Core {
         now: Instant,
     ) {
         if matches!(self.legs.get(&leg), Some(Leg::Called(_))) {
-            // Not answered yet: the caller may only give up.
-            let is_bye = request.method == Method::BYE;
-            self.answer(tx, &request, if is_bye { 200 } else { 491 }, now);
-            if is_bye {
-                let reason = request.headers.get("Reason").map(str::to_owned);
-                self.caller_gave_up(leg, reason, now);
-            }
-            return;
+            return self.handle_early(leg, tx, &request, now);
         }
         let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
         let Some(session) = self.session(leg) else {
@@ -123,16 +116,34 @@ impl Core {
         }
     }
 
+    /// A request before the call is answered: the caller may only leave.
+    fn handle_early(&mut self, leg: LegId, tx: TxId, request: &Request, now: Instant) {
+        match request.method {
+            Method::BYE => {
+                self.answer(tx, request, 200, now);
+                let reason = request.headers.get("Reason").map(str::to_owned);
+                self.caller_gave_up(leg, reason, now);
+            }
+            Method::INVITE | Method::UPDATE => self.ask_later(tx, request, now),
+            Method::OPTIONS => self.answer(tx, request, 200, now),
+            _ => self.not_allowed(tx, request, now),
+        }
+    }
+
+    /// One change of the session at a time (section 14.2, RFC 3311 section 5.2).
+    fn ask_later(&mut self, tx: TxId, request: &Request, now: Instant) {
+        let mut response = self.response(request, 500);
+        response.headers.set("Retry-After", "3");
+        self.respond(tx, response, now);
+    }
+
     fn reinvited(&mut self, leg: LegId, tx: TxId, request: Box<Request>, now: Instant) {
         let Some(session) = self.session(leg) else { return };
         if session.asking.is_some() {
             return self.answer(tx, &request, 491, now);
         }
         if session.asked.is_some() || session.unacked.is_some() {
-            let mut response = self.response(&request, 500);
-            response.headers.set("Retry-After", "3");
-            self.respond(tx, response, now);
-            return;
+            return self.ask_later(tx, &request, now);
         }
         session.dialog.refresh_target(&request.headers);
         let is_update = request.method == Method::UPDATE;

@@ -104,6 +104,30 @@ fn a_late_repeat_of_the_first_answer_gets_the_ack_of_the_first() {
 }
 
 #[test]
+fn before_the_answer_a_caller_may_only_leave() {
+    for (method, status) in [
+        ("UPDATE", "500"),
+        ("INVITE", "500"),
+        ("INFO", "405"),
+        ("PRACK", "405"),
+        ("OPTIONS", "200"),
+    ] {
+        let mut world = World::new();
+        let (invite, leg) = called(&mut world);
+        world.core.ring(leg, 180, None, world.now);
+        world.drain();
+        let ringing = world.last_response().clone();
+        world.said();
+        let early = inside(&mut world, &invite, &ringing, method, FIELDS, SDP);
+        world.receive(early, udp(5060));
+        assert_eq!(world.said(), [status], "{method}");
+        world.core.hang_up(leg, None, world.now);
+        world.drain();
+        over(world);
+    }
+}
+
+#[test]
 fn a_response_that_was_meant_for_somebody_behind_us_is_dropped() {
     let mut world = World::new();
     let (_, invite, flow) = calling(&mut world);
