@@ -10,11 +10,12 @@
 //! | `dispatch` | what a request is, and which module takes it |
 //! | `gate` | who is asking (digest), and how often |
 //! | `registrar` | where the phones are |
-//! | `invite`, `session` | calls: until they are answered, and from then on |
+//! | `calling`, `invite`, `session` | calls: ours and theirs until they are answered, and from then on |
 //! | `message` | single messages, both ways |
 //! | `presence` | phones that watch |
 
 pub mod binding;
+mod calling;
 mod dispatch;
 mod gate;
 mod ids;

@@ -146,3 +146,93 @@ fn changed_messages_neither_break_the_server_nor_stay_in_it() {
         }
     }
 }
+
+/// Whatever a peer sends in whatever order: nothing panics, and nothing is left when all timers have run out.
+#[test]
+fn random_orders_leave_nothing_behind() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut dice = move |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    };
+    for _ in 0..60 {
+        let mut world = World::new();
+        let mut pool: Vec<Message> = Vec::new();
+        for _ in 0..120 {
+            match dice(12) {
+                0 => {
+                    let (invite, leg) = called(&mut world);
+                    pool.push(Message::Request(invite));
+                    world.core.ring(leg, 180, None, world.now);
+                }
+                1 => {
+                    let (_, invite, _) = calling(&mut world);
+                    let status = [100, 180, 200, 302, 486, 603][dice(6) as usize];
+                    let tag = ["p", "q"][dice(2) as usize];
+                    pool.push(answer(&invite, status, tag, SDP));
+                    pool.push(answer(&invite, 200, "p", SDP));
+                }
+                2..=4 => {
+                    let legs: Vec<LegId> = world.core.legs.keys().copied().collect();
+                    if let Some(leg) = legs.first().copied() {
+                        let sdp = Bytes::from_static(b"v=0\r\n");
+                        match dice(5) {
+                            0 => world.core.accept(leg, sdp, world.now),
+                            1 => world.core.reject(leg, 486, None, Vec::new(), world.now),
+                            2 => world.core.hang_up(leg, None, world.now),
+                            3 => world.core.reinvite(leg, sdp, world.now),
+                            _ => world.core.answer_reinvite(leg, Ok(sdp), world.now),
+                        }
+                    }
+                }
+                5..=6 => {
+                    let requests: Vec<Request> = world
+                        .sent
+                        .iter()
+                        .filter_map(|(_, m)| match m {
+                            Message::Request(r) if r.method != Method::ACK => Some(r.clone()),
+                            _ => None,
+                        })
+                        .collect();
+                    if let Some(request) = requests.get(dice(requests.len().max(1) as u64) as usize)
+                    {
+                        let status = [180, 200, 481, 500][dice(4) as usize];
+                        pool.push(answer(request, status, "p", SDP));
+                    }
+                }
+                7..=9 if !pool.is_empty() => {
+                    let message = pool[dice(pool.len() as u64) as usize].clone();
+                    world.receive(message, udp(5060));
+                }
+                _ => world.pass(dice(4_000) as f64 / 1_000.0),
+            }
+            world.drain();
+        }
+        let legs: Vec<LegId> = world.core.legs.keys().copied().collect();
+        for leg in legs {
+            world.core.answer_reinvite(leg, Err(488), world.now);
+            world.core.hang_up(leg, None, world.now);
+            world.drain();
+        }
+        world.pass(200.0);
+        let legs: Vec<LegId> = world.core.legs.keys().copied().collect();
+        for leg in legs {
+            world.core.hang_up(leg, None, world.now);
+            world.drain();
+        }
+        world.pass(200.0);
+        let core = &world.core;
+        assert!(
+            world.is_empty(),
+            "legs {} dialogs {} invites {} owners {} jobs {} layer {}",
+            core.legs.len(),
+            core.leg_of_dialog.len(),
+            core.leg_of_invite.len(),
+            core.owners.len(),
+            core.jobs.len(),
+            core.layer.len()
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! Calls of ours until they are answered (RFC 3261 sections 9.1, 13.2 and 15): INVITE, CANCEL, and answers that cross it or
+//! come from several phones.
+
+use std::time::Instant;
+
+use super::invite::Leg;
+use super::message::some;
+use super::session::Session;
+use super::{Core, Output, Owner, Timer};
+use crate::dialog::Dialog;
+use crate::msg::header::CSeq;
+use crate::msg::{Method, Name, Request, Response};
+use crate::ports::{LegEvent, LegId, OutgoingInvite};
+use crate::transaction::TxId;
+use crate::transaction::timers::GIVE_UP;
+use crate::transport::Flow;
+
+/// Our INVITE without a final answer.
+pub(super) struct Calling {
+    tx: TxId,
+    invite: Box<Request>,
+    branch: String,
+    flow: Flow,
+    /// Nobody wants the call any more; the Reason for it.
+    given_up: Option<Option<String>>,
+    /// A CANCEL has left; the INVITE is over at this time whatever happens (section 9.1).
+    over_at: Option<Instant>,
+}
+
+impl Core {
+    /// Places a call. Its fate comes as [`LegEvent`]s.
+    pub fn invite(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
+        let Some((flow, uri)) = self.route(&call.target) else {
+            return self.fail(leg, &refusal(430, "Flow Failed"));
+        };
+        let call_id = self.ids.token();
+        let user = call.from.uri.user_decoded().unwrap_or_default();
+        let mut request = self.outside(Method::INVITE, uri, call.from, call.to, call_id, 1);
+        request.headers.push_typed(&self.contact(&user, flow));
+        request.headers.push("Allow", super::dispatch::ALLOW);
+        for (name, value) in call.headers {
+            request.headers.push(name.as_str(), value);
+        }
+        let request = request.with_body("application/sdp", call.offer);
+        let branch = self.ids.branch();
+        let invite = Box::new(request.clone());
+        let owner = Owner::Invite(leg, invite.clone());
+        let tx = self.request_as(request, &branch, flow, owner, now);
+        let calling = Calling { tx, invite, branch, flow, given_up: None, over_at: None };
+        self.legs.insert(leg, Leg::Calling(Box::new(calling)));
+        self.run_events(now);
+    }
+
+    /// An answer to our INVITE, or to one whose leg is gone already.
+    pub(super) fn invite_answered(
+        &mut self,
+        leg: LegId,
+        tx: TxId,
+        invite: &Request,
+        response: &Response,
+        now: Instant,
+    ) {
+        match response.status {
+            0..=199 => self.provisional(leg, response, now),
+            200..=299 => self.accepted(leg, tx, invite, response, now),
+            _ => {
+                let is_ours =
+                    matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.tx == tx);
+                if is_ours {
+                    self.fail(leg, response);
+                }
+            }
+        }
+    }
+
+    fn provisional(&mut self, leg: LegId, response: &Response, now: Instant) {
+        let Some(Leg::Calling(calling)) = self.legs.get(&leg) else { return };
+        if calling.given_up.is_some() {
+            return self.cancel(leg, now);
+        }
+        if response.status > 100 {
+            let event = LegEvent::Progress { status: response.status, sdp: some(&response.body) };
+            self.outputs.push_back(Output::Leg(leg, event));
+        }
+    }
+
+    /// A 2xx: the first makes the call, the same again wants its ACK again, another phone's is hung up at once
+    /// (section 13.2.2.4).
+    fn accepted(
+        &mut self,
+        leg: LegId,
+        tx: TxId,
+        invite: &Request,
+        response: &Response,
+        now: Instant,
+    ) {
+        let number = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        let flow = match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) => calling.flow,
+            Some(Leg::Up(session)) => {
+                let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+                if tag.as_deref() == Some(session.dialog.id.remote_tag.as_str()) {
+                    let dialog = session.dialog.clone();
+                    return self.ack(&dialog, number);
+                }
+                session.dialog.flow
+            }
+            Some(Leg::Called(_)) => return,
+            None => match self.layer.reply_flow(tx) {
+                Some(flow) => flow,
+                None => return,
+            },
+        };
+        let Some(mut dialog) = Dialog::of_outgoing(invite, response, flow) else {
+            // Neither to be acknowledged nor to be hung up.
+            if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
+                self.fail(leg, &refusal(502, "Unreadable Answer"));
+            }
+            return;
+        };
+        dialog.flow = self.flow_of(&dialog);
+        self.ack(&dialog, number);
+        let is_wanted = matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.given_up.is_none());
+        if is_wanted {
+            self.leg_of_dialog.insert(dialog.id.clone(), leg);
+            let user = invite.headers.from().ok().and_then(|from| from.uri.user_decoded());
+            let session = Session::new(dialog, user.unwrap_or_default());
+            self.legs.insert(leg, Leg::Up(Box::new(session)));
+            let event = LegEvent::Answered { sdp: response.body.clone() };
+            return self.outputs.push_back(Output::Leg(leg, event));
+        }
+        let reason = match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) => calling.given_up.clone().flatten(),
+            _ => None,
+        };
+        self.bye(&mut dialog, reason, now);
+        if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
+            self.fail(leg, &refusal(487, "Request Terminated"));
+        }
+    }
+
+    /// The last event of a call that did not come about.
+    fn fail(&mut self, leg: LegId, response: &Response) {
+        self.legs.remove(&leg);
+        let event = LegEvent::Failed {
+            status: response.status,
+            reason: response.reason.clone(),
+            headers: response.headers.clone(),
+        };
+        self.outputs.push_back(Output::Leg(leg, event));
+    }
+
+    /// A CANCEL leaves once a 1xx has come (section 9.1).
+    fn cancel(&mut self, leg: LegId, now: Instant) {
+        let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) else { return };
+        let Some(reason) = calling.given_up.clone() else { return };
+        if calling.over_at.is_some() || !self.layer.may_cancel(calling.tx) {
+            return;
+        }
+        calling.over_at = Some(now + GIVE_UP);
+        let invite = &calling.invite;
+        let mut cancel = Request::new(Method::CANCEL, invite.uri.clone());
+        for name in [Name::Route, Name::MaxForwards, Name::From, Name::To, Name::CallId] {
+            cancel.headers.copy_from(&invite.headers, name);
+        }
+        let number = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        cancel.headers.push_typed(&CSeq::new(number, Method::CANCEL));
+        if let Some(reason) = reason {
+            cancel.headers.push("Reason", reason);
+        }
+        let (branch, flow) = (calling.branch.clone(), calling.flow);
+        self.timers.push(now, now + GIVE_UP, Timer::Leg(leg));
+        self.request_as(cancel, &branch, flow, Owner::Nobody, now);
+    }
+
+    /// Nobody wants this call any more.
+    pub(super) fn give_up(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
+        if let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) {
+            calling.given_up.get_or_insert(reason);
+            self.cancel(leg, now);
+        }
+    }
+
+    /// A CANCEL that nobody answered in time.
+    pub(super) fn calling_due(&mut self, leg: LegId, now: Instant) {
+        let Some(Leg::Calling(calling)) = self.legs.get(&leg) else { return };
+        if calling.over_at.is_some_and(|at| at <= now) {
+            self.layer.forget(calling.tx);
+            self.fail(leg, &refusal(487, "Request Terminated"));
+        }
+    }
+
+    /// Hangs up a dialog that has no leg (any more).
+    pub(super) fn bye(&mut self, dialog: &mut Dialog, reason: Option<String>, now: Instant) {
+        let mut bye = dialog.request(Method::BYE);
+        if let Some(reason) = reason {
+            bye.headers.push("Reason", reason);
+        }
+        let flow = self.flow_of(dialog);
+        self.request(bye, flow, Owner::Nobody, now);
+    }
+}
+
+/// A failure that nobody sent.
+fn refusal(status: u16, reason: &str) -> Response {
+    let mut response = Response::new(status);
+    reason.clone_into(&mut response.reason);
+    response
+}
