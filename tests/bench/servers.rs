@@ -30,7 +30,7 @@ impl Drop for Running {
     }
 }
 
-type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>>>;
+pub(crate) type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>>>;
 
 /// Our release build.
 pub(crate) fn tandem(accounts: usize) -> Started {
@@ -167,6 +167,7 @@ pub(crate) fn kamailio(accounts: usize) -> Started {
         let load: String = [
             "kex",
             "tm",
+            "tmx",
             "sl",
             "rr",
             "pv",
@@ -209,7 +210,7 @@ pub(crate) fn kamailio(accounts: usize) -> Started {
         let path = dir.path().join("kamailio.cfg");
         std::fs::write(&path, config)?;
         let process = Command::new("kamailio")
-            .args(["-DD", "-E", "-m", "256", "-M", "16", "-f"])
+            .args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"])
             .arg(&path)
             .arg("-P")
             .arg(dir.path().join("pid"))

@@ -367,7 +367,7 @@ pub(crate) fn calls(server: &Running, window: usize, time: Duration) -> Result<u
                     }
                 }
                 Some(100..=199) => {}
-                Some(status @ 300..) if is_current => bail!("a call got {status}"),
+                Some(300..) if is_current => bail!("{}: a call got {}", server.name, answer.start),
                 _ => {}
             }
         }
