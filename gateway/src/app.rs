@@ -31,6 +31,7 @@ use crate::bridge::message::Chat;
 use crate::bridge::presence::{self, PresenceDesk};
 use crate::bridge::{echo, exchange};
 use crate::certificate::{Certificate, CertificateError};
+use crate::cluster::Local;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::store::{Store, random_password};
@@ -121,15 +122,9 @@ impl App {
         let (stanzas, stanza_events) = mpsc::channel(STANZA_QUEUE);
         let (desk, desk_events) = mpsc::channel(PRESENCE_QUEUE);
         let (phones, phone_events) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub {
-            store: store.clone(),
-            echo: echo_queue,
-            legs: legs.clone(),
-            stanzas,
-            presence: desk.clone(),
-            phones,
-            chat: OnceLock::new(),
-        });
+        let bus =
+            Local { echo: echo_queue, legs: legs.clone(), stanzas, presence: desk.clone(), phones };
+        let hub = Arc::new(Hub { store: store.clone(), bus: Arc::new(bus), chat: OnceLock::new() });
         let media = start_media(&config, hub.clone())?;
         let telemetry = telemetry.with_media(media.clone());
         let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone()).await?;

@@ -1,4 +1,4 @@
-//! The hub: what the XMPP router and the SIP server hand to the bridge, put into the right queue.
+//! The hub: what the XMPP router and the SIP server hand to the bridge, put on the bus.
 //!
 //! It implements the ports of both crates. Nothing here decides or waits: each kind of thing goes to the task that owns
 //! it, the calls, the chat, the presence desk, the phones' registrations or the echo service.
@@ -13,10 +13,10 @@ use tandem_sip::ports::{
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
-use tokio::sync::mpsc;
 
 use super::message::Chat;
 use super::{echo, exchange, presence};
+use crate::cluster::{Bus, Envelope};
 use crate::store::Store;
 
 const JMI: &str = "urn:xmpp:jingle-message:0";
@@ -24,20 +24,12 @@ const JMI: &str = "urn:xmpp:jingle-message:0";
 /// The phones of an account are these now.
 pub type Registration = (Jid, Vec<Binding>);
 
-/// Queues to everybody who handles something. One per node, shared.
+/// What the ports lead to. One per node, shared.
 pub struct Hub {
     /// Where bindings are kept.
     pub store: Store,
-    /// The echo service.
-    pub echo: mpsc::Sender<echo::Event>,
-    /// What happens on legs and in the media engine: as much as there are legs.
-    pub legs: mpsc::UnboundedSender<exchange::Event>,
-    /// Call stanzas.
-    pub stanzas: mpsc::Sender<exchange::Call>,
-    /// The presence desk.
-    pub presence: mpsc::Sender<presence::Event>,
-    /// Registrations: one at a time and account, as the registrar waits for its store.
-    pub phones: mpsc::UnboundedSender<Registration>,
+    /// The way to whoever owns a call, a watcher, a phone.
+    pub bus: Arc<dyn Bus>,
     /// The chat; it needs the SIP server, which needs this.
     pub chat: OnceLock<Chat>,
 }
@@ -46,8 +38,8 @@ impl Hub {
     /// A media event, for whoever owns the leg.
     pub fn media(&self, event: &MediaEvent) {
         // A full queue loses an event, not a call: consent is checked again, silence told again.
-        let _ = self.echo.try_send(echo::Event::Media(event.clone()));
-        let _ = self.legs.send(exchange::Event::Media(event.clone()));
+        let _ = self.bus.send(Envelope::Echo(echo::Event::Media(event.clone())));
+        let _ = self.bus.send(Envelope::Leg(exchange::Event::Media(event.clone())));
     }
 }
 
@@ -66,7 +58,8 @@ impl Foreign for Hub {
             if let Some(chat) = self.chat.get() {
                 chat.taken(stanza);
             }
-            return self.echo.try_send(echo::Event::Stanza(Box::new(stanza.clone()))).is_ok();
+            let event = echo::Event::Stanza(Box::new(stanza.clone()));
+            return self.bus.send(Envelope::Echo(event)).is_ok();
         }
         if is_call(stanza) {
             let call = exchange::Call {
@@ -74,20 +67,21 @@ impl Foreign for Hub {
                 resources: resources.to_vec(),
                 stanza: stanza.clone(),
             };
-            return self.stanzas.try_send(call).is_ok();
+            return self.bus.send(Envelope::Call(call)).is_ok();
         }
         self.chat.get().is_none_or(|chat| chat.deliver(account, resources, stanza))
     }
 
     fn observed(&self, stanza: &Stanza) {
         // Full: the phones stop ringing by their own time.
-        let _ = self.stanzas.try_send(exchange::Call::observed(stanza));
+        let _ = self.bus.send(Envelope::Call(exchange::Call::observed(stanza)));
     }
 }
 
 impl Watch for Hub {
     fn presence_changed(&self, account: &Jid) {
-        if self.presence.try_send(presence::Event::Changed(account.clone())).is_err() {
+        let event = presence::Event::Changed(account.clone());
+        if self.bus.send(Envelope::Presence(event)).is_err() {
             tracing::warn!("the presence desk is behind; a change is told with the next one");
         }
     }
@@ -95,7 +89,7 @@ impl Watch for Hub {
     fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool) {
         let (owner, contact) = (owner.clone(), contact.clone());
         let event = presence::Event::Permission { owner, contact, may_see };
-        if self.presence.try_send(event).is_err() {
+        if self.bus.send(Envelope::Presence(event)).is_err() {
             tracing::error!("the presence desk is behind; a permission waits for a refresh");
         }
     }
@@ -116,14 +110,14 @@ impl Bindings for Hub {
 
     fn changed(&self, account: &str, bindings: &[Binding]) {
         if let Ok(account) = super::account(account) {
-            let _ = self.phones.send((account, bindings.to_vec()));
+            let _ = self.bus.send(Envelope::Registration((account, bindings.to_vec())));
         }
     }
 }
 
 impl Calls for Hub {
     fn event(&self, leg: LegId, event: LegEvent) {
-        let _ = self.legs.send(exchange::Event::Sip(leg, event));
+        let _ = self.bus.send(Envelope::Leg(exchange::Event::Sip(leg, event)));
     }
 }
 
@@ -140,12 +134,13 @@ impl Messages for Hub {
 
 impl Presence for Hub {
     fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>> {
-        let sent = self.presence.try_send(presence::Event::Subscribed(subscription));
+        let event = presence::Event::Subscribed(subscription);
+        let sent = self.bus.send(Envelope::Presence(event));
         Box::pin(async move { sent.map_err(|_| 503) })
     }
 
     fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
-        if self.presence.try_send(presence::Event::Ended(id)).is_err() {
+        if self.bus.send(Envelope::Presence(presence::Event::Ended(id))).is_err() {
             tracing::warn!(
                 "the presence desk is behind; a watcher is forgotten when its NOTIFY fails"
             );
