@@ -117,6 +117,10 @@ fn notifications_and_typing_cross_and_what_a_phone_refuses_is_said() {
     );
     app.want("receipt", &[("id", "r1")]);
 
+    // A text to one's own address, with no other device there, waits for one. Nobody is left without an answer.
+    phone.tell(json!({"cmd": "send", "to": "sip:ana@localhost", "body": "note to self"}));
+    phone.want("answer", &[("status", "202")]);
+
     // A refusal is an error; an absence keeps the message for the next phone.
     phone.tell(json!({"cmd": "answer", "status": 486}));
     app.tell(json!({"cmd": "message", "to": "ana@localhost", "body": "busy?", "id": "r2"}));
@@ -137,6 +141,7 @@ fn notifications_and_typing_cross_and_what_a_phone_refuses_is_said() {
     phone.tell(json!({"cmd": "unregister"}));
     let mut next = Peer::start("next phone", "rawphone.py", &log).unwrap();
     next.tell(start);
+    next.want("request", &[("body", "note to self")]);
     next.want("request", &[("body", "kept for later")]);
     app.want("receipt", &[("id", "r3")]);
 }

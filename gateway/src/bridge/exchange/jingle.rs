@@ -129,7 +129,10 @@ impl Exchange {
         let offer = usable(jingle);
         let refused = match &offer {
             Err(reason) => Some(reason.clone()),
-            Ok(_) if self.is_full() => Some(Reason::Busy),
+            // An id that the called account has in use would mix two calls up.
+            Ok(_) if self.is_full() || self.call_of(&jingle.sid, us).is_some() => {
+                Some(Reason::Busy)
+            }
             Ok(_) => None,
         };
         if let Some(reason) = refused {

@@ -122,7 +122,8 @@ impl Exchange {
     /// An XMPP client calls an account that has phones.
     fn proposed(&mut self, said: &Call, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
         // Our own proposal comes by here too when the called account has phones: they ring already.
-        if self.call_of(&jmi.id, from).is_some() || !jmi.wants_audio() || from.is_bare() {
+        let is_known = self.call_of(&jmi.id, from).or_else(|| self.call_of(&jmi.id, to)).is_some();
+        if is_known || !jmi.wants_audio() || from.is_bare() {
             return;
         }
         let key = self.new_key();

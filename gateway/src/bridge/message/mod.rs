@@ -115,9 +115,7 @@ impl Chat {
             // Never back to the device that sent it.
             .filter(|(jid, _)| stanza.from() != Some(jid))
             .collect();
-        if devices.is_empty() {
-            return true;
-        }
+        // None left, as when a phone writes to its own account alone: the queue keeps the text or tells the sender.
         let mut job = Job { account: account.clone(), devices, stanza: stanza.clone() };
         let key = (from, account.clone());
         let mut state = self.state();

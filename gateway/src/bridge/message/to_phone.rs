@@ -56,8 +56,8 @@ impl Chat {
         }
         metrics::counter!("tandem_messages_to_phones_failed_total").increment(1);
         let worst = results.iter().find(|(s, ..)| !is_away(*s)).or_else(|| results.first());
-        let Some((status, phrase, ..)) = worst else { return };
-        self.failed(job, *status, phrase).await;
+        let (status, phrase) = worst.map_or((480, ""), |(status, phrase, ..)| (*status, phrase));
+        self.failed(job, status, phrase).await;
     }
 
     /// Sends a text to one phone, wrapped where a notification is wanted; status and phrase.
