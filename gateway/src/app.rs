@@ -243,6 +243,15 @@ impl App {
     }
 }
 
+/// No other server is reached yet.
+struct Nowhere;
+
+impl tandem_xmpp::ports::Remote for Nowhere {
+    fn send(&self, _: &Jid, _: &Jid, _: Bytes) -> bool {
+        false
+    }
+}
+
 async fn xmpp_server(
     config: &Config,
     store: &Store,
@@ -255,6 +264,7 @@ async fn xmpp_server(
         offline: Arc::new(store.clone()),
         foreign: hub.clone(),
         watch: hub,
+        remote: Arc::new(Nowhere),
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))

@@ -70,6 +70,15 @@ impl Server {
     ///
     /// When it does not come up.
     pub fn start(domain: &str, accounts: &[&str]) -> Result<Self> {
+        Self::start_with(domain, accounts, "")
+    }
+
+    /// As [`Server::start`], with these sections more in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_with(domain: &str, accounts: &[&str], sections: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let [xmpp, xmpps, https, metrics, sip, sips] = free_ports()?;
         let config = format!(
@@ -78,7 +87,7 @@ impl Server {
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
              [xmpp]\nscram_iterations = 4096\n\
-             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
+             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",
             dir.path().join("data").display()
         );
         std::fs::write(dir.path().join("tandem.toml"), config)?;

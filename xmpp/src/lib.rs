@@ -21,6 +21,7 @@ pub mod jid;
 #[allow(clippy::disallowed_methods)]
 pub mod net;
 pub mod ports;
+pub mod router;
 pub mod service;
 pub mod stanza;
 pub mod stream;

@@ -173,6 +173,13 @@ pub trait Foreign: Send + Sync {
     fn observed(&self, stanza: &Stanza);
 }
 
+/// The way to domains that are not served here: other servers (RFC 6120, server to server) and components (XEP-0114).
+pub trait Remote: Send + Sync {
+    /// Queues a stanza with both addresses on it. False when the domain may not be reached or its queue is full; the
+    /// sender is then told. What is queued and cannot be delivered comes back as an error stanza.
+    fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool;
+}
+
 /// Who wants to know about presence beyond XMPP.
 pub trait Watch: Send + Sync {
     /// Something about the account's presence changed.

@@ -5,6 +5,7 @@ mod outbox;
 mod tests;
 mod wire;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,12 +20,14 @@ use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
 use crate::jid::Jid;
 use crate::ports::Outbox;
-use crate::service::{OpenStream, Server};
+use crate::service::{Begun, OpenStream, Server};
 use crate::stream::c2s::{Action, C2s, Transport};
 use crate::stream::sasl::ScramKeys;
 
 /// Time to take the rest once a stream is to end: after a conflict, an overflow, or when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Stanzas of one client that may wait for the store before no more is read from it.
+const MAX_WORK: usize = 64;
 
 /// Ends all streams and waits until what they had queued is written, or given to other devices and the store. False
 /// when some had not left after `limit`.
@@ -109,6 +112,8 @@ struct Connection {
     reader: QueueReader,
     outbox: Arc<dyn Outbox>,
     username: String,
+    /// Stanzas that were taken and are not finished, oldest first.
+    work: VecDeque<Begun>,
     /// Dropped last, when nothing is queued any more.
     open: OpenStream,
 }
@@ -118,12 +123,14 @@ impl Connection {
         let (queue, reader) = outbox::queue(server.config().max_queued_bytes);
         let outbox: Arc<dyn Outbox> = Arc::new(queue.clone());
         let open = server.open_stream(outbox.clone());
-        Self { server, c2s, peer, queue, reader, outbox, username: String::new(), open }
+        let (username, work) = (String::new(), VecDeque::new());
+        Self { server, c2s, peer, queue, reader, outbox, username, work, open }
     }
 
     async fn run<W: Wire>(&mut self, wire: &mut W) -> End {
         loop {
             let deadline = self.c2s.poll_timeout();
+            let is_full = self.work.len() >= MAX_WORK;
             tokio::select! {
                 biased;
                 // 1. What others send to this client.
@@ -135,12 +142,14 @@ impl Connection {
                     }
                     Item::End(condition) => self.c2s.fail(condition, ""),
                 },
-                // 2. What it sends.
-                received = wire.receive() => match received {
+                // 2. What it sent before and is kept now.
+                () = first_kept(&mut self.work) => self.finish_ready().await,
+                // 3. What it sends; no more is read while much waits for the store.
+                received = wire.receive(), if !is_full => match received {
                     Some(bytes) => self.c2s.handle_bytes(&bytes, Instant::now()),
                     None => return End::Closed,
                 },
-                // 3. What is due.
+                // 4. What is due.
                 () = sleep_until(deadline) => self.c2s.handle_timeout(Instant::now()),
             }
             if let Some(end) = self.act(wire).await {
@@ -171,7 +180,9 @@ impl Connection {
                 }
                 Action::Bind(resource) => self.bind(resource.as_deref()),
                 Action::Stanza(stanza) => {
-                    self.server.handle(*stanza).await;
+                    let begun = self.server.begin(*stanza).await;
+                    self.work.push_back(begun);
+                    self.finish_ready().await;
                 }
                 Action::Close => {
                     // What was queued before the end still goes out.
@@ -189,6 +200,13 @@ impl Connection {
             return Some(End::Closed);
         }
         None
+    }
+
+    /// Finishes what waits for no commit, up to the first that does: one sender's stanzas stay in order.
+    async fn finish_ready(&mut self) {
+        while let Some(begun) = self.work.pop_front_if(|begun| !begun.waits()) {
+            self.server.finish(begun).await;
+        }
     }
 
     async fn write_queued<W: Wire>(&mut self, wire: &mut W, parts: Vec<Bytes>, count: u64) -> bool {
@@ -260,6 +278,9 @@ impl Connection {
 
     /// The stream is over: nothing that was queued and not written is lost.
     async fn finish(mut self) {
+        while let Some(begun) = self.work.pop_front() {
+            self.server.finish(begun).await;
+        }
         let Some(jid) = self.c2s.jid().cloned() else { return };
         self.server.unbind(&jid, &self.outbox).await;
         for stanza in self.reader.close() {
@@ -269,6 +290,14 @@ impl Connection {
         self.server.offer_waiting(&jid.bare()).await;
         tracing::info!(peer = %self.peer, "client left");
         drop(self.open);
+    }
+}
+
+/// Resolves when the stanza that was taken first is kept.
+async fn first_kept(work: &mut VecDeque<Begun>) {
+    match work.front_mut() {
+        Some(begun) => begun.kept().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::Config;
-use crate::ports::memory::{MemoryBridge, MemoryStore};
+use crate::ports::memory::{MemoryBridge, MemoryRemote, MemoryStore};
 use crate::service::{Outcome, Ports};
 use crate::stanza::Stanza;
 
@@ -36,6 +36,7 @@ impl World {
             offline: store.clone(),
             foreign: bridge.clone(),
             watch: bridge,
+            remote: Arc::new(MemoryRemote::default()),
             secret: [1; 32],
         };
         let config = Config { domains: vec!["d".into()], ..Config::default() };

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Roster, RosterItem, Rosters, StoreError,
-    Watch,
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Remote, Roster, RosterItem, Rosters,
+    StoreError, Watch,
 };
 use crate::jid::Jid;
 use crate::stanza::Stanza;
@@ -253,6 +253,35 @@ impl Watch for MemoryBridge {
 
     fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool) {
         lock(&self.permissions).push((owner.clone(), contact.clone(), may_see));
+    }
+}
+
+/// The way to other servers: notes what is sent there. By default nobody can be reached.
+#[derive(Debug, Default)]
+pub struct MemoryRemote {
+    reachable: AtomicBool,
+    sent: Mutex<Vec<(Jid, Jid, Bytes)>>,
+}
+
+impl MemoryRemote {
+    /// One over which everybody can be reached.
+    pub fn reachable() -> Self {
+        Self { reachable: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// What was sent since the last call: sender, addressee, stanza.
+    pub fn take_sent(&self) -> Vec<(Jid, Jid, Bytes)> {
+        std::mem::take(&mut *lock(&self.sent))
+    }
+}
+
+impl Remote for MemoryRemote {
+    fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
+        let reachable = self.reachable.load(Ordering::Relaxed);
+        if reachable {
+            lock(&self.sent).push((from.clone(), to.clone(), stanza));
+        }
+        reachable
     }
 }
 

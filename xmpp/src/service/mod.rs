@@ -31,7 +31,10 @@ pub use self::streams::{OpenStream, Unfinished};
 use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
-use crate::ports::{Accounts, Foreign, Offline, Outbox, Roster, Rosters, StoreError, Watch};
+use crate::ports::{
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Remote, Roster, Rosters, StoreError, Watch,
+};
+use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
 use crate::xml::Element;
 
@@ -50,6 +53,8 @@ pub struct Ports {
     pub foreign: Arc<dyn Foreign>,
     /// Watchers behind the bridge.
     pub watch: Arc<dyn Watch>,
+    /// Other servers and components.
+    pub remote: Arc<dyn Remote>,
     /// A secret for made-up SCRAM salts; the same across restarts.
     pub secret: [u8; 32],
 }
@@ -70,6 +75,33 @@ pub enum Outcome {
     Ignored,
     /// Refused; the same error went to the sender.
     Refused(StanzaError),
+}
+
+/// A stanza that was taken in and is not yet routed.
+pub struct Begun {
+    stanza: Stanza,
+    kept: Keeping,
+}
+
+/// How far the store is with what must be kept of a stanza.
+enum Keeping {
+    /// It is committed, or nothing had to be.
+    Kept(Result<(), StoreError>),
+    Waiting(BoxFuture<'static, Result<(), StoreError>>),
+}
+
+impl Begun {
+    /// Whether [`Server::finish`] would have to wait for a commit.
+    pub fn waits(&self) -> bool {
+        matches!(self.kept, Keeping::Waiting(_))
+    }
+
+    /// Resolves when it no longer waits. May be dropped and called again.
+    pub async fn kept(&mut self) {
+        if let Keeping::Waiting(stored) = &mut self.kept {
+            self.kept = Keeping::Kept(stored.await);
+        }
+    }
 }
 
 /// The XMPP server of one node. Cheap to clone.
@@ -166,8 +198,27 @@ impl Server {
         }
     }
 
-    /// Handles a stanza of a bound client; its `from` has been stamped.
+    /// Handles a stanza whose `from` has been stamped or proven: of a bound client, an attached device, a component or
+    /// another server.
     pub async fn handle(&self, stanza: Stanza) -> Outcome {
+        let begun = self.begin(stanza).await;
+        self.finish(begun).await
+    }
+
+    /// Takes a stanza in: what must be kept of it is on its way to the store when this resolves, in the order of the
+    /// calls. Several stanzas of one sender may be begun before the first is finished, so that they share a commit;
+    /// they are finished in order (RFC 6120 section 10.1).
+    pub async fn begin(&self, stanza: Stanza) -> Begun {
+        Begun { stanza, kept: Keeping::Kept(Ok(())) }
+    }
+
+    /// Waits until a begun stanza is kept, then routes it. After this its sender may be told that it was taken.
+    pub async fn finish(&self, mut begun: Begun) -> Outcome {
+        begun.kept().await;
+        let Begun { stanza, kept } = begun;
+        if let Keeping::Kept(Err(error)) = kept {
+            return self.store_failed(&stanza, &error);
+        }
         match stanza.kind() {
             Kind::Message => self.route_message(stanza).await,
             Kind::Presence => self.handle_presence(stanza).await,
@@ -201,8 +252,24 @@ impl Server {
         Ok(self.roster(&target).await?.item(&watcher).is_some_and(|i| i.from))
     }
 
+    /// Whether the address belongs to a domain that is served here, not to one of its services.
     pub(crate) fn is_local(&self, jid: &Jid) -> bool {
-        self.0.config.domains.iter().any(|d| d == jid.domain())
+        matches!(self.place(jid), Place::Host | Place::Account)
+    }
+
+    /// Where an address leads.
+    pub(crate) fn place(&self, jid: &Jid) -> Place {
+        router::place(&self.0.config.domains, jid)
+    }
+
+    /// Gives a finished stanza to an address anywhere: a session or attached device by its full JID, another server or a
+    /// component by its domain. False when nobody takes it.
+    pub(crate) fn emit(&self, from: &Jid, to: &Jid, stanza: &Bytes) -> bool {
+        match self.place(to) {
+            Place::Account => self.send_bytes(to, stanza),
+            Place::Host | Place::Rooms | Place::Uploads => false,
+            Place::Elsewhere => self.0.ports.remote.send(from, to, stanza.clone()),
+        }
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

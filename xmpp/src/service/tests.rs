@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::Outbox;
-use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryStore};
+use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore};
 use crate::service::{Outcome, Ports, Server};
 use crate::stanza::Stanza;
 
@@ -43,6 +43,7 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         offline: store.clone(),
         foreign: bridge.clone(),
         watch: bridge,
+        remote: Arc::new(MemoryRemote::default()),
         secret: [1; 32],
     }
 }

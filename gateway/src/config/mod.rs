@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tandem_xmpp::stream::c2s::Limits;
 
 /// The commented example that `tandem config` prints.
-pub const EXAMPLE: &str = include_str!("../../conf/tandem.toml");
+pub const EXAMPLE: &str = include_str!("../../../conf/tandem.toml");
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

@@ -1,0 +1,1 @@
+//! Instant messaging with programs not written here: one feature a module.
