@@ -1,6 +1,7 @@
 //! Stanzas (RFC 6120 section 8): the header read once, the bytes kept, children found without being parsed.
 
 pub mod chat_states;
+pub mod data_form;
 pub mod delay;
 mod error;
 pub mod hints;
