@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tandem_sip::ports::Algorithm;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Accounts, BoxFuture, StoreError};
+use tandem_xmpp::ports::{Accounts, BoxFuture, Passwords, StoreError};
 use tandem_xmpp::stream::sasl::{ScramHash, ScramKeys};
 
 use crate::guard::Guard;
-use crate::store::{Store, sip_fault};
+use crate::store::{NewPassword, Store, sip_fault};
 
 /// Most accounts whose existence is remembered, and how long: another process may add or remove one.
 const MAX_KNOWN: usize = 100_000;
@@ -21,14 +21,30 @@ const KNOWN_FOR: Duration = Duration::from_secs(10);
 pub struct StoredAccounts {
     store: Store,
     guard: Arc<Guard>,
+    /// PBKDF2 rounds of new passwords.
+    rounds: u32,
     /// So that routing a message costs no query.
     known: Mutex<HashMap<Jid, Instant>>,
 }
 
 impl StoredAccounts {
-    /// Over this store and guard.
-    pub fn new(store: Store, guard: Arc<Guard>) -> Self {
-        Self { store, guard, known: Mutex::default() }
+    /// Over this store and guard; `rounds` are those of new passwords.
+    pub fn new(store: Store, guard: Arc<Guard>, rounds: u32) -> Self {
+        Self { store, guard, rounds, known: Mutex::default() }
+    }
+
+    /// Keys of a new password, derived on a thread that may take its time.
+    async fn derive(&self, account: &Jid, password: &str) -> Result<NewPassword, StoreError> {
+        let (account, password, rounds) = (account.bare(), password.to_owned(), self.rounds);
+        let salt = self.random();
+        let derived = tokio::task::spawn_blocking(move || {
+            NewPassword::derive(&account, &password, salt.get(..16).unwrap_or(&salt), rounds)
+        });
+        derived.await.map_err(|e| StoreError::Unavailable(e.to_string()))
+    }
+
+    fn forget(&self, account: &Jid) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&account.bare());
     }
 }
 
@@ -84,6 +100,48 @@ impl Accounts for StoredAccounts {
             metrics::counter!("tandem_xmpp_logins_refused_total").increment(1);
         }
         self.guard.tried(peer, account, success, Instant::now());
+    }
+}
+
+impl Passwords for StoredAccounts {
+    fn create<'a>(
+        &'a self,
+        account: &'a Jid,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            if self.store.account_exists(account).await? {
+                return Ok(false);
+            }
+            let new = self.derive(account, password).await?;
+            match self.store.add_account(account, new).await {
+                Ok(()) => Ok(true),
+                // Somebody else was faster.
+                Err(StoreError::Conflict) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn set_password<'a>(
+        &'a self,
+        account: &'a Jid,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let new = self.derive(account, password).await?;
+            let changed = self.store.set_password(account, new).await;
+            self.forget(account);
+            changed
+        })
+    }
+
+    fn remove<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let removed = self.store.remove_account(account).await;
+            self.forget(account);
+            removed
+        })
     }
 }
 

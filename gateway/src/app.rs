@@ -258,8 +258,11 @@ async fn xmpp_server(
     guard: Arc<Guard>,
     hub: Arc<Hub>,
 ) -> Result<Server, StartError> {
+    let rounds = config.xmpp.scram_iterations;
+    let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, rounds));
     let ports = Ports {
-        accounts: Arc::new(StoredAccounts::new(store.clone(), guard)),
+        accounts: accounts.clone(),
+        passwords: accounts,
         rosters: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
         foreign: hub.clone(),

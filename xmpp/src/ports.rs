@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
+mod passwords;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::passwords::Passwords;
 use crate::jid::Jid;
 use crate::stanza::Stanza;
 use crate::stream::sasl::{ScramHash, ScramKeys};

@@ -32,6 +32,7 @@ impl World {
         let bridge = Arc::new(MemoryBridge::default());
         let ports = Ports {
             accounts: store.clone(),
+            passwords: store.clone(),
             rosters: store.clone(),
             offline: store.clone(),
             foreign: bridge.clone(),

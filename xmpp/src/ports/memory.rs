@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Remote, Roster, RosterItem, Rosters,
-    StoreError, Watch,
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Passwords, Remote, Roster, RosterItem,
+    Rosters, StoreError, Watch,
 };
 use crate::jid::Jid;
 use crate::stanza::Stanza;
@@ -103,6 +103,46 @@ impl Accounts for MemoryStore {
     }
 
     fn tried(&self, _: IpAddr, _: &str, _: bool) {}
+}
+
+impl Passwords for MemoryStore {
+    fn create<'a>(
+        &'a self,
+        account: &'a Jid,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let mut accounts = lock(&self.accounts);
+            let is_new = !accounts.contains_key(&account.bare());
+            if is_new {
+                accounts.insert(account.bare(), password.to_owned());
+            }
+            Ok(is_new)
+        })
+    }
+
+    fn set_password<'a>(
+        &'a self,
+        account: &'a Jid,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let mut accounts = lock(&self.accounts);
+            let kept = accounts.get_mut(&account.bare());
+            Ok(kept.map(|kept| password.clone_into(kept)).is_some())
+        })
+    }
+
+    fn remove<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            lock(&self.rosters).remove(&account.bare());
+            lock(&self.waiting).retain(|_, (owner, _)| *owner != account.bare());
+            Ok(lock(&self.accounts).remove(&account.bare()).is_some())
+        })
+    }
 }
 
 impl Rosters for MemoryStore {

@@ -32,7 +32,8 @@ use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Remote, Roster, Rosters, StoreError, Watch,
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Passwords, Remote, Roster, Rosters, StoreError,
+    Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -45,6 +46,8 @@ const MAX_ROSTERS: usize = 20_000;
 pub struct Ports {
     /// Accounts and login.
     pub accounts: Arc<dyn Accounts>,
+    /// Accounts that are made, changed and removed.
+    pub passwords: Arc<dyn Passwords>,
     /// Contacts.
     pub rosters: Arc<dyn Rosters>,
     /// Waiting messages.

@@ -39,6 +39,7 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
     let bridge = Arc::new(MemoryBridge::default());
     Ports {
         accounts: store.clone(),
+        passwords: store.clone(),
         rosters: store.clone(),
         offline: store.clone(),
         foreign: bridge.clone(),
