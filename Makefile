@@ -1,5 +1,6 @@
 # `make run` starts the demo, `make test` proves the program. Both install what they need on Debian.
 
+SHELL := /bin/bash
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 TANDEM_PEERS ?= $(CURDIR)/target/peers
 export CARGO_TARGET_DIR TANDEM_PEERS
@@ -13,7 +14,8 @@ run: build-tools
 test: build-tools
 	bash tests/peers/setup.sh
 	cargo build -p tandem-gateway
-	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test --workspace
+	set -o pipefail; TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/tests.log
+	cargo run -q -p tandem-tests --bin conformance -- $(CARGO_TARGET_DIR)/tests.log
 
 # The crossing in one transcript, with programs not written here; leaves it and a packet capture in target/story.
 story: build-tools
@@ -21,11 +23,11 @@ story: build-tools
 	cargo build -p tandem-gateway
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test -p tandem-tests --test story -- --nocapture
 
-# Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted.
+# Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted. BENCH=xmpp or BENCH=sip measures a part.
 bench: build-tools
-	@for p in prosody ejabberd kamailio; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
+	@for p in prosody lua-dbi-sqlite3 ejabberd kamailio; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
 	cargo build --release -p tandem-gateway -p tandem-tests
-	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench
+	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench $(BENCH)
 
 lint:
 	bash .ci/lint

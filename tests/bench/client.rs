@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::scram;
 use crate::servers::{DOMAIN, Running};
 
 /// A logged-in session.
@@ -27,7 +29,25 @@ pub(crate) struct Client {
 impl Client {
     /// Logs in as account number `n`.
     pub(crate) async fn login(server: &Running, n: usize) -> Result<Self> {
-        let mut tcp = TcpStream::connect(("127.0.0.1", server.port)).await?;
+        let mut client = Self::secure(server.port, n).await?;
+        let plain = format!("\0{}\0{}", account(n), password(n));
+        let plain = BASE64.encode(plain);
+        client.send(&header()).await?;
+        client.expect("</stream:features>").await?;
+        client
+            .send(&format!(
+                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"
+            ))
+            .await?;
+        client.expect("<success").await?;
+        client.bind().await?;
+        client.send("<presence/>").await?;
+        Ok(client)
+    }
+
+    /// Connects and starts TLS.
+    async fn secure(port: u16, n: usize) -> Result<Self> {
+        let mut tcp = TcpStream::connect(("127.0.0.1", port)).await?;
         tcp.set_nodelay(true)?;
         tcp.write_all(header().as_bytes()).await?;
         let mut buffer = Vec::new();
@@ -37,31 +57,97 @@ impl Client {
         let name = ServerName::try_from(DOMAIN)?;
         let stream = TlsConnector::from(tls()).connect(name, tcp).await?;
         let jid = format!("{}@{DOMAIN}/r", account(n));
-        let mut client = Self { stream, buffer: Vec::new(), jid };
-        let plain = format!("\0{}\0{}", account(n), password(n));
-        let plain = base64::engine::general_purpose::STANDARD.encode(plain);
+        Ok(Self { stream, buffer: Vec::new(), jid })
+    }
+
+    /// Takes the resource `r`.
+    async fn bind(&mut self) -> Result<()> {
+        self.send(&header()).await?;
+        self.expect("</stream:features>").await?;
+        self.send(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>r</resource></bind></iq>",
+        )
+        .await?;
+        self.expect("</iq>").await
+    }
+
+    /// Logs in as account number `n` by SCRAM-SHA-1, with a TLS handshake that resumes nothing.
+    pub(crate) async fn login_with_scram(port: u16, n: usize) -> Result<Self> {
+        let mut client = Self::secure(port, n).await?;
         client.send(&header()).await?;
         client.expect("</stream:features>").await?;
+        let first = scram::first(&account(n));
+        let auth = BASE64.encode(format!("n,,{first}"));
         client
             .send(&format!(
-                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"
+                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>{auth}</auth>"
             ))
             .await?;
-        client.expect("<success").await?;
-        client.send(&header()).await?;
-        client.expect("</stream:features>").await?;
+        client.expect("<challenge").await?;
+        let challenge = client.between(">", "<").await?;
+        let challenge = String::from_utf8(BASE64.decode(challenge)?)?;
+        let last = BASE64.encode(scram::last(&first, &challenge, &password(n))?);
         client
-            .send(
-                "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-                 <resource>r</resource></bind></iq>",
-            )
+            .send(&format!("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{last}</response>"))
             .await?;
-        client.expect("</iq>").await?;
-        client.send("<presence/>").await?;
+        client.expect("<success").await?;
+        client.bind().await?;
         Ok(client)
     }
 
-    async fn send(&mut self, text: &str) -> Result<()> {
+    /// Ends the stream.
+    pub(crate) async fn leave(mut self) -> Result<()> {
+        self.send("</stream:stream>").await?;
+        self.expect("</stream:stream>").await
+    }
+
+    /// Enters a room; who makes it opens it to everybody.
+    pub(crate) async fn join(&mut self, number: usize, makes: bool) -> Result<()> {
+        let room = room(number);
+        let nick = self.jid.split('@').next().unwrap_or_default().to_owned();
+        self.send(&format!(
+            "<presence to='{room}/{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
+             <history maxstanzas='0'/></x></presence>"
+        ))
+        .await?;
+        self.expect("110").await?;
+        if makes {
+            let field = |name: &str, value: &str| {
+                format!("<field var='{name}'><value>{value}</value></field>")
+            };
+            self.send(&format!(
+                "<iq to='{room}' id='conf' type='set'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+                 <x xmlns='jabber:x:data' type='submit'>{}{}</x></query></iq>",
+                field("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig"),
+                field("muc#roomconfig_membersonly", "0")
+            ))
+            .await?;
+            // Each server quotes in its own way.
+            self.expect("conf").await?;
+        }
+        Ok(())
+    }
+
+    /// Apart.
+    pub(crate) fn split(self) -> (ReadHalf<TlsStream<TcpStream>>, WriteHalf<TlsStream<TcpStream>>) {
+        tokio::io::split(self.stream)
+    }
+
+    /// Its address.
+    pub(crate) fn jid(&self) -> &str {
+        &self.jid
+    }
+
+    /// Reads the next text between these two.
+    pub(crate) async fn between(&mut self, from: &str, to: &str) -> Result<String> {
+        read_to(&mut self.stream, &mut self.buffer, from).await?;
+        let mut text = read_to(&mut self.stream, &mut self.buffer, to).await?;
+        text.truncate(text.len() - to.len());
+        Ok(String::from_utf8(text)?)
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) -> Result<()> {
         self.stream.write_all(text.as_bytes()).await?;
         Ok(self.stream.flush().await?)
     }
@@ -111,8 +197,8 @@ impl Load {
     }
 }
 
-async fn send_until(
-    mut stream: TlsStream<TcpStream>,
+pub(crate) async fn send_until<W: AsyncWriteExt + Unpin>(
+    mut stream: W,
     message: String,
     window: Arc<Semaphore>,
     end: Instant,
@@ -127,8 +213,8 @@ async fn send_until(
     }
 }
 
-async fn receive_until(
-    mut stream: TlsStream<TcpStream>,
+pub(crate) async fn receive_until<R: AsyncReadExt + Unpin>(
+    mut stream: R,
     window: Arc<Semaphore>,
     delivered: Arc<AtomicU64>,
     end: Instant,
@@ -157,18 +243,29 @@ async fn until<S: AsyncReadExt + Unpin>(
     buffer: &mut Vec<u8>,
     text: &str,
 ) -> Result<()> {
-    let look = async {
-        loop {
-            if let Some(at) = memchr::memmem::find(buffer, text.as_bytes()) {
-                buffer.drain(..at + text.len());
-                return Ok(());
-            }
-            if stream.read_buf(buffer).await? == 0 {
-                bail!("closed while waiting for {text}: {}", String::from_utf8_lossy(buffer));
-            }
+    let look = read_to(stream, buffer, text);
+    tokio::time::timeout(Duration::from_secs(30), look).await.context(text.to_owned())?.map(|_| ())
+}
+
+/// Everything up to the end of this text.
+async fn read_to<S: AsyncReadExt + Unpin>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+    text: &str,
+) -> Result<Vec<u8>> {
+    loop {
+        if let Some(at) = memchr::memmem::find(buffer, text.as_bytes()) {
+            return Ok(buffer.drain(..at + text.len()).collect());
         }
-    };
-    tokio::time::timeout(Duration::from_secs(30), look).await.context(text.to_owned())?
+        if stream.read_buf(buffer).await? == 0 {
+            bail!("closed while waiting for {text}: {}", String::from_utf8_lossy(buffer));
+        }
+    }
+}
+
+/// A room's address.
+pub(crate) fn room(number: usize) -> String {
+    format!("room{number}@rooms.{DOMAIN}")
 }
 
 pub(crate) fn header() -> String {
@@ -212,12 +309,14 @@ pub(crate) async fn register(port: u16, n: usize) -> Result<()> {
 fn tls() -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(schemes)))
         .with_no_client_auth();
+    // Every handshake is a whole one: who logs in for the first time is measured.
+    config.resumption = rustls::client::Resumption::disabled();
     Arc::new(config)
 }
 

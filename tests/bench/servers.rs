@@ -30,6 +30,8 @@ impl Drop for Running {
     }
 }
 
+/// Starts a server with so many accounts.
+pub(crate) type Start = fn(usize) -> Started;
 pub(crate) type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>>>;
 
 /// Our release build.
@@ -74,10 +76,12 @@ pub(crate) fn prosody(accounts: usize) -> Started {
             "run_as_root = true\ndaemonize = false\npidfile = \"{d}/pid\"\ndata_path = \"{d}\"\n\
              log = {{ {{ levels = {{ min = \"warn\" }}, to = \"file\", filename = \"{d}/log\" }} }}\n\
              interfaces = {{ \"127.0.0.1\" }}\nc2s_ports = {{ {port} }}\ns2s_ports = {{}}\nhttp_ports = {{}}\nhttps_ports = {{}}\n\
-             modules_enabled = {{ \"roster\"; \"saslauth\"; \"tls\"; \"disco\"; \"register\" }}\n\
+             modules_enabled = {{ \"roster\"; \"saslauth\"; \"tls\"; \"disco\"; \"register\"; \"mam\" }}\n\
+             storage = {{ archive = \"sql\"; muc_log = \"sql\" }}\nsql = {{ driver = \"SQLite3\", database = \"{d}/archive.db\" }}\n\
              modules_disabled = {{ \"s2s\" }}\nallow_registration = true\nauthentication = \"internal_hashed\"\n\
              c2s_require_encryption = true\ncertificates = \"{d}\"\n\
-             VirtualHost \"{DOMAIN}\"\n"
+             VirtualHost \"{DOMAIN}\"\n\
+             Component \"rooms.{DOMAIN}\" \"muc\"\nmodules_enabled = {{ \"muc_mam\" }}\n"
         );
         let path = dir.path().join("prosody.cfg.lua");
         std::fs::write(&path, config)?;
@@ -110,7 +114,10 @@ pub(crate) fn ejabberd(accounts: usize) -> Started {
              registration_timeout: infinity\nlisten:\n\
              \x20 - {{port: {port}, ip: \"127.0.0.1\", module: ejabberd_c2s, max_stanza_size: 262144, shaper: none, \
              access: c2s, starttls: true, starttls_required: true}}\n\
-             modules:\n  mod_roster: {{}}\n  mod_disco: {{}}\n  mod_register: {{access: register, ip_access: all, access_from: all}}\n"
+             modules:\n  mod_roster: {{}}\n  mod_disco: {{}}\n  mod_register: {{access: register, ip_access: all, access_from: all}}\n\
+             \x20 mod_mam: {{default: always, db_type: mnesia}}\n\
+             \x20 mod_muc: {{host: \"rooms.{DOMAIN}\", access: all, access_create: all, default_room_options: {{mam: true, persistent: true}}, \
+             max_users: 500, history_size: 0, min_message_interval: 0, min_presence_interval: 0}}\n"
         );
         std::fs::write(dir.path().join("ejabberd.yml"), config)?;
         let files = Command::new("dpkg").args(["-L", "ejabberd"]).output()?;
