@@ -91,7 +91,8 @@ impl Element {
 
     /// All attributes but namespace declarations.
     pub fn attrs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.attrs.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        let attrs = self.attrs.iter().filter(|(n, _)| !n.starts_with("xmlns:"));
+        attrs.map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
     /// Sets or replaces an attribute.
@@ -291,11 +292,17 @@ impl Builder {
                 attrs.push((name.into(), value.into_owned()));
             }
         }
+        // The prefixes of attributes are part of what they mean: the element declares them wherever it is printed.
+        let mut declared: Vec<(String, String)> = Vec::new();
         for (name, _) in &attrs {
-            if let Some((prefix, _)) = name.split_once(':') {
-                self.resolve(prefix)?;
+            let Some((prefix, _)) = name.split_once(':') else { continue };
+            let ns = self.resolve(prefix)?;
+            let declaration = format!("xmlns:{prefix}");
+            if prefix != "xml" && declared.iter().all(|(known, _)| *known != declaration) {
+                declared.push((declaration, ns.to_owned()));
             }
         }
+        attrs.append(&mut declared);
         let (prefix, name) = qname.split_once(':').unwrap_or(("", qname));
         let ns = self.resolve(prefix)?.to_owned();
         let element = Element { name: name.into(), ns, attrs, children: Vec::new() };

@@ -1,0 +1,89 @@
+//! What is fuzzed of XMPP (RFC 6120, RFC 7622): each function takes any bytes and panics when a promise is broken.
+//!
+//! libFuzzer drives them from `tests/fuzz` (a workspace of its own, since it wants a nightly compiler); `make test` replays
+//! the committed corpora, and what a seeded generator makes of them.
+
+use bytes::Bytes;
+use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::jingle::Jingle;
+use tandem_xmpp::stanza::jmi::Jmi;
+use tandem_xmpp::stanza::{Stanza, chat_states, delay, hints, markers, receipts};
+use tandem_xmpp::xml::Element;
+use tandem_xmpp::xml::frame::{Frame, Framer};
+
+/// Every target by its name, which is the name of its corpus too.
+pub const ALL: [(&str, fn(&[u8])); 4] =
+    [("stream", stream), ("jid", jid), ("stanza", stanza), ("payloads", payloads)];
+
+/// Bytes of one part; small, so that the limit is met.
+const MAX_BYTES: usize = 4_096;
+
+/// The framer cuts the same parts out of a stream, or refuses it for the same reason, however the bytes come in.
+pub fn stream(data: &[u8]) {
+    let Some((step, data)) = data.split_first() else { return };
+    let whole = frames(data, data.len());
+    assert_eq!(whole, frames(data, 1), "byte by byte");
+    assert_eq!(whole, frames(data, usize::from(*step).max(1)), "in pieces of {step}");
+}
+
+/// The parts, and the condition the stream ended with.
+fn frames(data: &[u8], step: usize) -> (Vec<Frame>, Option<&'static str>) {
+    let mut framer = Framer::new(MAX_BYTES);
+    let mut parts = Vec::new();
+    for piece in data.chunks(step.max(1)) {
+        framer.push(piece);
+        loop {
+            match framer.poll() {
+                Ok(Some(part)) => parts.push(part),
+                Ok(None) => break,
+                Err(error) => return (parts, Some(error.condition())),
+            }
+        }
+    }
+    (parts, None)
+}
+
+/// An accepted address is its own prepared form, and its parts make it again.
+pub fn jid(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(jid) = Jid::parse(text) else { return };
+    assert_eq!(Jid::parse(jid.as_str()).as_ref(), Ok(&jid), "{text:?}");
+    let again = Jid::new(jid.node(), jid.domain(), jid.resource());
+    assert_eq!(again.as_ref(), Ok(&jid), "{text:?}");
+    assert!(jid.bare().is_bare() && jid.bare().bare() == jid.bare());
+    assert!(jid.as_str().len() <= 3 * 1_023 + 2);
+}
+
+/// A stanza that is let in goes out well-formed, with the same children.
+pub fn stanza(data: &[u8]) {
+    let Ok(stanza) = Stanza::parse(Bytes::copy_from_slice(data)) else { return };
+    let out = stanza.bytes();
+    let again = Stanza::parse(out.clone()).expect("what goes out is a stanza");
+    let children = |s: &Stanza| -> Vec<(String, String)> {
+        s.children().map(|(name, ns)| (name.to_owned(), ns.to_owned())).collect()
+    };
+    assert_eq!(children(&stanza), children(&again));
+    assert_eq!((stanza.from(), stanza.to(), stanza.id()), (again.from(), again.to(), again.id()));
+    assert_eq!(again.bytes(), out, "printed twice");
+    stanza.element().expect("what was proven well-formed is a tree");
+}
+
+/// Whatever a payload says, reading it ends; what was read can be said again.
+pub fn payloads(data: &[u8]) {
+    let Ok(element) = Element::parse(data) else { return };
+    let printed = element.to_bytes();
+    assert_eq!(Element::parse(&printed).as_ref(), Ok(&element), "printed and read");
+    for e in std::iter::once(&element).chain(element.elements()) {
+        let _ = chat_states::ChatState::from_element(e);
+        let _ = delay::Delay::from_element(e);
+        let _ = hints::Hint::from_element(e);
+        let _ = markers::Marker::from_element(e);
+        let _ = receipts::Receipt::from_element(e);
+        if let Ok(jmi) = Jmi::from_element(e) {
+            assert_eq!(Jmi::from_element(&jmi.to_element()).as_ref(), Ok(&jmi));
+        }
+        if let Ok(jingle) = Jingle::from_element(e) {
+            assert!(Jingle::from_element(&jingle.to_element()).is_ok());
+        }
+    }
+}
