@@ -17,6 +17,11 @@ pub struct Config {
     pub scram_iterations: u32,
     /// Bytes queued for a client that does not read before it is dropped. Default 4 MiB.
     pub max_queued_bytes: usize,
+    /// Whether the version is told to who asks (XEP-0092). Default true.
+    pub show_version: bool,
+    /// Addresses of the operators as URIs, by purpose: `abuse`, `admin`, `feedback`, `sales`, `security`, `status`,
+    /// `support` (XEP-0157). Default none.
+    pub contact_addresses: Vec<(String, Vec<String>)>,
 }
 
 impl Default for Config {
@@ -28,6 +33,8 @@ impl Default for Config {
             max_contacts: 2_000,
             scram_iterations: 10_000,
             max_queued_bytes: 4 * 1024 * 1024,
+            show_version: true,
+            contact_addresses: Vec::new(),
         }
     }
 }

@@ -280,7 +280,7 @@ pub fn refusal(
     condition: Condition,
     more: Option<JingleCondition>,
 ) -> Element {
-    let error = StanzaError { kind: ErrorType::Cancel, condition, text: None };
+    let error = StanzaError::new(condition).with_kind(ErrorType::Cancel);
     let mut error = error.to_element();
     if let Some(more) = more {
         error.push(more.to_element());

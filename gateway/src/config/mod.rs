@@ -1,11 +1,15 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
+mod contact;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tandem_xmpp::stream::c2s::Limits;
+
+pub use self::contact::Contact;
 
 /// The commented example that `tandem config` prints.
 pub const EXAMPLE: &str = include_str!("../../../conf/tandem.toml");
@@ -26,6 +30,8 @@ pub struct Config {
     pub tls: Tls,
     /// The XMPP server.
     pub xmpp: Xmpp,
+    /// Whom to write to about this server.
+    pub contact: Contact,
     /// The SIP server.
     pub sip: Sip,
     /// The media of calls.
@@ -118,6 +124,8 @@ pub struct Xmpp {
     pub max_queued_bytes: usize,
     /// PBKDF2 rounds.
     pub scram_iterations: u32,
+    /// Whether the version is told.
+    pub show_version: bool,
 }
 
 impl Default for Config {
@@ -129,6 +137,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls::default(),
             xmpp: Xmpp::default(),
+            contact: Contact::default(),
             sip: Sip::default(),
             media: Media::default(),
         }
@@ -188,6 +197,7 @@ impl Default for Xmpp {
             idle_seconds: 300,
             max_queued_bytes: 4 * 1024 * 1024,
             scram_iterations: 10_000,
+            show_version: true,
         }
     }
 }
@@ -267,6 +277,11 @@ impl Config {
         if self.xmpp.max_stanza_bytes < 10_000 {
             return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
         }
+        if let Some(address) = self.contact.malformed() {
+            return Err(fault(&format!(
+                "contact: `{address}` is no URI such as mailto:me@example.org"
+            )));
+        }
         if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return Err(fault("tls: certificate and key go together"));
         }
@@ -337,6 +352,8 @@ impl Config {
             max_contacts: self.xmpp.max_contacts,
             scram_iterations: self.xmpp.scram_iterations,
             max_queued_bytes: self.xmpp.max_queued_bytes,
+            show_version: self.xmpp.show_version,
+            contact_addresses: self.contact.addresses(),
         }
     }
 }
@@ -451,6 +468,7 @@ mod tests {
             "domains = ['A B']",
             "[xmpp]\nmax_stanza_bytes = 5",
             "[tls]\nkey = 'x'",
+            "[contact]\nabuse = ['me@example.org']",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

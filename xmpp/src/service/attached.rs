@@ -66,7 +66,7 @@ fn announce(full: &Jid, attachment: &Attachment) -> Announced {
         let priority = attachment.priority.to_string();
         presence.push(Element::new("priority", ns::CLIENT).with_text(priority));
     }
-    presence.push(disco::caps(attachment));
+    presence.push(disco::attached_caps(attachment));
     Announced {
         stanza: presence.to_bytes(),
         show: attachment.show,

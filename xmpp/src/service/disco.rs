@@ -1,103 +1,165 @@
-//! Service discovery and entity capabilities (XEP-0030, XEP-0115).
+//! Service discovery (XEP-0030): what the server, an account and an attached device say about themselves.
+//!
+//! A feature is a line in one of the lists here, put in by whoever serves it; the hashes in stream features and presence
+//! follow by themselves (see `caps`).
 
-use base64::Engine as _;
-use sha1::{Digest, Sha1};
-
-use super::Server;
 use super::attached::Attachment;
+use super::caps::{CAPS, CAPS2, Identity, Info};
+use super::{Outcome, Server};
 use crate::jid::Jid;
-use crate::stanza::Stanza;
+use crate::router;
+use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
+use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
 
 pub(super) const INFO: &str = "http://jabber.org/protocol/disco#info";
 pub(super) const ITEMS: &str = "http://jabber.org/protocol/disco#items";
-const CAPS: &str = "http://jabber.org/protocol/caps";
 /// Ids of the server's own questions begin with this.
 pub(super) const QUESTION: &str = "features-";
 /// Most features remembered of one client.
 const MAX_FEATURES: usize = 256;
 
-/// Category, type, name.
-type Identity = (String, String, String);
-
+/// What the server itself serves.
 const SERVER_FEATURES: &[&str] = &[
     INFO,
     ITEMS,
+    CAPS,
+    CAPS2,
     "jabber:iq:roster",
     "jabber:iq:version",
     "urn:xmpp:carbons:2",
     "urn:xmpp:ping",
+    "urn:xmpp:time",
     "msgoffline",
 ];
+
+/// What an account's bare address serves, for its owner and who may see it.
+const ACCOUNT_FEATURES: &[&str] = &[INFO, ITEMS, "urn:xmpp:ping"];
 
 /// Where the server's capabilities can be looked up by humans; clients take it as a name (XEP-0115 section 4).
 const SERVER_NODE: &str = "https://tandem.example/server";
 const DEVICE_NODE: &str = "https://tandem.example/phone";
+/// The form of contact addresses (XEP-0157).
+const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 
-fn server_identity() -> Identity {
-    ("server".into(), "im".into(), "Tandem".into())
-}
-
-/// The server's own description.
-pub(super) fn server_info() -> Element {
-    describe(&server_identity(), SERVER_FEATURES.iter().copied())
-}
-
-/// The `<c/>` among the stream features (XEP-0115 section 6.3): a client that knows this hash asks nothing.
-pub(crate) fn server_caps() -> Element {
-    caps_element(SERVER_NODE, &server_identity(), SERVER_FEATURES.iter().copied())
-}
-
-/// Whether `node` names what is described now: nothing, or the hash that was given out.
-pub(super) fn is_current(node: Option<&str>, caps: &Element) -> bool {
-    let ours = || Some(format!("{}#{}", caps.attr("node")?, caps.attr("ver")?));
-    node.is_none_or(|node| ours().is_some_and(|ours| ours == node))
-}
-
-/// An account's description (RFC 6121 gives accounts no features of their own).
-pub(super) fn account_info() -> Element {
-    describe(&("account".into(), "registered".into(), String::new()), [INFO, ITEMS].into_iter())
-}
-
-pub(super) fn attached_info(attachment: &Attachment) -> Element {
-    describe(&attachment.identity, attachment.features.iter().map(String::as_str))
-}
-
-fn describe<'a>(identity: &Identity, features: impl Iterator<Item = &'a str>) -> Element {
-    let (category, kind, name) = identity;
-    let identity = Element::new("identity", INFO)
-        .with_attr("category", category.as_str())
-        .with_attr("type", kind.as_str())
-        .with_attr_opt("name", Some(name.as_str()).filter(|n| !n.is_empty()));
-    Element::new("query", INFO)
-        .with_child(identity)
-        .with_children(features.map(|f| Element::new("feature", INFO).with_attr("var", f)))
+fn attached_info(attachment: &Attachment) -> Info {
+    let (category, kind, name) = &attachment.identity;
+    let identity = Identity { name: name.clone(), ..Identity::new(category, kind) };
+    Info::new(identity, attachment.features.iter().map(String::as_str))
 }
 
 /// The `<c/>` of an attached device (XEP-0115 section 5.1).
-pub(super) fn caps(attachment: &Attachment) -> Element {
-    let features = attachment.features.iter().map(String::as_str);
-    caps_element(DEVICE_NODE, &attachment.identity, features)
-}
-
-fn caps_element<'a>(
-    node: &str,
-    identity: &Identity,
-    features: impl Iterator<Item = &'a str>,
-) -> Element {
-    let (category, kind, name) = identity;
-    let mut text = format!("{category}/{kind}//{name}<");
-    let mut features: Vec<_> = features.collect();
-    features.sort_unstable();
-    for feature in features {
-        text.push_str(feature);
-        text.push('<');
-    }
-    let ver = base64::engine::general_purpose::STANDARD.encode(Sha1::digest(text));
-    Element::new("c", CAPS).with_attr("hash", "sha-1").with_attr("node", node).with_attr("ver", ver)
+pub(super) fn attached_caps(attachment: &Attachment) -> Element {
+    attached_info(attachment).caps(DEVICE_NODE)
 }
 
 impl Server {
+    /// The server's capabilities as streams announce them (XEP-0115 section 6.3, XEP-0390 section 5.2): a client that
+    /// knows one of these hashes asks nothing.
+    pub fn caps(&self) -> Vec<Element> {
+        let info = self.server_info();
+        vec![info.caps(SERVER_NODE), info.caps2()]
+    }
+
+    fn server_info(&self) -> Info {
+        let identity = Identity::new("server", "im").named("Tandem");
+        let mut info = Info::new(identity, SERVER_FEATURES.iter().copied());
+        info.forms.extend(self.contact_addresses());
+        info
+    }
+
+    /// Whom to write to about this server (XEP-0157); nothing when no address is set.
+    fn contact_addresses(&self) -> Option<Form> {
+        let set = self.config().contact_addresses.iter().filter(|(_, uris)| !uris.is_empty());
+        let fields = set.map(|(kind, uris)| {
+            Field::new(FieldKind::ListMulti, format!("{kind}-addresses")).with_values(uris.clone())
+        });
+        let mut form = Form::about(FormKind::Result, SERVER_INFO);
+        form.fields.extend(fields);
+        (form.fields.len() > 1).then_some(form)
+    }
+
+    fn account_info(&self) -> Info {
+        let identity = Identity::new("account", "registered");
+        Info::new(identity, ACCOUNT_FEATURES.iter().copied())
+    }
+
+    /// A question for the server or an account. Of an account only its owner and who may see it learn something (XEP-0030
+    /// section 8); to others it is as if there were none.
+    pub(super) async fn answer_disco_info(&self, stanza: &Stanza, from: &Jid, to: &Jid) -> Outcome {
+        let query = stanza.child("query", INFO);
+        let node = query.as_ref().and_then(|q| q.attr("node")).map(str::to_owned);
+        if to.node().is_none() {
+            return self.describe(stanza, &self.server_info(), node.as_deref(), SERVER_NODE);
+        }
+        match self.may_see(from, to).await {
+            Ok(true) => self.describe(stanza, &self.account_info(), node.as_deref(), ""),
+            Ok(false) => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
+            Err(error) => self.store_failed(stanza, &error),
+        }
+    }
+
+    /// What is found at the server or an account, under the same rule.
+    pub(super) async fn answer_disco_items(
+        &self,
+        stanza: &Stanza,
+        from: &Jid,
+        to: &Jid,
+    ) -> Outcome {
+        let query = stanza.child("query", ITEMS);
+        let node = query.as_ref().and_then(|q| q.attr("node")).map(str::to_owned);
+        let items = match (to.node(), node.as_deref()) {
+            (None, None) => self.server_items(to.domain()),
+            (Some(_), None) => Element::new("query", ITEMS),
+            (_, Some(_)) => {
+                return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
+            }
+        };
+        if to.node().is_some() {
+            match self.may_see(from, to).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    return self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable));
+                }
+                Err(error) => return self.store_failed(stanza, &error),
+            }
+        }
+        self.reply(stanza, Some(items.with_attr_opt("node", node)))
+    }
+
+    /// The services beside the server.
+    fn server_items(&self, domain: &str) -> Element {
+        let services = [(router::ROOMS, "Rooms"), (router::UPLOADS, "Files")];
+        let items = services.map(|(name, title)| {
+            Element::new("item", ITEMS)
+                .with_attr("jid", format!("{name}.{domain}"))
+                .with_attr("name", title)
+        });
+        Element::new("query", ITEMS).with_children(items)
+    }
+
+    /// An attached device's disco is answered here.
+    pub(super) fn describe_attached(&self, stanza: &Stanza, attachment: &Attachment) -> Outcome {
+        let query = stanza.child("query", INFO);
+        let node = query.as_ref().and_then(|q| q.attr("node"));
+        self.describe(stanza, &attached_info(attachment), node, DEVICE_NODE)
+    }
+
+    /// The answer to a disco question; the node that was asked for is named in it (XEP-0115 section 6.2). A node that
+    /// nothing is known of is none (XEP-0030 section 7).
+    pub(super) fn describe(
+        &self,
+        stanza: &Stanza,
+        info: &Info,
+        node: Option<&str>,
+        caps_node: &str,
+    ) -> Outcome {
+        if !info.is_at(node, caps_node) {
+            return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
+        }
+        self.reply(stanza, Some(info.to_element().with_attr_opt("node", node)))
+    }
+
     /// Asks a client that has just come online what it can do; the answer reaches [`Server::learn_features`].
     pub(super) fn ask_features(&self, jid: &Jid) {
         let question = Element::new("iq", ns::CLIENT)
@@ -123,19 +185,5 @@ impl Server {
         if let Some(resource) = self.sessions().get_mut(from) {
             resource.features = Some(features);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// XEP-0115 section 5.2, the simple example.
-    #[test]
-    fn the_hash_is_that_of_the_specification() {
-        let identity = ("client".into(), "pc".into(), "Exodus 0.9.1".into());
-        let features = ["http://jabber.org/protocol/muc", CAPS, INFO, ITEMS];
-        let caps = caps_element("n", &identity, features.into_iter());
-        assert_eq!(caps.attr("ver"), Some("QgayPKawpkPSDYmwT/WM94uAlu0="));
     }
 }

@@ -1,7 +1,6 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::disco;
-use super::{Outcome, Server};
+use super::{Outcome, Server, about, disco};
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::stanza::{Condition, Stanza, StanzaError};
@@ -10,7 +9,6 @@ use crate::xml::{Element, ns};
 const ROSTER: &str = "jabber:iq:roster";
 const PING: &str = "urn:xmpp:ping";
 const CARBONS: &str = "urn:xmpp:carbons:2";
-const VERSION: &str = "jabber:iq:version";
 
 impl Server {
     pub(super) async fn handle_iq(&self, stanza: Stanza) -> Outcome {
@@ -77,8 +75,7 @@ impl Server {
             None => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
             Some(Some(attachment)) if stanza.type_() == Some("get") => {
                 let answer = if stanza.has("query", disco::INFO) {
-                    let info = disco::attached_info(&attachment);
-                    return self.describe(stanza, info, &disco::caps(&attachment));
+                    return self.describe_attached(stanza, &attachment);
                 } else if stanza.has("query", disco::ITEMS) {
                     Some(Element::new("query", disco::ITEMS))
                 } else if stanza.has("ping", PING) {
@@ -116,13 +113,8 @@ impl Server {
         match (name.as_str(), namespace.as_str()) {
             ("query", ROSTER) if own && get => self.roster_get(stanza, from).await,
             ("query", ROSTER) if own => self.roster_set(stanza, from).await,
-            ("query", disco::INFO) if get && server => {
-                self.describe(stanza, disco::server_info(), &disco::server_caps())
-            }
-            ("query", disco::INFO) if get && own => self.reply(stanza, Some(disco::account_info())),
-            ("query", disco::ITEMS) if get && (server || own) => {
-                self.reply(stanza, Some(Element::new("query", disco::ITEMS)))
-            }
+            ("query", disco::INFO) if get => self.answer_disco_info(stanza, from, to).await,
+            ("query", disco::ITEMS) if get => self.answer_disco_items(stanza, from, to).await,
             ("ping", PING) if get && (server || own) => self.reply(stanza, None),
             ("enable" | "disable", CARBONS) if !get && (own || server) => {
                 if let Some(resource) = self.sessions().get_mut(from) {
@@ -130,30 +122,10 @@ impl Server {
                 }
                 self.reply(stanza, None)
             }
-            ("query", VERSION) if get && server => {
-                let version = Element::new("query", VERSION)
-                    .with_child(Element::new("name", VERSION).with_text("Tandem"))
-                    .with_child(
-                        Element::new("version", VERSION).with_text(env!("CARGO_PKG_VERSION")),
-                    );
-                self.reply(stanza, Some(version))
-            }
+            ("query", about::VERSION) if get && server => self.answer_version(stanza),
+            ("time", about::TIME) if get && server => self.answer_time(stanza),
             _ => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
         }
-    }
-
-    /// The answer to a disco question; the node that was asked for is named in it (XEP-0115 section 6.2).
-    fn describe(&self, stanza: &Stanza, info: Element, caps: &Element) -> Outcome {
-        let query = stanza.child("query", disco::INFO);
-        let node = query.as_ref().and_then(|q| q.attr("node"));
-        if !disco::is_current(node, caps) {
-            return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
-        }
-        let info = match node {
-            Some(node) => info.with_attr("node", node),
-            None => info,
-        };
-        self.reply(stanza, Some(info))
     }
 
     /// A result for a request.

@@ -1,6 +1,8 @@
 //! The server: sessions, and one file a feature. What happens to a stanza is one visible list of calls.
 
+mod about;
 pub mod attached;
+mod caps;
 mod delivery;
 mod disco;
 mod iq;
@@ -147,11 +149,6 @@ impl Server {
             waiting: Waiting::default(),
             streams: Streams::default(),
         }))
-    }
-
-    /// The server's capabilities as streams announce them (XEP-0115 section 6.3).
-    pub fn caps(&self) -> Element {
-        disco::server_caps()
     }
 
     /// The settings.

@@ -1,6 +1,7 @@
 //! The service over in-memory ports: delivery (RFC 6121 section 8), presence and roster as their clients see them.
 
 mod delivery;
+mod disco;
 mod offline;
 mod roster;
 

@@ -101,18 +101,34 @@ pub struct StanzaError {
     pub condition: Condition,
     /// For people, in English.
     pub text: Option<String>,
+    /// What a specification of its own says more precisely (RFC 6120 section 8.3.4).
+    pub detail: Option<Box<Element>>,
 }
 
 impl StanzaError {
     /// With the condition's usual type and no text.
     pub fn new(condition: Condition) -> Self {
-        Self { kind: condition.usual_type(), condition, text: None }
+        Self { kind: condition.usual_type(), condition, text: None, detail: None }
     }
 
     /// With a text for people.
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         self.text = Some(text.into());
+        self
+    }
+
+    /// With another type than the usual one.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorType) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// With an application's own condition.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Element) -> Self {
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -133,7 +149,7 @@ impl StanzaError {
                 Element::new("text", ns::STANZAS).with_attr("xml:lang", "en").with_text(text);
             error.push(text);
         }
-        error
+        error.with_children(self.detail.as_deref().cloned())
     }
 
     /// Reads an `<error/>` element; what is unknown becomes `undefined-condition`.
@@ -150,6 +166,7 @@ impl StanzaError {
             Some("wait") => ErrorType::Wait,
             _ => ErrorType::Cancel,
         };
-        Self { kind, condition, text: error.child("text", ns::STANZAS).map(Element::text) }
+        let detail = error.elements().find(|e| e.ns() != ns::STANZAS).cloned().map(Box::new);
+        Self { kind, condition, text: error.child("text", ns::STANZAS).map(Element::text), detail }
     }
 }

@@ -130,7 +130,7 @@ pub struct C2s {
     limits: Limits,
     exporter: Option<Vec<u8>>,
     domain: String,
-    caps: Option<Element>,
+    caps: Vec<Element>,
     account: Option<Jid>,
     jid: Option<Jid>,
     /// Source of stream ids and nonces, made from the seed.
@@ -167,7 +167,7 @@ impl C2s {
             domains,
             limits,
             exporter,
-            caps: None,
+            caps: Vec::new(),
             account: None,
             jid: None,
             ids: Ids { seed, count: 0 },
@@ -180,10 +180,10 @@ impl C2s {
         }
     }
 
-    /// Announces these capabilities of the server to who has logged in (XEP-0115 section 6.3).
+    /// Announces these capabilities of the server to who has logged in (XEP-0115 section 6.3, XEP-0390 section 5.2).
     #[must_use]
-    pub fn with_caps(mut self, caps: Element) -> Self {
-        self.caps = Some(caps);
+    pub fn with_caps(mut self, caps: Vec<Element>) -> Self {
+        self.caps = caps;
         self
     }
 
