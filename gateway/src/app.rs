@@ -263,6 +263,9 @@ async fn xmpp_server(
     let ports = Ports {
         accounts: accounts.clone(),
         passwords: accounts,
+        directory: Arc::new(store.clone()),
+        blocklists: Arc::new(store.clone()),
+        invites: Arc::new(store.clone()),
         rosters: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
         foreign: hub.clone(),

@@ -1,5 +1,6 @@
 //! Settings of the XMPP server.
 
+use crate::jid::Jid;
 use crate::stream::c2s::Limits;
 
 /// `[xmpp]` in `tandem.toml`, as the server uses it.
@@ -17,6 +18,10 @@ pub struct Config {
     pub scram_iterations: u32,
     /// Bytes queued for a client that does not read before it is dropped. Default 4 MiB.
     pub max_queued_bytes: usize,
+    /// Most entries of one block list. Default 1,000.
+    pub max_blocked: usize,
+    /// Accounts that may administer the server (XEP-0133). Default none.
+    pub admins: Vec<Jid>,
     /// Whether the version is told to who asks (XEP-0092). Default true.
     pub show_version: bool,
     /// Addresses of the operators as URIs, by purpose: `abuse`, `admin`, `feedback`, `sales`, `security`, `status`,
@@ -33,6 +38,8 @@ impl Default for Config {
             max_contacts: 2_000,
             scram_iterations: 10_000,
             max_queued_bytes: 4 * 1024 * 1024,
+            max_blocked: 1_000,
+            admins: Vec::new(),
             show_version: true,
             contact_addresses: Vec::new(),
         }

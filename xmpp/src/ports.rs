@@ -1,7 +1,12 @@
 //! What the server needs from outside, in its own words. The gateway implements these over its store and bridges.
 
+mod blocking;
+mod directory;
+mod invites;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory_accounts;
 mod passwords;
 
 use std::future::Future;
@@ -13,6 +18,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::blocking::{Blocklists, Evidence, Report};
+pub use self::directory::{Directory, Listed};
+pub use self::invites::{Invite, Invites};
 pub use self::passwords::Passwords;
 use crate::jid::Jid;
 use crate::stanza::Stanza;
@@ -67,12 +75,14 @@ pub struct RosterItem {
     pub from: bool,
     /// The user has asked to see the contact.
     pub ask: bool,
+    /// The roster's version in which it came to be as it is.
+    pub changed: u64,
 }
 
 impl RosterItem {
     /// A contact without any subscription.
     pub fn new(jid: Jid) -> Self {
-        Self { jid, name: None, groups: Vec::new(), to: false, from: false, ask: false }
+        Self { jid, name: None, groups: Vec::new(), to: false, from: false, ask: false, changed: 0 }
     }
 
     /// The wire word.
@@ -93,9 +103,29 @@ pub struct Roster {
     pub items: Vec<RosterItem>,
     /// Who has asked to see the user and was not answered.
     pub pending_in: Vec<Jid>,
+    /// Counts the changes to the items (RFC 6121 section 2.6). An account made anew goes on above the old one's.
+    pub version: u64,
+    /// Items that were removed, with the version in which; the oldest first, not more than [`Roster::MAX_REMOVED`].
+    pub removed: Vec<(u64, Jid)>,
+    /// The oldest version since which all removals are known.
+    pub known_since: u64,
 }
 
 impl Roster {
+    /// Most removals that are remembered.
+    pub const MAX_REMOVED: usize = 100;
+
+    /// Takes an item out and remembers that.
+    pub fn note_removed(&mut self, contact: &Jid, version: u64) {
+        self.items.retain(|i| i.jid != *contact);
+        self.removed.push((version, contact.clone()));
+        self.version = self.version.max(version);
+        if self.removed.len() > Self::MAX_REMOVED {
+            let (forgotten, _) = self.removed.remove(0);
+            self.known_since = forgotten;
+        }
+    }
+
     /// One contact.
     pub fn item(&self, contact: &Jid) -> Option<&RosterItem> {
         self.items.iter().find(|i| i.jid == *contact)
@@ -112,11 +142,12 @@ pub trait Rosters: Send + Sync {
         owner: &'a Jid,
         item: &'a RosterItem,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// Removes an item.
+    /// Removes an item; the removal is remembered with this version.
     fn remove<'a>(
         &'a self,
         owner: &'a Jid,
         contact: &'a Jid,
+        version: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Remembers or forgets an unanswered request to see `owner`.
     fn set_pending_in<'a>(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
 
 pub use self::contact::Contact;
@@ -124,6 +125,10 @@ pub struct Xmpp {
     pub max_queued_bytes: usize,
     /// PBKDF2 rounds.
     pub scram_iterations: u32,
+    /// Most entries of one block list.
+    pub max_blocked: usize,
+    /// Accounts that may administer the server.
+    pub admins: Vec<String>,
     /// Whether the version is told.
     pub show_version: bool,
 }
@@ -197,6 +202,8 @@ impl Default for Xmpp {
             idle_seconds: 300,
             max_queued_bytes: 4 * 1024 * 1024,
             scram_iterations: 10_000,
+            max_blocked: 1_000,
+            admins: Vec::new(),
             show_version: true,
         }
     }
@@ -277,6 +284,11 @@ impl Config {
         if self.xmpp.max_stanza_bytes < 10_000 {
             return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
         }
+        let is_account =
+            |a: &String| Jid::parse(a).is_ok_and(|j| j.node().is_some() && j.is_bare());
+        if let Some(admin) = self.xmpp.admins.iter().find(|a| !is_account(a)) {
+            return Err(fault(&format!("xmpp.admins: `{admin}` is not user@domain")));
+        }
         if let Some(address) = self.contact.malformed() {
             return Err(fault(&format!(
                 "contact: `{address}` is no URI such as mailto:me@example.org"
@@ -352,6 +364,8 @@ impl Config {
             max_contacts: self.xmpp.max_contacts,
             scram_iterations: self.xmpp.scram_iterations,
             max_queued_bytes: self.xmpp.max_queued_bytes,
+            max_blocked: self.xmpp.max_blocked,
+            admins: self.xmpp.admins.iter().filter_map(|a| Jid::parse(a).ok()).collect(),
             show_version: self.xmpp.show_version,
             contact_addresses: self.contact.addresses(),
         }
@@ -468,6 +482,7 @@ mod tests {
             "domains = ['A B']",
             "[xmpp]\nmax_stanza_bytes = 5",
             "[tls]\nkey = 'x'",
+            "[xmpp]\nadmins = ['ana']",
             "[contact]\nabuse = ['me@example.org']",
         ] {
             assert!(parse(text).is_err(), "{text}");

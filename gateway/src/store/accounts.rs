@@ -128,6 +128,15 @@ impl Store {
                     .bind(account.as_str())
                     .execute(&mut *c)
                     .await?;
+                // Reports stay: they are about others.
+                sqlx::query("DELETE FROM blocklists WHERE owner = $1")
+                    .bind(account.as_str())
+                    .execute(&mut *c)
+                    .await?;
+                sqlx::query("DELETE FROM invites WHERE inviter = $1")
+                    .bind(account.as_str())
+                    .execute(&mut *c)
+                    .await?;
                 Ok(removed.rows_affected() > 0)
             })
         })
@@ -174,11 +183,11 @@ impl Store {
         let sql = match hash {
             ScramHash::Sha1 => {
                 "SELECT salt, iterations, sha1_stored, sha1_server FROM credentials \
-                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3"
+                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0"
             }
             ScramHash::Sha256 => {
                 "SELECT salt, iterations, sha256_stored, sha256_server FROM credentials \
-                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3"
+                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0"
             }
         };
         let row = sqlx::query(sql)
@@ -208,7 +217,7 @@ impl Store {
     pub async fn digest_ha1(&self, account: &Jid) -> Result<Option<(String, String)>, StoreError> {
         let row = sqlx::query(
             "SELECT ha1_md5, ha1_sha256 FROM credentials JOIN accounts ON accounts.id = account \
-             WHERE domain = $1 AND name = $2 AND label = $3",
+             WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0",
         )
         .bind(account.domain())
         .bind(account.node())

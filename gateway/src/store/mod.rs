@@ -5,7 +5,10 @@
 
 mod accounts;
 mod bindings;
+mod blocklists;
 mod calls;
+mod directory;
+mod invites;
 mod messages;
 mod rosters;
 mod settings;
@@ -22,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
 pub use self::bindings::sip_fault;
+pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
 
 /// Most writes that share a commit.

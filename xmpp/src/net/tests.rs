@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::config::Config;
 use crate::ports::memory::{MemoryBridge, MemoryRemote, MemoryStore};
+use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
 use crate::service::{Outcome, Ports};
 use crate::stanza::Stanza;
 
@@ -30,9 +31,13 @@ impl World {
         let accounts = [jid("ana@d"), jid("bob@d")];
         let store = Arc::new(MemoryStore::with_accounts(&[&accounts[0], &accounts[1]]));
         let bridge = Arc::new(MemoryBridge::default());
+        let desk = Arc::new(MemoryDesk::default());
         let ports = Ports {
             accounts: store.clone(),
             passwords: store.clone(),
+            directory: Arc::new(MemoryDirectory::new(store.clone(), desk.clone())),
+            blocklists: desk.clone(),
+            invites: desk,
             rosters: store.clone(),
             offline: store.clone(),
             foreign: bridge.clone(),

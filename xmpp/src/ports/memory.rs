@@ -19,7 +19,7 @@ use crate::stream::sasl::{ScramHash, ScramKeys};
 /// Rounds of the made-up keys; few, since nothing here is secret.
 const ROUNDS: u32 = 10;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -49,6 +49,11 @@ impl MemoryStore {
     /// The messages that wait for `owner`, oldest first.
     pub fn waiting(&self, owner: &Jid) -> Vec<Bytes> {
         lock(&self.waiting).values().filter(|(o, _)| o == owner).map(|(_, s)| s.clone()).collect()
+    }
+
+    /// All accounts.
+    pub fn accounts(&self) -> Vec<Jid> {
+        lock(&self.accounts).keys().cloned().collect()
     }
 
     /// The stored roster of `owner`.
@@ -162,6 +167,7 @@ impl Rosters for MemoryStore {
             self.change(owner, |roster| {
                 roster.items.retain(|i| i.jid != item.jid);
                 roster.items.push(item.clone());
+                roster.version = roster.version.max(item.changed);
             })
         })
     }
@@ -170,8 +176,9 @@ impl Rosters for MemoryStore {
         &'a self,
         owner: &'a Jid,
         contact: &'a Jid,
+        version: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.change(owner, |r| r.items.retain(|i| i.jid != *contact)) })
+        Box::pin(async move { self.change(owner, |r| r.note_removed(contact, version)) })
     }
 
     fn set_pending_in<'a>(

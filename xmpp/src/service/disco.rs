@@ -27,8 +27,10 @@ const SERVER_FEATURES: &[&str] = &[
     CAPS2,
     "jabber:iq:roster",
     "jabber:iq:version",
+    "urn:xmpp:blocking",
     "urn:xmpp:carbons:2",
     "urn:xmpp:ping",
+    "urn:xmpp:reporting:1",
     "urn:xmpp:time",
     "msgoffline",
 ];

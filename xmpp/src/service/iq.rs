@@ -1,6 +1,6 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{Outcome, Server, about, disco};
+use super::{Outcome, Server, about, blocking, disco};
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::stanza::{Condition, Stanza, StanzaError};
@@ -113,6 +113,16 @@ impl Server {
         match (name.as_str(), namespace.as_str()) {
             ("query", ROSTER) if own && get => self.roster_get(stanza, from).await,
             ("query", ROSTER) if own => self.roster_set(stanza, from).await,
+            // Somebody else's (RFC 6121 section 2.3.3); whether there is an account does not show.
+            ("query", ROSTER) if !server => {
+                self.bounce(stanza, StanzaError::new(Condition::Forbidden))
+            }
+            ("blocklist", blocking::BLOCKING) if get && own => {
+                self.answer_blocklist(stanza, from).await
+            }
+            ("block" | "unblock", blocking::BLOCKING) if !get && own => {
+                self.change_blocklist(stanza, from).await
+            }
             ("query", disco::INFO) if get => self.answer_disco_info(stanza, from, to).await,
             ("query", disco::ITEMS) if get => self.answer_disco_items(stanza, from, to).await,
             ("ping", PING) if get && (server || own) => self.reply(stanza, None),

@@ -2,12 +2,14 @@
 
 mod about;
 pub mod attached;
+mod blocking;
 mod caps;
 mod delivery;
 mod disco;
 mod iq;
 mod offline;
 mod presence;
+mod reports;
 mod roster;
 mod sessions;
 mod streams;
@@ -24,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 pub use self::attached::Attachment;
+use self::blocking::{Blocks, Verdict};
 use self::offline::Waiting;
 use self::presence::addressed;
 use self::sessions::Sessions;
@@ -34,8 +37,8 @@ use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Passwords, Remote, Roster, Rosters, StoreError,
-    Watch,
+    Accounts, Blocklists, BoxFuture, Directory, Foreign, Invites, Offline, Outbox, Passwords,
+    Remote, Roster, Rosters, StoreError, Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -50,6 +53,12 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// Accounts that are made, changed and removed.
     pub passwords: Arc<dyn Passwords>,
+    /// The list of accounts.
+    pub directory: Arc<dyn Directory>,
+    /// Block lists and reports.
+    pub blocklists: Arc<dyn Blocklists>,
+    /// Invitations.
+    pub invites: Arc<dyn Invites>,
     /// Contacts.
     pub rosters: Arc<dyn Rosters>,
     /// Waiting messages.
@@ -93,6 +102,8 @@ enum Keeping {
     /// It is committed, or nothing had to be.
     Kept(Result<(), StoreError>),
     Waiting(BoxFuture<'static, Result<(), StoreError>>),
+    /// One of the two does not want it to arrive (XEP-0191): nothing is kept of it.
+    Blocked(Verdict),
 }
 
 impl Begun {
@@ -127,6 +138,7 @@ struct Inner {
     pushes: AtomicU64,
     waiting: Waiting,
     streams: Streams,
+    blocks: Blocks,
 }
 
 impl Server {
@@ -148,6 +160,7 @@ impl Server {
             pushes: AtomicU64::default(),
             waiting: Waiting::default(),
             streams: Streams::default(),
+            blocks: Blocks::default(),
         }))
     }
 
@@ -209,6 +222,11 @@ impl Server {
     /// calls. Several stanzas of one sender may be begun before the first is finished, so that they share a commit;
     /// they are finished in order (RFC 6120 section 10.1).
     pub async fn begin(&self, stanza: Stanza) -> Begun {
+        match self.judge(&stanza).await {
+            Ok(Verdict::Pass) => {}
+            Ok(verdict) => return Begun { stanza, kept: Keeping::Blocked(verdict) },
+            Err(error) => return Begun { stanza, kept: Keeping::Kept(Err(error)) },
+        }
         Begun { stanza, kept: Keeping::Kept(Ok(())) }
     }
 
@@ -216,8 +234,10 @@ impl Server {
     pub async fn finish(&self, mut begun: Begun) -> Outcome {
         begun.kept().await;
         let Begun { stanza, kept } = begun;
-        if let Keeping::Kept(Err(error)) = kept {
-            return self.store_failed(&stanza, &error);
+        match kept {
+            Keeping::Kept(Err(error)) => return self.store_failed(&stanza, &error),
+            Keeping::Blocked(verdict) => return self.turn_away(&stanza, verdict),
+            Keeping::Kept(Ok(())) | Keeping::Waiting(_) => {}
         }
         match stanza.kind() {
             Kind::Message => self.route_message(stanza).await,
@@ -249,7 +269,15 @@ impl Server {
         if watcher == target {
             return Ok(true);
         }
-        Ok(self.roster(&target).await?.item(&watcher).is_some_and(|i| i.from))
+        if !self.roster(&target).await?.item(&watcher).is_some_and(|i| i.from) {
+            return Ok(false);
+        }
+        Ok(!self.is_blocked(&target, &watcher).await?)
+    }
+
+    /// Whether somebody may administer the server (`[xmpp] admins`).
+    pub(crate) fn is_admin(&self, jid: &Jid) -> bool {
+        self.0.config.admins.contains(&jid.bare())
     }
 
     /// Whether the address belongs to a domain that is served here, not to one of its services.

@@ -76,6 +76,9 @@ impl Server {
 
     /// Sends every available presence of `account` to one device.
     pub(super) fn show_account(&self, account: &Jid, to: &Jid) {
+        if self.blocks_now(account, to) || self.blocks_now(&to.bare(), account) {
+            return;
+        }
         let shown: Vec<Bytes> = self
             .sessions()
             .of(account)
@@ -101,7 +104,9 @@ impl Server {
     async fn broadcast(&self, from: &Jid, stanza: &Bytes) {
         let account = from.bare();
         let Ok(roster) = self.roster(&account).await else { return };
+        let blocked = self.blocks_of(&account).await.unwrap_or_default();
         let seers = roster.items.iter().filter(|i| i.from && self.is_local(&i.jid));
+        let seers = seers.filter(|i| !blocked.holds(&i.jid));
         for contact in seers.map(|i| &i.jid).chain([&account]) {
             self.send_presence(contact, from, stanza);
         }
@@ -109,6 +114,9 @@ impl Server {
 
     /// To the available streams of an account.
     pub(super) fn send_presence(&self, account: &Jid, except: &Jid, stanza: &Bytes) {
+        if self.blocks_now(account, except) {
+            return;
+        }
         let receivers: Vec<_> = self
             .sessions()
             .of(account)

@@ -1,4 +1,4 @@
-//! Contacts (RFC 6121 section 2): get, set, remove, and pushes to every interested resource.
+//! Contacts (RFC 6121 section 2): get, set, remove, versions, and pushes to every interested resource.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,15 +16,36 @@ const MAX_NAME: usize = 1023;
 
 impl Server {
     pub(super) async fn roster_get(&self, stanza: &Stanza, from: &Jid) -> Outcome {
-        let roster = match self.roster(&from.bare()).await {
+        let owner = from.bare();
+        // Nothing changes between the answer and the first push.
+        let turn = self.0.roster_turns.take([&owner]).await;
+        let roster = match self.roster(&owner).await {
             Ok(roster) => roster,
             Err(error) => return self.store_failed(stanza, &error),
         };
         if let Some(resource) = self.sessions().get_mut(from) {
             resource.interested = true;
         }
-        let items = roster.items.iter().map(item_element);
-        self.reply(stanza, Some(Element::new("query", ROSTER).with_children(items)))
+        let query = stanza.child("query", ROSTER);
+        let cached = query.as_ref().and_then(|q| q.attr("ver")?.parse().ok());
+        let answer = match cached.and_then(|version| missed(&roster, version)) {
+            Some(changes) => {
+                let answer = self.reply(stanza, None);
+                for (version, item) in changes {
+                    self.push_to(from, version, item);
+                }
+                answer
+            }
+            None => {
+                let items = roster.items.iter().map(item_element);
+                let query = Element::new("query", ROSTER)
+                    .with_attr("ver", roster.version.to_string())
+                    .with_children(items);
+                self.reply(stanza, Some(query))
+            }
+        };
+        drop(turn);
+        answer
     }
 
     pub(super) async fn roster_set(&self, stanza: &Stanza, from: &Jid) -> Outcome {
@@ -39,6 +60,9 @@ impl Server {
         };
         let contact = contact.bare();
         let owner = from.bare();
+        if contact == owner {
+            return self.bounce(stanza, StanzaError::new(Condition::NotAllowed));
+        }
         let turn = self.0.roster_turns.take([&owner, &contact]).await;
         let done = if item.attr("subscription") == Some("remove") {
             self.roster_remove(&owner, &contact).await
@@ -62,6 +86,12 @@ impl Server {
         let roster = self.roster(owner).await?;
         let groups: Vec<String> =
             given.elements().filter(|e| e.is("group", ROSTER)).map(Element::text).collect();
+        let mut unlike = groups.clone();
+        unlike.sort_unstable();
+        unlike.dedup();
+        if unlike.len() < groups.len() {
+            return Ok(Some(StanzaError::new(Condition::BadRequest)));
+        }
         let name = given.attr("name").map(str::to_owned).filter(|n| !n.is_empty());
         let too_long = |s: &String| s.is_empty() || s.len() > MAX_NAME;
         if groups.len() > MAX_GROUPS
@@ -97,23 +127,29 @@ impl Server {
         if item.from {
             self.change_subscription(owner, contact, "unsubscribed", None).await?;
         }
-        self.0.ports.rosters.remove(owner, contact).await?;
-        self.change_cached(owner, |r| r.items.retain(|i| i.jid != *contact));
-        let gone = Element::new("item", ROSTER)
-            .with_attr("jid", contact.as_str())
-            .with_attr("subscription", "remove");
-        self.push(owner, gone);
+        let version = self.roster(owner).await?.version + 1;
+        self.0.ports.rosters.remove(owner, contact, version).await?;
+        self.change_cached(owner, |r| r.note_removed(contact, version));
+        self.push(owner, version, &removed_element(contact));
         Ok(None)
     }
 
     /// Stores an item, then shows it to the owner's devices. The caller has the owner's turn, as for each change.
-    pub(super) async fn put_item(&self, owner: &Jid, item: RosterItem) -> Result<(), StoreError> {
+    pub(super) async fn put_item(
+        &self,
+        owner: &Jid,
+        mut item: RosterItem,
+    ) -> Result<(), StoreError> {
+        item.changed = self.roster(owner).await?.version + 1;
         self.0.ports.rosters.put(owner, &item).await?;
-        self.change_cached(owner, |r| match r.items.iter_mut().find(|i| i.jid == item.jid) {
-            Some(old) => *old = item.clone(),
-            None => r.items.push(item.clone()),
+        self.change_cached(owner, |r| {
+            r.version = item.changed;
+            match r.items.iter_mut().find(|i| i.jid == item.jid) {
+                Some(old) => *old = item.clone(),
+                None => r.items.push(item.clone()),
+            }
         });
-        self.push(owner, item_element(&item));
+        self.push(owner, item.changed, &item_element(&item));
         Ok(())
     }
 
@@ -146,7 +182,7 @@ impl Server {
     }
 
     /// A roster push to each interested resource (section 2.1.6).
-    fn push(&self, owner: &Jid, item: Element) {
+    fn push(&self, owner: &Jid, version: u64, item: &Element) {
         let interested: Vec<Jid> = self
             .sessions()
             .of(owner)
@@ -154,17 +190,51 @@ impl Server {
             .filter(|r| r.interested)
             .map(|r| r.jid.clone())
             .collect();
-        let query = Element::new("query", ROSTER).with_child(item);
         for jid in interested {
-            let number = self.0.pushes.fetch_add(1, Ordering::Relaxed);
-            let push = Element::new("iq", ns::CLIENT)
-                .with_attr("type", "set")
-                .with_attr("id", format!("push-{number}"))
-                .with_attr("to", jid.as_str())
-                .with_child(query.clone());
-            self.send_to(&jid, &push);
+            self.push_to(&jid, version, item.clone());
         }
     }
+
+    fn push_to(&self, jid: &Jid, version: u64, item: Element) {
+        let query = Element::new("query", ROSTER).with_attr("ver", version.to_string());
+        self.push_iq(jid, query.with_child(item));
+    }
+
+    /// Sends a device something that has changed, as a request; what it answers is of no interest.
+    pub(super) fn push_iq(&self, jid: &Jid, payload: Element) {
+        let number = self.0.pushes.fetch_add(1, Ordering::Relaxed);
+        let push = Element::new("iq", ns::CLIENT)
+            .with_attr("type", "set")
+            .with_attr("id", format!("push-{number}"))
+            .with_attr("to", jid.as_str())
+            .with_child(payload);
+        self.send_to(jid, &push);
+    }
+}
+
+/// What has changed since a version that a client remembers (section 2.6.3), oldest first. `None` where that is not
+/// known, or where the whole roster is shorter.
+fn missed(roster: &Roster, since: u64) -> Option<Vec<(u64, Element)>> {
+    if since > roster.version || since < roster.known_since {
+        return None;
+    }
+    let changed = roster.items.iter().filter(|i| i.changed > since);
+    let gone = roster.removed.iter().filter(|(version, jid)| {
+        // One that was put in again since comes as it is now.
+        *version > since && roster.item(jid).is_none()
+    });
+    let mut changes: Vec<_> = changed
+        .map(|i| (i.changed, item_element(i)))
+        .chain(gone.map(|(version, jid)| (*version, removed_element(jid))))
+        .collect();
+    changes.sort_by_key(|(version, _)| *version);
+    (changes.len() <= roster.items.len() / 2 + 5).then_some(changes)
+}
+
+fn removed_element(contact: &Jid) -> Element {
+    Element::new("item", ROSTER)
+        .with_attr("jid", contact.as_str())
+        .with_attr("subscription", "remove")
 }
 
 fn item_element(item: &RosterItem) -> Element {

@@ -75,6 +75,8 @@ pub(super) struct Resource {
     pub(super) carbons: bool,
     /// Asked for the roster (RFC 6121 section 2.2).
     pub(super) interested: bool,
+    /// Asked for the block list (XEP-0191 section 3.5).
+    pub(super) follows_blocks: bool,
     /// Who got directed presence and must be told when it ends (section 4.6.3).
     pub(super) directed: Vec<Jid>,
     /// Accounts this resource has itself written requests or call messages to: they know it is there.
@@ -136,6 +138,7 @@ impl Sessions {
             presence: None,
             carbons: false,
             interested: false,
+            follows_blocks: false,
             directed: Vec::new(),
             addressed: Vec::new(),
             features: None,
@@ -155,6 +158,7 @@ impl Sessions {
             presence: Some(presence),
             carbons: false,
             interested: false,
+            follows_blocks: false,
             directed: Vec::new(),
             addressed: Vec::new(),
         });

@@ -81,6 +81,9 @@ impl Server {
             // Unknown and unwilling look alike: nothing comes back (section 3.1.3).
             return Ok(None);
         }
+        if self.is_blocked(contact, user).await? {
+            return Ok(None);
+        }
         let theirs = self.roster(contact).await?;
         if theirs.item(user).is_some_and(|i| i.from) {
             self.grant(contact, user, &plain(contact, user, "subscribed")).await?;
@@ -202,6 +205,10 @@ impl Server {
 
     /// Shows a subscription stanza to the addressee's streams.
     fn show_subscription(&self, to: &Jid, stanza: &Bytes) {
+        let from = Stanza::parse(stanza.clone()).ok().and_then(|s| s.from().cloned());
+        if from.is_some_and(|from| self.blocks_now(to, &from)) {
+            return;
+        }
         let receivers: Vec<_> = self
             .sessions()
             .of(to)

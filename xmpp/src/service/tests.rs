@@ -1,5 +1,6 @@
 //! The service over in-memory ports: delivery (RFC 6121 section 8), presence and roster as their clients see them.
 
+mod blocking;
 mod delivery;
 mod disco;
 mod offline;
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::Outbox;
 use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore};
+use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
 use crate::service::{Outcome, Ports, Server};
 use crate::stanza::Stanza;
 
@@ -38,9 +40,13 @@ pub(super) fn store() -> Arc<MemoryStore> {
 
 pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
     let bridge = Arc::new(MemoryBridge::default());
+    let desk = Arc::new(MemoryDesk::default());
     Ports {
         accounts: store.clone(),
         passwords: store.clone(),
+        directory: Arc::new(MemoryDirectory::new(store.clone(), desk.clone())),
+        blocklists: desk.clone(),
+        invites: desk,
         rosters: store.clone(),
         offline: store.clone(),
         foreign: bridge.clone(),

@@ -24,6 +24,7 @@ const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
+const ROSTER_VERSIONS: &str = "urn:xmpp:features:rosterver";
 const LIMITS: &str = "urn:xmpp:stream-limits:0";
 const PING: &str = "urn:xmpp:ping";
 /// Bytes of prefixes and namespaces remembered of a stream's header.
@@ -408,6 +409,7 @@ impl C2s {
             return features
                 .with_child(Element::new("bind", BIND))
                 .with_child(session)
+                .with_child(Element::new("ver", ROSTER_VERSIONS))
                 .with_child(limits)
                 .with_children(self.caps.clone());
         }

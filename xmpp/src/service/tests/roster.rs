@@ -38,8 +38,9 @@ impl Rosters for Yielding {
         &'a self,
         owner: &'a Jid,
         contact: &'a Jid,
+        version: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Rosters::remove(&*self.0, owner, contact)
+        Rosters::remove(&*self.0, owner, contact, version)
     }
 
     fn set_pending_in<'a>(
@@ -184,4 +185,123 @@ async fn a_full_roster_takes_no_more_by_subscribing_either() {
     }
     assert_eq!(world.store.stored_roster(&jid("ana@d")).items.len(), 2);
     assert!(ana.read().await.join("").contains("<resource-constraint"));
+}
+
+const GET: &str = "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>";
+
+fn get(version: &str) -> String {
+    GET.replace("roster'/>", &format!("roster' ver='{version}'/>"))
+}
+
+/// What a roster answer or push says of its version.
+fn version(text: &str) -> String {
+    let (_, rest) = text.rsplit_once("ver='").unwrap();
+    rest.split('\'').next().unwrap().to_owned()
+}
+
+/// RFC 6121 section 2.6.3.
+#[tokio::test]
+async fn a_client_that_knows_a_version_gets_only_what_has_changed() {
+    let world = World::new();
+    let ana = world.interested("ana@d/a").await;
+    for contact in ["x@e", "y@e", "z@e"] {
+        ana.say(&set(contact, "one")).await;
+    }
+    let known = version(&ana.read().await.join(""));
+    let desk = world.bind("ana@d/desk");
+    desk.say(&get(&known)).await;
+    let read = desk.read().await;
+    assert_eq!(read, ["<iq type='result' id='g' to='ana@d/desk'/>"]);
+
+    ana.say(&set("y@e", "two")).await;
+    ana.say(
+        "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>\
+         <item jid='x@e' subscription='remove'/></query></iq>",
+    )
+    .await;
+    desk.lose().await;
+    let desk = world.bind("ana@d/desk");
+    desk.say(&get(&known)).await;
+    let read = desk.read().await;
+    let [empty, changed, removed] = read.as_slice() else { panic!("{read:?}") };
+    assert!(empty.contains("type='result'") && !empty.contains("query"), "{empty}");
+    assert!(changed.contains("jid='y@e'") && changed.contains("name='two'"), "{changed}");
+    assert!(removed.contains("jid='x@e'") && removed.contains("'remove'"), "{removed}");
+    assert!(version(changed).parse::<u64>().unwrap() < version(removed).parse().unwrap());
+    // The device that was told is up to date, and hears of what comes.
+    desk.say(&get(&version(removed))).await;
+    assert_eq!(desk.read().await.len(), 1);
+    ana.say(&set("y@e", "three")).await;
+    assert!(desk.read().await.join("").contains("three"));
+}
+
+#[tokio::test]
+async fn who_knows_no_version_or_one_of_another_life_gets_the_whole_roster() {
+    let world = World::new();
+    let ana = world.interested("ana@d/a").await;
+    ana.say(&set("x@e", "one")).await;
+    ana.read().await;
+    for known in [GET.to_owned(), get(""), get("ver14"), get("999")] {
+        ana.say(&known).await;
+        let read = ana.read().await.join("");
+        assert!(read.contains("jid='x@e'") && read.contains("ver='1'"), "{known} {read}");
+    }
+}
+
+#[tokio::test]
+async fn removals_are_remembered_up_to_a_bound() {
+    let world = World::new();
+    let ana = world.interested("ana@d/a").await;
+    ana.say(&set("x@e", "stays")).await;
+    for round in 0..=Roster::MAX_REMOVED {
+        ana.say(&set("y@e", &round.to_string())).await;
+        ana.say(
+            "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>\
+             <item jid='y@e' subscription='remove'/></query></iq>",
+        )
+        .await;
+    }
+    let last = version(ana.read().await.iter().rfind(|s| s.contains("ver=")).unwrap());
+    assert!(world.store.stored_roster(&jid("ana@d")).removed.len() <= Roster::MAX_REMOVED);
+    ana.say(&get("1")).await;
+    assert!(ana.read().await.join("").contains("jid='x@e'"));
+    let before: u64 = last.parse::<u64>().unwrap() - 1;
+    ana.say(&get(&before.to_string())).await;
+    assert!(ana.read().await.join("").contains("subscription='remove'"));
+}
+
+/// RFC 6121 sections 2.1.5 and 2.3.3.
+#[tokio::test]
+async fn a_roster_set_is_held_against_the_rules() {
+    let world = World::new();
+    let ana = world.interested("ana@d/a").await;
+    let item = |inside: &str| {
+        format!("<iq type='set' id='s'><query xmlns='jabber:iq:roster'>{inside}</query></iq>")
+    };
+    let long = "x".repeat(1024);
+    for (inside, condition) in [
+        (String::new(), "<bad-request"),
+        ("<item jid='x@e'/><item jid='y@e'/>".into(), "<bad-request"),
+        ("<item jid='x@e'><group>a</group><group>a</group></item>".into(), "<bad-request"),
+        ("<item jid='x@e'><group/></item>".into(), "<not-acceptable"),
+        (format!("<item jid='x@e'><group>{long}</group></item>"), "<not-acceptable"),
+        (format!("<item jid='x@e' name='{long}'/>"), "<not-acceptable"),
+        ("<item jid='@'/>".into(), "<bad-request"),
+        ("<item jid='x@e' subscription='remove'/>".into(), "<item-not-found"),
+        ("<item jid='ana@d'/>".into(), "<not-allowed"),
+    ] {
+        ana.say(&item(&inside)).await;
+        let read = ana.read().await.join("");
+        assert!(read.contains(condition), "{inside} {read}");
+    }
+    assert!(world.store.stored_roster(&jid("ana@d")).items.is_empty());
+    // Somebody else's.
+    let stranger = item("<item jid='x@e'/>").replace("id='s'", "id='s' to='bob@d'");
+    ana.say(&stranger).await;
+    assert!(ana.read().await.join("").contains("<forbidden"));
+    // What a client says of subscriptions is not heard (section 2.1.2.5).
+    ana.say(&item("<item jid='x@e' subscription='both' ask='subscribe'/>")).await;
+    let stored = world.store.stored_roster(&jid("ana@d"));
+    let contact = stored.item(&jid("x@e")).unwrap();
+    assert!(!contact.to && !contact.from && !contact.ask);
 }
