@@ -125,7 +125,7 @@ async fn rosters_come_back_as_they_were() {
     let requests = store.requests(&a).await.unwrap();
     assert_eq!(requests, [(b.clone(), "<presence type='subscribe'/>".into())]);
     store.set_pending_in(&a, &b, false).await.unwrap();
-    Rosters::remove(&store, &a, &b).await.unwrap();
+    Rosters::remove(&store, &a, &b, u64::MAX >> 2).await.unwrap();
     assert_eq!(Rosters::load(&store, &a).await.unwrap(), Roster::default());
 }
 
