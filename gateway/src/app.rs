@@ -15,7 +15,7 @@ use tandem_sip::{Sip, SipHandle};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::StoreError;
+use tandem_xmpp::ports::{Relays, StoreError, Uploads};
 use tandem_xmpp::{Ports, Server, net};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -34,8 +34,10 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::cluster::Local;
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::relays::ConfiguredRelays;
 use crate::store::{Store, random_password};
 use crate::telemetry::Telemetry;
+use crate::uploads::Depot;
 
 /// Connections that may be open at once, over all listeners.
 const MAX_CONNECTIONS: usize = 100_000;
@@ -127,7 +129,11 @@ impl App {
         let hub = Arc::new(Hub { store: store.clone(), bus: Arc::new(bus), chat: OnceLock::new() });
         let media = start_media(&config, hub.clone())?;
         let telemetry = telemetry.with_media(media.clone());
-        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone()).await?;
+        let depot = match config.upload.enabled {
+            true => Some(Depot::open(&config, store.clone()).await?),
+            false => None,
+        };
+        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), depot.clone()).await?;
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
                 // Nobody knows its password: it is an account so that it can be written to and watched.
@@ -164,7 +170,10 @@ impl App {
             health: node.clone(),
             streams: node,
             max_frame_bytes: config.xmpp.max_stanza_bytes,
+            files: depot.map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
+            origins: config.web.origins.clone().into(),
         };
+        start_upkeep(depot.clone(), &xmpp);
         let mut app = Self {
             addresses: sip_addresses,
             store,
@@ -257,6 +266,7 @@ async fn xmpp_server(
     store: &Store,
     guard: Arc<Guard>,
     hub: Arc<Hub>,
+    depot: Option<Depot>,
 ) -> Result<Server, StartError> {
     let rounds = config.xmpp.scram_iterations;
     let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, rounds));
@@ -271,9 +281,21 @@ async fn xmpp_server(
         foreign: hub.clone(),
         watch: hub,
         remote: Arc::new(Nowhere),
+        uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),
+        relays: ConfiguredRelays::new(&config.turn)
+            .map(|relays| Arc::new(relays) as Arc<dyn Relays>),
+        pushes: Arc::new(store.clone()),
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))
+}
+
+/// What the node does by itself now and then.
+fn start_upkeep(depot: Option<Depot>, xmpp: &Server) {
+    if let Some(depot) = depot {
+        tokio::spawn(depot.keep_tidy());
+    }
+    tokio::spawn(crate::relays::renew(xmpp.clone()));
 }
 
 /// The media engine; its events go to whoever owns the leg.

@@ -1,7 +1,7 @@
 //! Tandem: one program in which people reach each other whatever they use.
 //!
 //! `app` builds the node and hands every service its ports. `store` is the only place with SQL, `bridge` the only place
-//! where protocols meet, `cluster` the bus between edges and owners, `cli` what an operator types, `demo` a server to try. The protocol crates know nothing of
+//! where protocols meet, `cluster` the bus between edges and owners, `uploads` the files of users, `cli` what an operator types, `demo` a server to try. The protocol crates know nothing of
 //! each other; each defines in its `ports.rs` what it needs, and this crate implements it.
 
 #[allow(clippy::disallowed_methods)]
@@ -16,5 +16,9 @@ pub mod config;
 pub mod demo;
 pub mod guard;
 #[allow(clippy::disallowed_methods)]
+pub mod relays;
+#[allow(clippy::disallowed_methods)]
 pub mod store;
 pub mod telemetry;
+#[allow(clippy::disallowed_methods)]
+pub mod uploads;

@@ -1,17 +1,21 @@
-//! HTTP: discovery (XEP-0156), XMPP over WebSocket (RFC 7395), health, metrics, a page that says how to connect.
+//! HTTP: discovery (XEP-0156), XMPP over WebSocket (RFC 7395), files (XEP-0363), health, metrics, a page that says how to connect.
 //!
 //! [`router`] is a value that can be called without a socket; the gateway serves it.
 
+pub mod files;
 pub mod ports;
 
+mod cors;
 mod pages;
+mod upload;
 mod websocket;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{any, get};
 
+pub use self::files::Files;
 pub use self::ports::{Health, Streams};
 
 /// What the pages say and the ports they ask.
@@ -25,6 +29,10 @@ pub struct Site {
     pub streams: Arc<dyn Streams>,
     /// Bytes of one WebSocket message; the XMPP server's bound on a stanza.
     pub max_frame_bytes: usize,
+    /// Files of users, where they are kept.
+    pub files: Option<Arc<dyn Files>>,
+    /// Pages of these origins are served; `*` is any.
+    pub origins: Arc<[String]>,
 }
 
 /// The public router, for HTTPS.
@@ -34,6 +42,8 @@ pub fn router(site: Site) -> Router {
         .route("/.well-known/host-meta", get(pages::host_meta))
         .route("/.well-known/host-meta.json", get(pages::host_meta_json))
         .route("/xmpp-websocket", get(websocket::xmpp))
+        .route("/upload/{id}/{name}", any(upload::file))
+        .route("/thumbnail/{id}/{name}", any(upload::thumbnail))
         .route("/health/live", get(pages::live))
         .route("/health/ready", get(pages::ready))
         .with_state(site)

@@ -36,6 +36,8 @@ async fn get(ready: bool, path: &str, host: &str) -> (StatusCode, String) {
         health: node.clone(),
         streams: node,
         max_frame_bytes: 1000,
+        files: None,
+        origins: Arc::new(["*".to_owned()]),
     };
     let request = Request::get(path).header("host", host).body(Body::empty()).unwrap();
     let response = router(site).oneshot(request).await.unwrap();

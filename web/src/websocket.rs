@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::Site;
+use crate::{Site, cors};
 
 /// Frames that wait in either direction.
 const QUEUE: usize = 16;
@@ -17,8 +17,13 @@ const QUEUE: usize = 16;
 pub(crate) async fn xmpp(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    // RFC 7395 section 3.9 leaves to the origin model which pages may connect.
+    if !cors::is_welcome(&site, &headers) {
+        return (StatusCode::FORBIDDEN, "pages of this origin are not served\n").into_response();
+    }
     let upgrade = upgrade
         .protocols(["xmpp"])
         .max_frame_size(site.max_frame_bytes)

@@ -7,7 +7,12 @@ mod invites;
 pub mod memory;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory_accounts;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory_web;
 mod passwords;
+mod pushes;
+mod relays;
+mod uploads;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,6 +27,9 @@ pub use self::blocking::{Blocklists, Evidence, Report};
 pub use self::directory::{Directory, Listed};
 pub use self::invites::{Invite, Invites};
 pub use self::passwords::Passwords;
+pub use self::pushes::{PushTarget, Pushes};
+pub use self::relays::{ExternalService, RelayCredentials, Relays};
+pub use self::uploads::{FileOffer, Slot, SlotRefusal, Uploads};
 use crate::jid::Jid;
 use crate::stanza::Stanza;
 use crate::stream::sasl::{ScramHash, ScramKeys};

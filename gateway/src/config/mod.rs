@@ -1,6 +1,7 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
 mod contact;
+mod web;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
 
 pub use self::contact::Contact;
+pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
 pub const EXAMPLE: &str = include_str!("../../../conf/tandem.toml");
@@ -25,10 +27,18 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Log filter.
     pub log: String,
+    /// Relays of calls, announced to clients (XEP-0215).
+    pub turn: Vec<Turn>,
+    /// Content filters.
+    pub filters: Vec<Filter>,
     /// Listeners.
     pub listen: Listen,
     /// Certificate files.
     pub tls: Tls,
+    /// What pages and clients reach over HTTPS.
+    pub web: Web,
+    /// Files of users.
+    pub upload: Upload,
     /// The XMPP server.
     pub xmpp: Xmpp,
     /// Whom to write to about this server.
@@ -139,8 +149,12 @@ impl Default for Config {
             domains: vec!["localhost".into()],
             data_dir: "/var/lib/tandem".into(),
             log: "info".into(),
+            turn: Vec::new(),
+            filters: Vec::new(),
             listen: Listen::default(),
             tls: Tls::default(),
+            web: Web::default(),
+            upload: Upload::default(),
             xmpp: Xmpp::default(),
             contact: Contact::default(),
             sip: Sip::default(),
@@ -297,7 +311,10 @@ impl Config {
         if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return Err(fault("tls: certificate and key go together"));
         }
-        Ok(())
+        match self.check_web() {
+            Some(message) => Err(fault(&message)),
+            None => Ok(()),
+        }
     }
 
     /// As the media engine wants them.

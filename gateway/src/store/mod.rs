@@ -10,8 +10,10 @@ mod calls;
 mod directory;
 mod invites;
 mod messages;
+mod pushes;
 mod rosters;
 mod settings;
+mod uploads;
 
 use std::path::Path;
 
@@ -27,6 +29,7 @@ pub use self::accounts::{NewPassword, random_password};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
+pub use self::uploads::{Reserved, Upload, UploadQuota};
 
 /// Most writes that share a commit.
 const GROUP: usize = 512;

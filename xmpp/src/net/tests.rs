@@ -8,6 +8,7 @@ use super::*;
 use crate::config::Config;
 use crate::ports::memory::{MemoryBridge, MemoryRemote, MemoryStore};
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
+use crate::ports::memory_web::{MemoryPushes, MemoryRelays, MemoryUploads};
 use crate::service::{Outcome, Ports};
 use crate::stanza::Stanza;
 
@@ -43,6 +44,9 @@ impl World {
             foreign: bridge.clone(),
             watch: bridge,
             remote: Arc::new(MemoryRemote::default()),
+            uploads: Some(Arc::new(MemoryUploads::default())),
+            relays: Some(Arc::new(MemoryRelays::default())),
+            pushes: Arc::new(MemoryPushes::default()),
             secret: [1; 32],
         };
         let config = Config { domains: vec!["d".into()], ..Config::default() };

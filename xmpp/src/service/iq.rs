@@ -1,8 +1,10 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{Outcome, Server, about, blocking, disco};
+use super::{Outcome, Server, about, blocking, disco, extdisco};
+
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
+use crate::router::Place;
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
 
@@ -22,6 +24,9 @@ impl Server {
             return self.bounce(&stanza, StanzaError::new(Condition::BadRequest));
         }
         let to = stanza.to().cloned().unwrap_or_else(|| from.bare());
+        if request && self.place(&to) == Place::Uploads {
+            return self.answer_upload(&stanza, &from).await;
+        }
         if !self.is_local(&to) {
             return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
         }
@@ -134,6 +139,9 @@ impl Server {
             }
             ("query", about::VERSION) if get && server => self.answer_version(stanza),
             ("time", about::TIME) if get && server => self.answer_time(stanza),
+            ("services" | "credentials", extdisco::NS) if get && server => {
+                self.answer_services(stanza, from)
+            }
             _ => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
         }
     }

@@ -6,6 +6,7 @@ mod blocking;
 mod caps;
 mod delivery;
 mod disco;
+pub mod extdisco;
 mod iq;
 mod offline;
 mod presence;
@@ -18,6 +19,7 @@ mod subscription;
 #[allow(clippy::disallowed_methods)] // clients act at the same time
 mod tests;
 mod turns;
+mod upload;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,7 @@ use bytes::Bytes;
 
 pub use self::attached::Attachment;
 use self::blocking::{Blocks, Verdict};
+use self::extdisco::Asked;
 use self::offline::Waiting;
 use self::presence::addressed;
 use self::sessions::Sessions;
@@ -38,7 +41,7 @@ use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
     Accounts, Blocklists, BoxFuture, Directory, Foreign, Invites, Offline, Outbox, Passwords,
-    Remote, Roster, Rosters, StoreError, Watch,
+    Pushes, Relays, Remote, Roster, Rosters, StoreError, Uploads, Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -69,6 +72,12 @@ pub struct Ports {
     pub watch: Arc<dyn Watch>,
     /// Other servers and components.
     pub remote: Arc<dyn Remote>,
+    /// Files of users; none when there is no upload service.
+    pub uploads: Option<Arc<dyn Uploads>>,
+    /// Relays of calls; none when none is set.
+    pub relays: Option<Arc<dyn Relays>>,
+    /// App servers that wake absent devices.
+    pub pushes: Arc<dyn Pushes>,
     /// A secret for made-up SCRAM salts; the same across restarts.
     pub secret: [u8; 32],
 }
@@ -139,6 +148,7 @@ struct Inner {
     waiting: Waiting,
     streams: Streams,
     blocks: Blocks,
+    asked_services: Asked,
 }
 
 impl Server {
@@ -161,6 +171,7 @@ impl Server {
             waiting: Waiting::default(),
             streams: Streams::default(),
             blocks: Blocks::default(),
+            asked_services: Asked::default(),
         }))
     }
 

@@ -13,6 +13,7 @@ use crate::jid::Jid;
 use crate::ports::Outbox;
 use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore};
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
+use crate::ports::memory_web::{MemoryPushes, MemoryRelays, MemoryUploads};
 use crate::service::{Outcome, Ports, Server};
 use crate::stanza::Stanza;
 
@@ -52,6 +53,9 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         foreign: bridge.clone(),
         watch: bridge,
         remote: Arc::new(MemoryRemote::default()),
+        uploads: Some(Arc::new(MemoryUploads::default())),
+        relays: Some(Arc::new(MemoryRelays::default())),
+        pushes: Arc::new(MemoryPushes::default()),
         secret: [1; 32],
     }
 }
