@@ -170,10 +170,10 @@ impl App {
             health: node.clone(),
             streams: node,
             max_frame_bytes: config.xmpp.max_stanza_bytes,
-            files: depot.map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
+            files: depot.clone().map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
             origins: config.web.origins.clone().into(),
         };
-        start_upkeep(depot.clone(), &xmpp);
+        start_upkeep(depot, &xmpp);
         let mut app = Self {
             addresses: sip_addresses,
             store,

@@ -5,7 +5,7 @@
 
 use super::attached::Attachment;
 use super::caps::{CAPS, CAPS2, Identity, Info};
-use super::{Outcome, Server};
+use super::{Outcome, Server, extdisco};
 use crate::jid::Jid;
 use crate::router;
 use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
@@ -66,6 +66,7 @@ impl Server {
     fn server_info(&self) -> Info {
         let identity = Identity::new("server", "im").named("Tandem");
         let mut info = Info::new(identity, SERVER_FEATURES.iter().copied());
+        info.features.extend(self.0.ports.relays.as_ref().map(|_| extdisco::NS.to_owned()));
         info.forms.extend(self.contact_addresses());
         info
     }
@@ -131,8 +132,8 @@ impl Server {
 
     /// The services beside the server.
     fn server_items(&self, domain: &str) -> Element {
-        let services = [(router::ROOMS, "Rooms"), (router::UPLOADS, "Files")];
-        let items = services.map(|(name, title)| {
+        let files = self.0.ports.uploads.as_ref().map(|_| (router::UPLOADS, "Files"));
+        let items = [(router::ROOMS, "Rooms")].into_iter().chain(files).map(|(name, title)| {
             Element::new("item", ITEMS)
                 .with_attr("jid", format!("{name}.{domain}"))
                 .with_attr("name", title)

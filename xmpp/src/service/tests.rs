@@ -3,8 +3,10 @@
 mod blocking;
 mod delivery;
 mod disco;
+mod extdisco;
 mod offline;
 mod roster;
+mod upload;
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
 use crate::ports::memory_web::{MemoryPushes, MemoryRelays, MemoryUploads};
 use crate::service::{Outcome, Ports, Server};
-use crate::stanza::Stanza;
+use crate::stanza::{Condition, Stanza};
 
 pub(super) fn jid(text: &str) -> Jid {
     Jid::parse(text).unwrap()

@@ -3,16 +3,17 @@
 //! The service is at its own name beside the domain. It serves the accounts of this server and nobody else. Purposes
 //! (section 5.1) other than messages are not told apart.
 
+use super::caps::{Identity, Info};
 use super::{Outcome, Server, disco};
 use crate::jid::Jid;
 use crate::ports::{FileOffer, Slot, SlotRefusal};
 use crate::router::Place;
+use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
 use crate::stanza::{Condition, Stanza, StanzaError};
-use crate::xml::{Element, ns};
+use crate::xml::Element;
 
 /// The namespace.
 pub(super) const NS: &str = "urn:xmpp:http:upload:0";
-const DATA: &str = "jabber:x:data";
 /// Bytes of a file name; more is no name a file system takes.
 const MAX_NAME: usize = 255;
 /// Bytes of a media type (RFC 6838 section 4.2 gives each half 127).
@@ -25,11 +26,14 @@ impl Server {
             return self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable));
         };
         let get = stanza.type_() == Some("get");
-        if get && stanza.has("query", disco::INFO) {
-            return self.reply(stanza, Some(info(uploads.max_bytes())));
-        }
-        if get && stanza.has("query", disco::ITEMS) {
-            return self.reply(stanza, Some(Element::new("query", disco::ITEMS)));
+        for (name, is_info) in [(disco::INFO, true), (disco::ITEMS, false)] {
+            let Some(query) = stanza.child("query", name).filter(|_| get) else { continue };
+            let node = query.attr("node");
+            return match (is_info, node) {
+                (true, node) => self.describe(stanza, &info(uploads.max_bytes()), node, ""),
+                (false, None) => self.reply(stanza, Some(Element::new("query", disco::ITEMS))),
+                (false, Some(_)) => self.bounce(stanza, StanzaError::new(Condition::ItemNotFound)),
+            };
         }
         if get && stanza.has("ping", "urn:xmpp:ping") {
             return self.reply(stanza, None);
@@ -50,68 +54,45 @@ impl Server {
         match uploads.reserve(&from.bare(), &offer).await {
             Ok(slot) => self.reply(stanza, Some(describe(&slot))),
             Err(SlotRefusal::Store(error)) => self.store_failed(stanza, &error),
-            Err(refusal) => self.refuse_slot(stanza, from, &request, &refusal),
+            Err(refusal) => self.bounce(stanza, refusal_error(refusal)),
         }
     }
+}
 
-    /// The error with its reason in it, and the request beside it (section 6).
-    fn refuse_slot(
-        &self,
-        stanza: &Stanza,
-        from: &Jid,
-        request: &Element,
-        refusal: &SlotRefusal,
-    ) -> Outcome {
-        let (error, detail) = match refusal {
-            SlotRefusal::TooLarge { max } => {
-                let text = format!("the largest file that is taken has {max} bytes");
-                let max = Element::new("max-file-size", NS).with_text(max.to_string());
-                let detail = Element::new("file-too-large", NS).with_child(max);
-                (StanzaError::new(Condition::NotAcceptable).with_text(text), Some(detail))
+/// The error with its reason in it (section 6).
+fn refusal_error(refusal: SlotRefusal) -> StanzaError {
+    match refusal {
+        SlotRefusal::TooLarge { max } => {
+            let bound = Element::new("max-file-size", NS).with_text(max.to_string());
+            StanzaError::new(Condition::NotAcceptable)
+                .with_text(format!("the largest file that is taken has {max} bytes"))
+                .with_detail(Element::new("file-too-large", NS).with_child(bound))
+        }
+        SlotRefusal::NotAcceptable(text) => {
+            StanzaError::new(Condition::NotAcceptable).with_text(text)
+        }
+        SlotRefusal::Quota { text, retry } => {
+            let error = StanzaError::new(Condition::ResourceConstraint).with_text(text);
+            match retry {
+                Some(stamp) => {
+                    error.with_detail(Element::new("retry", NS).with_attr("stamp", stamp))
+                }
+                None => error,
             }
-            SlotRefusal::NotAcceptable(text) => {
-                (StanzaError::new(Condition::NotAcceptable).with_text(*text), None)
-            }
-            SlotRefusal::Quota { text, retry } => {
-                let detail = retry
-                    .as_ref()
-                    .map(|stamp| Element::new("retry", NS).with_attr("stamp", stamp.as_str()));
-                (StanzaError::new(Condition::ResourceConstraint).with_text(*text), detail)
-            }
-            SlotRefusal::Store(_) => (StanzaError::new(Condition::InternalServerError), None),
-        };
-        let reply = Element::new("iq", ns::CLIENT)
-            .with_attr("type", "error")
-            .with_attr_opt("id", stanza.id())
-            .with_attr_opt("from", stanza.to().map(Jid::as_str))
-            .with_attr("to", from.as_str())
-            .with_child(request.clone())
-            .with_child(error.to_element().with_children(detail));
-        self.send_to(from, &reply);
-        Outcome::Refused(error)
+        }
+        SlotRefusal::Store(_) => StanzaError::new(Condition::InternalServerError),
     }
 }
 
 /// The service's description with its bound (section 4, XEP-0128).
-fn info(max: u64) -> Element {
-    let field = |var: &str, value: &str| {
-        Element::new("field", DATA)
-            .with_attr("var", var)
-            .with_child(Element::new("value", DATA).with_text(value))
-    };
-    let form = Element::new("x", DATA)
-        .with_attr("type", "result")
-        .with_child(field("FORM_TYPE", NS).with_attr("type", "hidden"))
-        .with_child(field("max-file-size", &max.to_string()));
-    let identity = Element::new("identity", disco::INFO)
-        .with_attr("category", "store")
-        .with_attr("type", "file")
-        .with_attr("name", "Files");
-    let feature = |var: &str| Element::new("feature", disco::INFO).with_attr("var", var);
-    Element::new("query", disco::INFO)
-        .with_child(identity)
-        .with_children([disco::INFO, disco::ITEMS, NS, "urn:xmpp:ping"].map(feature))
-        .with_child(form)
+fn info(max: u64) -> Info {
+    let features = [disco::INFO, disco::ITEMS, NS, "urn:xmpp:ping"];
+    let mut info = Info::new(Identity::new("store", "file").named("Files"), features);
+    let mut form = Form::about(FormKind::Result, NS);
+    form.fields
+        .push(Field::new(FieldKind::TextSingle, "max-file-size").with_values([max.to_string()]));
+    info.forms.push(form);
+    info
 }
 
 /// Reads a request (section 5).
