@@ -6,9 +6,11 @@
 
 mod element;
 pub mod frame;
+mod rescope;
 pub mod token;
 
 pub use element::{Element, Node, escape};
+pub use rescope::rescope;
 
 /// Deepest nesting inside one stanza, the stanza itself included.
 pub const MAX_DEPTH: usize = 64;
@@ -48,6 +50,10 @@ impl XmlError {
 pub mod ns {
     /// Stanzas between clients and servers.
     pub const CLIENT: &str = "jabber:client";
+    /// Stanzas between servers.
+    pub const SERVER: &str = "jabber:server";
+    /// Stanzas between a server and its components (XEP-0114).
+    pub const COMPONENT: &str = "jabber:component:accept";
     /// Stream elements.
     pub const STREAM: &str = "http://etherx.jabber.org/streams";
     /// Stanza error conditions.
