@@ -32,7 +32,7 @@ use crate::bridge::presence::{self, PresenceDesk};
 use crate::bridge::{echo, exchange};
 use crate::certificate::{Certificate, CertificateError};
 use crate::cluster::Local;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::guard::Guard;
 use crate::relays::ConfiguredRelays;
 use crate::store::{Store, random_password};
@@ -94,6 +94,8 @@ pub struct Addresses {
     pub https: Vec<SocketAddr>,
     /// Metrics.
     pub metrics: Vec<SocketAddr>,
+    /// External components.
+    pub components: Vec<SocketAddr>,
 }
 
 /// A running node.
@@ -133,7 +135,11 @@ impl App {
             true => Some(Depot::open(&config, store.clone()).await?),
             false => None,
         };
-        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), depot.clone()).await?;
+        let hosts = config.components.iter().map(config::Component::host).collect();
+        let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
+        let outside = Arc::new(Outside { components: components.clone() });
+        let outward = (outside, depot.clone());
+        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), outward).await?;
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
                 // Nobody knows its password: it is an account so that it can be written to and watched.
@@ -184,7 +190,7 @@ impl App {
             chat,
             listeners: JoinSet::new(),
         };
-        app.listen(&config, &certificate, site, telemetry).await?;
+        app.listen(&config, &certificate, site, telemetry, components).await?;
         Ok(app)
     }
 
@@ -219,6 +225,7 @@ impl App {
         certificate: &Certificate,
         site: Site,
         telemetry: Telemetry,
+        components: net::Components,
     ) -> Result<(), StartError> {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let starttls = certificate.server_config(&[])?;
@@ -232,6 +239,7 @@ impl App {
             ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
             ("https", &config.listen.https, Door::Tls { tls: https, router: Some(public) }),
             ("metrics", &config.listen.metrics, metrics),
+            ("components", &config.listen.components, Door::Components(components)),
         ];
         for (setting, addresses, door) in doors {
             for address in addresses {
@@ -242,6 +250,7 @@ impl App {
                     "xmpp" => self.addresses.xmpp.push(bound),
                     "xmpps" => self.addresses.xmpps.push(bound),
                     "https" => self.addresses.https.push(bound),
+                    "components" => self.addresses.components.push(bound),
                     _ => self.addresses.metrics.push(bound),
                 }
                 let serve = accept(listener, door.clone(), self.xmpp.clone(), permits.clone());
@@ -252,12 +261,14 @@ impl App {
     }
 }
 
-/// No other server is reached yet.
-struct Nowhere;
+/// The way out of this server.
+struct Outside {
+    components: net::Components,
+}
 
-impl tandem_xmpp::ports::Remote for Nowhere {
-    fn send(&self, _: &Jid, _: &Jid, _: Bytes) -> bool {
-        false
+impl tandem_xmpp::ports::Remote for Outside {
+    fn send(&self, _: &Jid, to: &Jid, stanza: Bytes) -> bool {
+        self.components.send(to.domain(), stanza).unwrap_or(false)
     }
 }
 
@@ -266,7 +277,7 @@ async fn xmpp_server(
     store: &Store,
     guard: Arc<Guard>,
     hub: Arc<Hub>,
-    depot: Option<Depot>,
+    (outside, depot): (Arc<Outside>, Option<Depot>),
 ) -> Result<Server, StartError> {
     let rounds = config.xmpp.scram_iterations;
     let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, rounds));
@@ -280,11 +291,11 @@ async fn xmpp_server(
         offline: Arc::new(store.clone()),
         foreign: hub.clone(),
         watch: hub,
-        remote: Arc::new(Nowhere),
         uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),
         relays: ConfiguredRelays::new(&config.turn)
             .map(|relays| Arc::new(relays) as Arc<dyn Relays>),
         pushes: Arc::new(store.clone()),
+        remote: outside,
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))
@@ -386,6 +397,8 @@ enum Door {
     Tls { tls: Arc<ServerConfig>, router: Option<axum::Router> },
     /// Plain HTTP.
     Http { router: axum::Router },
+    /// External components.
+    Components(net::Components),
 }
 
 async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Semaphore>) {
@@ -414,6 +427,7 @@ async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Se
 async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
     match door {
         Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls).await,
+        Door::Components(components) => components.serve(xmpp, tcp, peer).await,
         Door::Http { router } => serve_http(TokioIo::new(tcp), router, peer).await,
         Door::Tls { tls, router } => {
             let handshake = TlsAcceptor::from(tls).accept(tcp);

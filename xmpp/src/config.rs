@@ -8,6 +8,8 @@ use crate::stream::c2s::Limits;
 pub struct Config {
     /// The domains that are served here. Default `localhost`.
     pub domains: Vec<String>,
+    /// Domains of external components (XEP-0114). Default none.
+    pub components: Vec<String>,
     /// Bounds of a stream.
     pub limits: Limits,
     /// Most sessions of one account. Default 50.
@@ -33,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             domains: vec!["localhost".into()],
+            components: Vec::new(),
             limits: Limits::default(),
             max_sessions: 50,
             max_contacts: 2_000,

@@ -2,6 +2,7 @@
 
 mod contact;
 mod web;
+mod components;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use tandem_xmpp::stream::c2s::Limits;
 
 pub use self::contact::Contact;
 pub use self::web::{Filter, Turn, Upload, Web};
+pub use self::components::Component;
 
 /// The commented example that `tandem config` prints.
 pub const EXAMPLE: &str = include_str!("../../../conf/tandem.toml");
@@ -47,6 +49,8 @@ pub struct Config {
     pub sip: Sip,
     /// The media of calls.
     pub media: Media,
+    /// External components.
+    pub components: Vec<Component>,
 }
 
 /// `[sip]`.
@@ -103,6 +107,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// Metrics over plain HTTP.
     pub metrics: Vec<SocketAddr>,
+    /// External components (XEP-0114), in the clear.
+    pub components: Vec<SocketAddr>,
 }
 
 /// `[tls]`: both empty for a self-made certificate.
@@ -159,6 +165,7 @@ impl Default for Config {
             contact: Contact::default(),
             sip: Sip::default(),
             media: Media::default(),
+            components: Vec::new(),
         }
     }
 }
@@ -173,6 +180,7 @@ impl Default for Listen {
             sips: any(5061),
             https: any(8443),
             metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
+            components: Vec::new(),
         }
     }
 }
@@ -295,6 +303,9 @@ impl Config {
                 return Err(fault(&format!("domains: `{domain}` is no domain in lower case")));
             }
         }
+        if let Some(message) = self.components.iter().find_map(|c| c.fault(&self.domains)) {
+            return Err(fault(&message));
+        }
         if self.xmpp.max_stanza_bytes < 10_000 {
             return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
         }
@@ -370,6 +381,7 @@ impl Config {
     pub fn xmpp_config(&self) -> tandem_xmpp::Config {
         tandem_xmpp::Config {
             domains: self.domains.clone(),
+            components: self.components.iter().map(|c| c.host.clone()).collect(),
             limits: Limits {
                 unauthenticated_bytes: self.xmpp.max_unauthenticated_bytes,
                 unauthenticated_time: Duration::from_secs(self.xmpp.login_seconds),

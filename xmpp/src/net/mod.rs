@@ -1,6 +1,8 @@
 //! Sockets and tasks of client streams: bytes in, bytes out, deadlines. Decides nothing.
 
+mod component;
 mod outbox;
+mod pipe;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -16,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use self::component::Components;
 use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
 use crate::jid::Jid;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Outcome, Server};
 use crate::jid::Jid;
 use crate::ports::{Outbox, Parcel};
+use crate::router::Place;
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
 use crate::xml::ns;
 
@@ -34,6 +35,16 @@ impl Server {
         }
         let Some(to) = stanza.to().cloned() else { return Outcome::Ignored };
         let kind = message_type(&stanza);
+        if self.place(&to) == Place::Elsewhere {
+            if stanza.has_ns(JMI) {
+                self.note_addressed(&from, &to);
+            }
+            let outcome = self.send_elsewhere(&stanza);
+            if !matches!(outcome, Outcome::Refused(_)) {
+                self.copy_to_sender(&stanza, &from, &to);
+            }
+            return outcome;
+        }
         if !self.is_local(&to) {
             return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
         }

@@ -27,11 +27,14 @@ impl Server {
         if request && self.place(&to) == Place::Uploads {
             return self.answer_upload(&stanza, &from).await;
         }
-        if !self.is_local(&to) {
-            return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
-        }
         if request && to.bare() != from.bare() {
             self.note_addressed(&from, &to);
+        }
+        if self.place(&to) == Place::Elsewhere {
+            return self.send_elsewhere(&stanza);
+        }
+        if !self.is_local(&to) {
+            return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
         }
         if to.resource().is_some() {
             return match self.may_ask(&stanza, &from, &to).await {
@@ -155,7 +158,7 @@ impl Server {
             .with_attr_opt("from", stanza.to().map(Jid::as_str))
             .with_attr("to", from.as_str())
             .with_children(payload);
-        self.send_to(from, &reply);
+        self.answer(stanza, from, &reply);
         Outcome::Ignored
     }
 }

@@ -7,6 +7,7 @@ mod caps;
 mod delivery;
 mod disco;
 pub mod extdisco;
+mod elsewhere;
 mod iq;
 mod offline;
 mod presence;
@@ -155,7 +156,7 @@ impl Server {
     /// A server without sessions.
     pub fn new(mut config: Config, ports: Ports) -> Self {
         // Domains are compared with those of addresses, which are prepared.
-        for domain in &mut config.domains {
+        for domain in config.domains.iter_mut().chain(&mut config.components) {
             if let Ok(prepared) = Jid::new(None, domain, None) {
                 *domain = prepared.domain().to_owned();
             }
@@ -340,9 +341,14 @@ impl Server {
     /// Sends an error reply for `stanza` to whoever sent it.
     fn bounce(&self, stanza: &Stanza, error: StanzaError) -> Outcome {
         if let (Some(reply), Some(from)) = (stanza.error_reply(&error), stanza.from()) {
-            self.send_to(from, &reply);
+            self.answer(stanza, from, &reply);
         }
         Outcome::Refused(error)
+    }
+
+    /// Gives an answer to whoever sent `stanza`, here or elsewhere.
+    fn answer(&self, stanza: &Stanza, from: &Jid, answer: &Element) -> bool {
+        self.emit(stanza.to().unwrap_or(from), from, &answer.to_bytes())
     }
 
     /// Gives an element to one full JID, session or attached.
