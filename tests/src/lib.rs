@@ -79,13 +79,27 @@ impl Server {
     ///
     /// When it does not come up.
     pub fn start_with(domain: &str, accounts: &[&str], sections: &str) -> Result<Self> {
+        Self::start_listening(domain, accounts, "", sections)
+    }
+
+    /// As [`Server::start_with`], with these lines more in `[listen]`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_listening(
+        domain: &str,
+        accounts: &[&str],
+        listen: &str,
+        sections: &str,
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let [xmpp, xmpps, https, metrics, sip, sips] = free_ports()?;
         let config = format!(
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\nlog = \"info,tandem_gateway=debug,tandem_media=debug\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
-             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
+             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n{listen}\n\
              [xmpp]\nscram_iterations = 4096\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",
             dir.path().join("data").display()
@@ -237,6 +251,20 @@ impl Server {
     ///
     /// With its output when the story fails.
     pub fn story(&self, script: &str, arguments: &[&str]) -> Result<String> {
+        self.story_with(script, arguments, &[])
+    }
+
+    /// As [`Server::story`], with these variables more in its environment.
+    ///
+    /// # Errors
+    ///
+    /// With its output when the story fails.
+    pub fn story_with(
+        &self,
+        script: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<String> {
         let output = Command::new("timeout")
             .arg("60")
             .arg(python()?)
@@ -246,6 +274,7 @@ impl Server {
             .env("XMPP_PORT", self.xmpp.to_string())
             .env("XMPPS_PORT", self.xmpps.to_string())
             .env("HTTPS_PORT", self.https.to_string())
+            .envs(variables.iter().copied())
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {

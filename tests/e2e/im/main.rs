@@ -1,1 +1,2 @@
 //! Instant messaging with programs not written here: one feature a module.
+mod components;
