@@ -1,8 +1,8 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
+mod components;
 mod contact;
 mod web;
-mod components;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
 
+pub use self::components::Component;
 pub use self::contact::Contact;
 pub use self::web::{Filter, Turn, Upload, Web};
-pub use self::components::Component;
 
 /// The commented example that `tandem config` prints.
 pub const EXAMPLE: &str = include_str!("../../../conf/tandem.toml");

@@ -138,7 +138,9 @@ impl Server {
                 .with_attr("jid", format!("{name}.{domain}"))
                 .with_attr("name", title)
         });
-        Element::new("query", ITEMS).with_children(items)
+        let components = &self.config().components;
+        let components = components.iter().map(|c| Element::new("item", ITEMS).with_attr("jid", c));
+        Element::new("query", ITEMS).with_children(items).with_children(components)
     }
 
     /// An attached device's disco is answered here.
