@@ -43,6 +43,7 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
         metrics: at(9100, 3),
         sip: at(5060, 5),
         sips: at(5061, 6),
+        components: Vec::new(),
     };
     let media = Media {
         webrtc: at(3479, 4).remove(0),
