@@ -18,6 +18,8 @@ pub struct Config {
     pub max_contacts: usize,
     /// PBKDF2 rounds of made-up keys; the same as real ones. Default 10,000.
     pub scram_iterations: u32,
+    /// Whether PLAIN is offered, for clients that know nothing better. Default true.
+    pub plain: bool,
     /// Bytes queued for a client that does not read before it is dropped. Default 4 MiB.
     pub max_queued_bytes: usize,
     /// Most entries of one block list. Default 1,000.
@@ -40,6 +42,7 @@ impl Default for Config {
             max_sessions: 50,
             max_contacts: 2_000,
             scram_iterations: 10_000,
+            plain: true,
             max_queued_bytes: 4 * 1024 * 1024,
             max_blocked: 1_000,
             admins: Vec::new(),

@@ -1,8 +1,10 @@
 //! What the server needs from outside, in its own words. The gateway implements these over its store and bridges.
 
+mod bearer_tokens;
 mod blocking;
 mod directory;
 mod invites;
+mod login_tokens;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
 #[cfg(any(test, feature = "memory"))]
@@ -23,16 +25,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::bearer_tokens::BearerTokens;
 pub use self::blocking::{Blocklists, Evidence, Report};
 pub use self::directory::{Directory, Listed};
 pub use self::invites::{Invite, Invites};
+pub use self::login_tokens::LoginTokens;
 pub use self::passwords::Passwords;
 pub use self::pushes::{PushTarget, Pushes};
 pub use self::relays::{ExternalService, RelayCredentials, Relays};
 pub use self::uploads::{FileOffer, Slot, SlotRefusal, Uploads};
 use crate::jid::Jid;
 use crate::stanza::Stanza;
-use crate::stream::sasl::{ScramHash, ScramKeys};
+use crate::stream::sasl::PasswordKeys;
 
 /// What an async port gives back.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -52,13 +56,12 @@ pub enum StoreError {
 pub trait Accounts: Send + Sync {
     /// Whether the account exists.
     fn exists<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>>;
-    /// The keys for one hash; `None` for an unknown account or one without a password.
-    fn scram<'a>(
+    /// The keys of the account's password; `None` for an unknown account or one without a password.
+    fn keys<'a>(
         &'a self,
         account: &'a Jid,
-        hash: ScramHash,
-    ) -> BoxFuture<'a, Result<Option<ScramKeys>, StoreError>>;
-    /// How long this attempt must wait before it is answered.
+    ) -> BoxFuture<'a, Result<Option<Arc<PasswordKeys>>, StoreError>>;
+    /// How long this attempt must wait before it is answered. `account` is the prepared name.
     fn delay(&self, peer: IpAddr, account: &str) -> Duration;
     /// Fresh random bytes.
     fn random(&self) -> [u8; 32];

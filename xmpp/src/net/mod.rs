@@ -1,6 +1,7 @@
 //! Sockets and tasks of client streams: bytes in, bytes out, deadlines. Decides nothing.
 
 mod component;
+mod login;
 mod outbox;
 mod pipe;
 #[cfg(test)]
@@ -21,11 +22,11 @@ use tokio_rustls::server::TlsStream;
 pub use self::component::Components;
 use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
-use crate::jid::Jid;
 use crate::ports::Outbox;
 use crate::service::{Begun, OpenStream, Server};
-use crate::stream::c2s::{Action, C2s, Transport};
-use crate::stream::sasl::ScramKeys;
+use crate::stream::binding::Bindings;
+use crate::stream::c2s::{Action, C2s, Secured, Transport};
+use crate::stream::certified;
 
 /// Time to take the rest once a stream is to end: after a conflict, an overflow, or when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -40,33 +41,34 @@ pub async fn stop(server: &Server, limit: Duration) -> bool {
 }
 
 /// Serves a connection that begins in the clear and must start TLS (port 5222).
-pub async fn serve_starttls(
-    server: Server,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
-) {
+pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tls: Tls) {
     let _ = tcp.set_nodelay(true);
-    let c2s = machine(&server, Transport::Tcp, None);
+    let c2s = machine(&server, Transport::Tcp, Secured::default());
     let mut connection = Connection::new(server, c2s, peer);
     let mut wire = Stream(tcp);
     if connection.run(&mut wire).await == End::StartTls {
         let limit = connection.server.config().limits.unauthenticated_time;
         let accepted = tokio::select! {
-            accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls).accept(wire.0)) => accepted,
+            accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls.config.clone()).accept(wire.0)) => accepted,
             () = connection.reader.ending() => return,
         };
         let Ok(Ok(stream)) = accepted else { return };
-        connection.c2s.handle_tls(exporter(&stream));
+        connection.c2s.handle_tls(secured(&stream, tls.end_point));
         connection.run(&mut Stream(stream)).await;
     }
     connection.finish().await;
 }
 
 /// Serves a connection that is TLS from its first byte (XEP-0368).
-pub async fn serve_tls(server: Server, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+/// `end_point` is that of the certificate the stream was accepted with, as in [`Tls`].
+pub async fn serve_tls(
+    server: Server,
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    end_point: Option<Vec<u8>>,
+) {
     let _ = stream.get_ref().0.set_nodelay(true);
-    let c2s = machine(&server, Transport::Tls, exporter(&stream));
+    let c2s = machine(&server, Transport::Tls, secured(&stream, end_point));
     let mut connection = Connection::new(server, c2s, peer);
     connection.run(&mut Stream(stream)).await;
     connection.finish().await;
@@ -79,26 +81,48 @@ pub async fn serve_websocket(
     outgoing: mpsc::Sender<Bytes>,
     peer: SocketAddr,
 ) {
-    let c2s = machine(&server, Transport::WebSocket, None);
+    // Its TLS ends elsewhere, and browsers know nothing of it.
+    let c2s = machine(&server, Transport::WebSocket, Secured::default());
     let mut connection = Connection::new(server, c2s, peer);
     connection.run(&mut Frames { incoming, outgoing }).await;
     connection.finish().await;
 }
 
-fn machine(server: &Server, transport: Transport, exporter: Option<Vec<u8>>) -> C2s {
+/// How to accept TLS, and with which certificate.
+#[derive(Clone)]
+pub struct Tls {
+    /// The settings.
+    pub config: Arc<rustls::ServerConfig>,
+    /// The tls-server-end-point binding of the certificate that these settings present, from
+    /// [`crate::stream::binding::end_point`].
+    pub end_point: Option<Vec<u8>>,
+}
+
+fn machine(server: &Server, transport: Transport, secured: Secured) -> C2s {
     let config = server.config();
     let seed = server.ports().accounts.random();
-    C2s::new(transport, config.domains.clone(), config.limits, exporter, seed, Instant::now())
+    C2s::new(transport, config.domains.clone(), config.limits, secured, seed, Instant::now())
+        .with_policy(server.login_policy())
         .with_caps(server.caps())
 }
 
-/// RFC 9266: 32 bytes under this label, TLS 1.3 only.
-fn exporter(stream: &TlsStream<TcpStream>) -> Option<Vec<u8>> {
+/// What a TLS connection gives a login: bindings, and the client's certificate where the settings have asked for one,
+/// which rustls has then verified.
+fn secured(stream: &TlsStream<TcpStream>, end_point: Option<Vec<u8>>) -> Secured {
     let (_, tls) = stream.get_ref();
-    if tls.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
-        return None;
+    // RFC 9266: 32 bytes under this label, TLS 1.3 only.
+    let is_13 = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+    let export = || {
+        tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
+            .ok()
+            .map(|key| key.to_vec())
+    };
+    let exporter = is_13.then(export).flatten();
+    let certificate = tls.peer_certificates().and_then(|chain| chain.first());
+    Secured {
+        bindings: Bindings { exporter, end_point },
+        identities: certificate.map(|c| certified::identities(c)).unwrap_or_default(),
     }
-    tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok().map(|k| k.to_vec())
 }
 
 #[derive(PartialEq, Eq)]
@@ -173,15 +197,13 @@ impl Connection {
             match action {
                 Action::Send(bytes) => out.push(bytes),
                 Action::StartTls => return Some(End::StartTls),
-                Action::NeedKeys { account, username, hash } => {
-                    self.username.clone_from(&username);
-                    self.look_up(account, &username, hash).await;
-                }
+                Action::Ask(question) => self.ask(*question).await,
                 Action::LoggedIn(success) => {
                     let accounts = &self.server.ports().accounts;
                     accounts.tried(self.peer.ip(), &self.username, success);
                 }
                 Action::Bind(resource) => self.bind(resource.as_deref()),
+                Action::BindInline { bind, device } => self.bind_inline(&bind, device.as_deref()),
                 Action::Stanza(stanza) => {
                     let begun = self.server.begin(*stanza).await;
                     self.work.push_back(begun);
@@ -239,37 +261,9 @@ impl Connection {
         written
     }
 
-    async fn look_up(
-        &mut self,
-        account: Option<Jid>,
-        username: &str,
-        hash: crate::stream::sasl::ScramHash,
-    ) {
-        let ports = self.server.ports();
-        let wait = ports.accounts.delay(self.peer.ip(), username);
-        if !wait.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                // The node stops: the answer is not worth the wait.
-                () = self.reader.ending() => {}
-            }
-        }
-        let keys = match &account {
-            Some(account) => ports.accounts.scram(account, hash).await.map_err(|error| {
-                tracing::error!(%error, "login keys cannot be read");
-            }),
-            None => Ok(None),
-        };
-        let iterations = self.server.config().scram_iterations;
-        let secret = ports.secret;
-        let fake = || ScramKeys::fake(hash, &secret, username, iterations);
-        self.c2s.handle_keys(keys, fake, Instant::now());
-    }
-
     fn bind(&mut self, resource: Option<&str>) {
         let Some(account) = self.c2s.account().cloned() else { return };
-        let random = self.server.ports().accounts.random();
-        let made_up: String = random.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let made_up = self.made_up();
         match self.server.bind(&account, resource, &made_up, self.outbox.clone()) {
             Ok(jid) => {
                 tracing::info!(peer = %self.peer, "client logged in");

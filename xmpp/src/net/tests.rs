@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::config::Config;
+use crate::jid::Jid;
 use crate::ports::memory::{MemoryBridge, MemoryRemote, MemoryStore};
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
 use crate::ports::memory_web::{MemoryPushes, MemoryRelays, MemoryUploads};
@@ -39,6 +40,8 @@ impl World {
             directory: Arc::new(MemoryDirectory::new(store.clone(), desk.clone())),
             blocklists: desk.clone(),
             invites: desk,
+            login_tokens: store.tokens(),
+            bearer_tokens: None,
             rosters: store.clone(),
             offline: store.clone(),
             foreign: bridge.clone(),
@@ -55,7 +58,7 @@ impl World {
 
     fn connect(&self) -> Client {
         let (pipe, near) = tokio::io::duplex(PIPE);
-        let c2s = machine(&self.server, Transport::Tls, None);
+        let c2s = machine(&self.server, Transport::Tls, Secured::default());
         let mut connection =
             Connection::new(self.server.clone(), c2s, "127.0.0.1:9".parse().unwrap());
         let task = tokio::spawn(async move {

@@ -1,20 +1,23 @@
 //! The ports in memory, for tests: the same promises as the real ones, kept in maps.
 
+mod login;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::login::{MemoryBearerTokens, MemoryLoginTokens};
 use super::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Passwords, Remote, Roster, RosterItem,
-    Rosters, StoreError, Watch,
+    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Remote, Roster, RosterItem, Rosters,
+    StoreError, Watch,
 };
 use crate::jid::Jid;
 use crate::stanza::Stanza;
-use crate::stream::sasl::{ScramHash, ScramKeys};
+use crate::stream::sasl::PasswordKeys;
 
 /// Rounds of the made-up keys; few, since nothing here is secret.
 const ROUNDS: u32 = 10;
@@ -26,8 +29,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Accounts, contacts and waiting messages.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    /// Account and password.
-    accounts: Mutex<HashMap<Jid, String>>,
+    accounts: Mutex<login::Keys>,
+    tokens: Arc<MemoryLoginTokens>,
+    /// Makes what is random unique.
+    drawn: AtomicU64,
     rosters: Mutex<HashMap<Jid, Roster>>,
     requests: Mutex<HashMap<(Jid, Jid), Bytes>>,
     waiting: Mutex<BTreeMap<i64, (Jid, Bytes)>>,
@@ -37,13 +42,18 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store with these accounts, whose password is `secret`.
     pub fn with_accounts(accounts: &[&Jid]) -> Self {
-        let accounts = accounts.iter().map(|a| (a.bare(), "secret".to_owned())).collect();
+        let accounts = accounts.iter().map(|a| (a.bare(), login::keys_of("secret"))).collect();
         Self { accounts: Mutex::new(accounts), ..Self::default() }
     }
 
     /// From now on everything fails, or works again.
     pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    /// The login tokens.
+    pub fn tokens(&self) -> Arc<MemoryLoginTokens> {
+        self.tokens.clone()
     }
 
     /// The messages that wait for `owner`, oldest first.
@@ -83,15 +93,13 @@ impl Accounts for MemoryStore {
         })
     }
 
-    fn scram<'a>(
+    fn keys<'a>(
         &'a self,
         account: &'a Jid,
-        hash: ScramHash,
-    ) -> BoxFuture<'a, Result<Option<ScramKeys>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Arc<PasswordKeys>>, StoreError>> {
         Box::pin(async move {
             self.check()?;
-            let password = lock(&self.accounts).get(account).cloned();
-            Ok(password.map(|p| ScramKeys::derive(hash, &p, b"salt", ROUNDS)))
+            Ok(lock(&self.accounts).get(account).cloned())
         })
     }
 
@@ -100,7 +108,10 @@ impl Accounts for MemoryStore {
     }
 
     fn random(&self) -> [u8; 32] {
-        [7; 32]
+        let mut bytes = [7; 32];
+        let count = self.drawn.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes.iter_mut().rev().zip(count.iter().rev()).for_each(|(byte, drawn)| *byte = *drawn);
+        bytes
     }
 
     fn stamp(&self) -> String {
@@ -108,46 +119,6 @@ impl Accounts for MemoryStore {
     }
 
     fn tried(&self, _: IpAddr, _: &str, _: bool) {}
-}
-
-impl Passwords for MemoryStore {
-    fn create<'a>(
-        &'a self,
-        account: &'a Jid,
-        password: &'a str,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move {
-            self.check()?;
-            let mut accounts = lock(&self.accounts);
-            let is_new = !accounts.contains_key(&account.bare());
-            if is_new {
-                accounts.insert(account.bare(), password.to_owned());
-            }
-            Ok(is_new)
-        })
-    }
-
-    fn set_password<'a>(
-        &'a self,
-        account: &'a Jid,
-        password: &'a str,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move {
-            self.check()?;
-            let mut accounts = lock(&self.accounts);
-            let kept = accounts.get_mut(&account.bare());
-            Ok(kept.map(|kept| password.clone_into(kept)).is_some())
-        })
-    }
-
-    fn remove<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move {
-            self.check()?;
-            lock(&self.rosters).remove(&account.bare());
-            lock(&self.waiting).retain(|_, (owner, _)| *owner != account.bare());
-            Ok(lock(&self.accounts).remove(&account.bare()).is_some())
-        })
-    }
 }
 
 impl Rosters for MemoryStore {

@@ -9,6 +9,7 @@ mod disco;
 mod elsewhere;
 pub mod extdisco;
 mod iq;
+mod login;
 mod offline;
 mod presence;
 mod reports;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 pub use self::attached::Attachment;
 use self::blocking::{Blocks, Verdict};
 use self::extdisco::Asked;
+pub use self::login::derive;
 use self::offline::Waiting;
 use self::presence::addressed;
 use self::sessions::Sessions;
@@ -41,8 +43,9 @@ use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
-    Accounts, Blocklists, BoxFuture, Directory, Foreign, Invites, Offline, Outbox, Passwords,
-    Pushes, Relays, Remote, Roster, Rosters, StoreError, Uploads, Watch,
+    Accounts, BearerTokens, Blocklists, BoxFuture, Directory, Foreign, Invites, LoginTokens,
+    Offline, Outbox, Passwords, Pushes, Relays, Remote, Roster, Rosters, StoreError, Uploads,
+    Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -63,6 +66,10 @@ pub struct Ports {
     pub blocklists: Arc<dyn Blocklists>,
     /// Invitations.
     pub invites: Arc<dyn Invites>,
+    /// Tokens that devices log in with.
+    pub login_tokens: Arc<dyn LoginTokens>,
+    /// Whose bearer tokens are trusted; `None` for nobody's.
+    pub bearer_tokens: Option<Arc<dyn BearerTokens>>,
     /// Contacts.
     pub rosters: Arc<dyn Rosters>,
     /// Waiting messages.

@@ -73,6 +73,8 @@ pub(super) struct Resource {
     pub(super) attachment: Option<Attachment>,
     pub(super) presence: Option<Announced>,
     pub(super) carbons: bool,
+    /// Which installation it is (XEP-0388): told to nobody.
+    pub(super) device: Option<String>,
     /// Asked for the roster (RFC 6121 section 2.2).
     pub(super) interested: bool,
     /// Asked for the block list (XEP-0191 section 3.5).
@@ -115,6 +117,13 @@ impl Sessions {
         self.0.get(account).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The streams of one installation.
+    pub(super) fn of_device(&self, account: &Jid, device: Option<&str>) -> Vec<Arc<dyn Outbox>> {
+        let own =
+            self.of(account).iter().filter(|r| device.is_some() && r.device.as_deref() == device);
+        own.filter_map(|r| r.outbox.clone()).collect()
+    }
+
     pub(super) fn accounts(&self) -> impl Iterator<Item = &Jid> {
         self.0.keys()
     }
@@ -137,6 +146,7 @@ impl Sessions {
             attachment: None,
             presence: None,
             carbons: false,
+            device: None,
             interested: false,
             follows_blocks: false,
             directed: Vec::new(),
@@ -157,6 +167,7 @@ impl Sessions {
             attachment: Some(attachment),
             presence: Some(presence),
             carbons: false,
+            device: None,
             interested: false,
             follows_blocks: false,
             directed: Vec::new(),

@@ -50,6 +50,8 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         directory: Arc::new(MemoryDirectory::new(store.clone(), desk.clone())),
         blocklists: desk.clone(),
         invites: desk,
+        login_tokens: store.tokens(),
+        bearer_tokens: None,
         rosters: store.clone(),
         offline: store.clone(),
         foreign: bridge.clone(),

@@ -1,17 +1,23 @@
 //! A client's stream (RFC 6120 sections 4 to 7; RFC 7395 over WebSocket): header, STARTTLS, SASL, bind, stanzas.
 //!
-//! Feed [`C2s::handle_bytes`], answer the questions it asks by action ([`Action::NeedKeys`], [`Action::Bind`]), drain
+//! Feed [`C2s::handle_bytes`], answer what it asks by action ([`Action::Ask`], [`Action::Bind`]), drain
 //! [`C2s::poll_action`] after each call and call [`C2s::handle_timeout`] when [`C2s::poll_timeout`] is due. After
 //! [`Action::Close`] nothing more comes out.
+
+mod authentication;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use super::sasl::{Attempt, Failure, Mechanism, ScramHash, ScramKeys, Step};
+use super::bind2::BindRequest;
+use super::binding::Bindings;
+use super::login::{Login, Outcome, SASL};
+use super::question::Question;
+use super::sasl::{Failure, Policy};
+use super::sasl2;
 use crate::jid::Jid;
 use crate::stanza::{Condition, Stanza, StanzaError, StanzaFault};
 use crate::xml::frame::{Frame, Framer, check_message};
@@ -19,11 +25,9 @@ use crate::xml::token::{Attributes, Token, Tokens};
 use crate::xml::{Element, XmlError, ns};
 
 const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
-const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
-const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 const ROSTER_VERSIONS: &str = "urn:xmpp:features:rosterver";
 const LIMITS: &str = "urn:xmpp:stream-limits:0";
 const PING: &str = "urn:xmpp:ping";
@@ -81,19 +85,20 @@ pub enum Action {
     Send(Bytes),
     /// Start TLS as the server, then call [`C2s::handle_tls`].
     StartTls,
-    /// Look up these keys, then call [`C2s::handle_keys`].
-    NeedKeys {
-        /// The account, in the stream's domain; `None` when the name is no address.
-        account: Option<Jid>,
-        /// The name as given.
-        username: String,
-        /// Which keys.
-        hash: ScramHash,
-    },
+    /// Find this out, then call [`C2s::handle_answer`].
+    Ask(Box<Question>),
     /// A login ended; keep count.
     LoggedIn(bool),
     /// Register this resource, or a made-up one, then call [`C2s::handle_bound`].
     Bind(Option<String>),
+    /// Register a resource that begins with this tag, with what is to go with it, then call
+    /// [`C2s::handle_bound_inline`].
+    BindInline {
+        /// What the client wants.
+        bind: BindRequest,
+        /// Its `user-agent` id: an older session of the same device ends (XEP-0386 section 3.2).
+        device: Option<String>,
+    },
     /// Route this.
     Stanza(Box<Stanza>),
     /// Write what is queued, then close.
@@ -109,14 +114,25 @@ enum State {
     /// TLS is being set up.
     Securing,
     /// SASL runs.
-    Authenticating(Attempt),
-    /// The result waits for the driver (keys).
-    Waiting(Attempt),
+    Authenticating(Box<Login>),
+    /// It waits for the driver.
+    Waiting(Box<Login>),
     /// A bind request with this id waits for the driver.
     Binding(String),
+    /// A login that binds waits for the driver.
+    BindingInline(Box<Outcome>),
     /// Stanzas flow.
     Bound,
     Closed,
+}
+
+/// What TLS says of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Secured {
+    /// What ties a login to it.
+    pub bindings: Bindings,
+    /// Whom the client's certificate names, if the TLS layer has verified one.
+    pub identities: Vec<Jid>,
 }
 
 /// One stream.
@@ -129,8 +145,11 @@ pub struct C2s {
     transport: Transport,
     domains: Vec<String>,
     limits: Limits,
-    exporter: Option<Vec<u8>>,
+    secured: Secured,
+    policy: Policy,
     domain: String,
+    /// Who the header says the client is; not proven by that.
+    from: Option<Jid>,
     caps: Vec<Element>,
     account: Option<Jid>,
     jid: Option<Jid>,
@@ -150,7 +169,7 @@ impl C2s {
         transport: Transport,
         domains: Vec<String>,
         limits: Limits,
-        exporter: Option<Vec<u8>>,
+        secured: Secured,
         seed: [u8; 32],
         now: Instant,
     ) -> Self {
@@ -167,7 +186,9 @@ impl C2s {
             domain: domains.first().cloned().unwrap_or_default(),
             domains,
             limits,
-            exporter,
+            secured,
+            policy: Policy::default(),
+            from: None,
             caps: Vec::new(),
             account: None,
             jid: None,
@@ -185,6 +206,13 @@ impl C2s {
     #[must_use]
     pub fn with_caps(mut self, caps: Vec<Element>) -> Self {
         self.caps = caps;
+        self
+    }
+
+    /// Allows these mechanisms.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -255,7 +283,11 @@ impl C2s {
     fn drain(&mut self, now: Instant) {
         while !matches!(
             self.state,
-            State::Closed | State::Securing | State::Waiting(_) | State::Binding(_)
+            State::Closed
+                | State::Securing
+                | State::Waiting(_)
+                | State::Binding(_)
+                | State::BindingInline(_)
         ) {
             match self.framer.poll() {
                 Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
@@ -267,33 +299,13 @@ impl C2s {
         }
     }
 
-    /// TLS stands; `exporter` is its tls-exporter value (RFC 9266).
-    pub fn handle_tls(&mut self, exporter: Option<Vec<u8>>) {
+    /// TLS stands.
+    pub fn handle_tls(&mut self, secured: Secured) {
         self.transport = Transport::Tls;
-        self.exporter = exporter;
+        self.secured = secured;
         self.framer.restart();
         self.state = State::Header;
         self.header_sent = false;
-    }
-
-    /// The keys that were asked for. `None` for an unknown name.
-    pub fn handle_keys(
-        &mut self,
-        keys: Result<Option<ScramKeys>, ()>,
-        fake: impl FnOnce() -> ScramKeys,
-        now: Instant,
-    ) {
-        let State::Waiting(mut attempt) = std::mem::replace(&mut self.state, State::Features)
-        else {
-            return;
-        };
-        let step = match keys {
-            Err(()) => Step::Failed(Failure::TemporaryAuthFailure),
-            Ok(Some(keys)) => attempt.handle_keys(keys, true),
-            Ok(None) => attempt.handle_keys(fake(), false),
-        };
-        self.step(attempt, step, now);
-        self.drain(now);
     }
 
     /// The resource is registered under this address.
@@ -378,12 +390,16 @@ impl C2s {
         if let Some(to) = to.filter(|_| known) {
             self.domain = to;
         }
+        self.from = header.attr("from").and_then(|from| Jid::parse(from).ok());
         self.send_header();
         if !named_right {
             return self.fail("invalid-namespace", "not a stream");
         }
         if !known {
             return self.fail("host-unknown", "no such domain here");
+        }
+        if self.from.as_ref().is_some_and(|from| from.domain() != self.domain) {
+            return self.fail("invalid-from", "you are of another domain");
         }
         let version = header.attr("version").and_then(|v| v.split('.').next()?.parse::<u32>().ok());
         if version.is_none_or(|v| v < 1) {
@@ -400,29 +416,20 @@ impl C2s {
             let tls = Element::new("starttls", TLS).with_child(Element::new("required", TLS));
             return features.with_child(tls);
         }
+        if self.account.is_none() {
+            return self.login_features();
+        }
         let limits = Element::new("limits", LIMITS).with_child(
             Element::new("max-bytes", LIMITS).with_text(self.limits.stanza_bytes.to_string()),
         );
-        if self.account.is_some() {
-            let session =
-                Element::new("session", SESSION).with_child(Element::new("optional", SESSION));
-            return features
-                .with_child(Element::new("bind", BIND))
-                .with_child(session)
-                .with_child(Element::new("ver", ROSTER_VERSIONS))
-                .with_child(limits)
-                .with_children(self.caps.clone());
+        let mut features = features;
+        if self.jid.is_none() {
+            features.push(Element::new("bind", BIND));
+            let optional = Element::new("optional", SESSION);
+            features.push(Element::new("session", SESSION).with_child(optional));
         }
-        let names = Mechanism::offered(self.exporter.is_some());
-        let mechanisms = names.iter().map(|m| Element::new("mechanism", SASL).with_text(m));
-        let mut features =
-            features.with_child(Element::new("mechanisms", SASL).with_children(mechanisms));
-        if self.exporter.is_some() {
-            let exporter =
-                Element::new("channel-binding", SASL_CB).with_attr("type", "tls-exporter");
-            features.push(Element::new("sasl-channel-binding", SASL_CB).with_child(exporter));
-        }
-        features.with_child(limits)
+        let features = features.with_child(Element::new("ver", ROSTER_VERSIONS));
+        features.with_child(limits).with_children(self.caps.clone())
     }
 
     fn handle_part(&mut self, raw: Bytes, now: Instant) {
@@ -440,8 +447,8 @@ impl C2s {
             };
         }
         match std::mem::replace(&mut self.state, State::Features) {
-            State::Features => self.handle_negotiation(&element, now),
-            State::Authenticating(attempt) => self.handle_sasl(attempt, &element, now),
+            State::Features => self.handle_negotiation(&element),
+            State::Authenticating(login) => self.continue_login(login, &element),
             other => {
                 self.state = other;
                 self.fail("not-authorized", "no stream header yet");
@@ -449,7 +456,7 @@ impl C2s {
         }
     }
 
-    fn handle_negotiation(&mut self, element: &Element, now: Instant) {
+    fn handle_negotiation(&mut self, element: &Element) {
         match (element.name(), element.ns()) {
             ("starttls", TLS) if self.transport == Transport::Tcp => {
                 if !self.framer.is_empty() {
@@ -459,84 +466,16 @@ impl C2s {
                 self.state = State::Securing;
                 self.actions.push_back(Action::StartTls);
             }
-            ("auth", SASL) if self.transport != Transport::Tcp && self.account.is_none() => {
-                self.begin_sasl(element, now);
+            ("auth", SASL) | ("authenticate", sasl2::NS)
+                if self.transport != Transport::Tcp && self.account.is_none() =>
+            {
+                self.begin_login(element);
+            }
+            ("abort", name @ (SASL | sasl2::NS)) if self.account.is_none() => {
+                self.login_failed(name, Failure::Aborted);
             }
             ("iq", ns::CLIENT) if self.account.is_some() => self.handle_bind(element),
-            ("abort", SASL) => self.sasl_failure("aborted"),
             _ => self.fail("not-authorized", "log in first"),
-        }
-    }
-
-    fn begin_sasl(&mut self, element: &Element, now: Instant) {
-        let Some(mechanism) = element.attr("mechanism").and_then(Mechanism::parse) else {
-            return self.sasl_failure("invalid-mechanism");
-        };
-        let Some(message) = decode(&element.text()) else {
-            return self.sasl_failure("incorrect-encoding");
-        };
-        let nonce = self.ids.next_id();
-        let (attempt, step) = Attempt::start(mechanism, &message, self.exporter.as_deref(), &nonce);
-        self.step(attempt, step, now);
-    }
-
-    fn handle_sasl(&mut self, mut attempt: Attempt, element: &Element, now: Instant) {
-        match (element.is("response", SASL), decode(&element.text())) {
-            (true, Some(message)) => {
-                let step = attempt.handle_response(&message);
-                self.step(attempt, step, now);
-            }
-            (true, None) => self.sasl_failure("incorrect-encoding"),
-            (false, _) => self.sasl_failure("aborted"),
-        }
-    }
-
-    fn step(&mut self, attempt: Attempt, step: Step, _now: Instant) {
-        match step {
-            Step::NeedKeys { username, hash } => {
-                let account = Jid::new(Some(&username), &self.domain, None).ok();
-                self.state = State::Waiting(attempt);
-                self.actions.push_back(Action::NeedKeys { account, username, hash });
-            }
-            Step::Challenge(data) => {
-                self.state = State::Authenticating(attempt);
-                self.send(&Element::new("challenge", SASL).with_text(BASE64.encode(data)));
-            }
-            Step::Success { username, data } => {
-                self.account = Jid::new(Some(&username), &self.domain, None).ok();
-                self.actions.push_back(Action::LoggedIn(true));
-                let success = Element::new("success", SASL);
-                let success = match data {
-                    Some(data) => success.with_text(BASE64.encode(data)),
-                    None => success,
-                };
-                self.send(&success);
-                // A new stream begins (RFC 6120 section 6.4.6).
-                self.state = State::Header;
-                self.header_sent = false;
-                if self.transport == Transport::WebSocket {
-                    self.framer = Framer::without_header(self.limits.stanza_bytes);
-                } else {
-                    self.framer.restart();
-                    self.framer.set_max_bytes(self.limits.stanza_bytes);
-                }
-            }
-            Step::Failed(failure) => {
-                if failure == Failure::NotAuthorized {
-                    self.actions.push_back(Action::LoggedIn(false));
-                }
-                self.sasl_failure(failure.name());
-            }
-        }
-    }
-
-    fn sasl_failure(&mut self, condition: &str) {
-        self.state = State::Features;
-        let failure = Element::new("failure", SASL).with_child(Element::new(condition, SASL));
-        self.send(&failure);
-        self.failures += 1;
-        if self.failures >= self.limits.login_failures {
-            self.fail("policy-violation", "too many failed logins");
         }
     }
 
@@ -686,14 +625,6 @@ fn declarations(header: &[u8]) -> Vec<(String, String)> {
             fits
         })
         .collect()
-}
-
-/// RFC 6120 section 6.4.2: a lone `=` is an empty message.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    match text.trim() {
-        "=" | "" => Some(Vec::new()),
-        text => BASE64.decode(text).ok(),
-    }
 }
 
 impl From<XmlError> for StanzaError {

@@ -1,6 +1,12 @@
 //! The stream from the client's end, in virtual time (RFC 6120, RFC 7395), and each limit.
 
+use std::sync::Arc;
+
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::*;
+use crate::stream::question::Answer;
+use crate::stream::sasl::{LoginKeys, PasswordKeys};
 
 struct Client {
     machine: C2s,
@@ -16,7 +22,8 @@ impl Client {
     fn new(transport: Transport) -> Self {
         let now = Instant::now();
         let limits = Limits::default();
-        let machine = C2s::new(transport, vec!["d".into()], limits, None, [7; 32], now);
+        let machine =
+            C2s::new(transport, vec!["d".into()], limits, Secured::default(), [7; 32], now);
         Self { machine, now, said: String::new(), closed: false, stanzas: Vec::new() }
     }
 
@@ -37,16 +44,19 @@ impl Client {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Send(bytes) => self.said.push_str(std::str::from_utf8(&bytes).unwrap()),
-                Action::StartTls => self.machine.handle_tls(None),
-                Action::NeedKeys { hash, username, .. } => {
-                    let keys =
-                        (username == "ana").then(|| ScramKeys::derive(hash, "secret", b"salt", 10));
-                    let fake = || ScramKeys::fake(hash, b"s", "x", 10);
-                    self.machine.handle_keys(Ok(keys), fake, self.now);
+                Action::StartTls => self.machine.handle_tls(Secured::default()),
+                Action::Ask(question) => {
+                    let answer = self.answer(*question);
+                    self.machine.handle_answer(answer, self.now);
                 }
                 Action::Bind(resource) => {
                     let jid = format!("ana@d/{}", resource.unwrap_or_else(|| "made".into()));
                     self.machine.handle_bound(Jid::parse(&jid).unwrap(), self.now);
+                }
+                Action::BindInline { bind, .. } => {
+                    let jid = format!("ana@d/{}/made", bind.tag.unwrap_or_default());
+                    let jid = Jid::parse(&jid).unwrap();
+                    self.machine.handle_bound_inline(jid, Vec::new(), self.now);
                 }
                 Action::Stanza(stanza) => self.stanzas.push(*stanza),
                 Action::LoggedIn(_) => {}
@@ -54,6 +64,21 @@ impl Client {
             }
         }
         self.said.clone()
+    }
+
+    /// There is one account, `ana`, whose password is `secret`.
+    fn answer(&self, question: Question) -> Answer {
+        match question {
+            Question::Keys(claim) => {
+                let own = || Arc::new(PasswordKeys::derive("secret", b"salt", 10));
+                let keys = (claim.name() == "ana").then(own);
+                Answer::Keys(LoginKeys::new(keys, b"s", claim.name(), 10))
+            }
+            Question::Derive { password, salt, iterations } => {
+                crate::service::derive(&password.0, &salt, iterations)
+            }
+            question => panic!("not asked here: {question:?}"),
+        }
     }
 
     fn plain(password: &str) -> String {
@@ -201,7 +226,8 @@ fn a_domain_is_known_in_every_form() {
     for to in ["b\u{fc}cher", "BU\u{308}CHER", "xn--bcher-kva"] {
         let mut client = Client::new(Transport::Tls);
         let domains = vec!["b\u{fc}cher".into()];
-        client.machine = C2s::new(Transport::Tls, domains, limits, None, [7; 32], client.now);
+        client.machine =
+            C2s::new(Transport::Tls, domains, limits, Secured::default(), [7; 32], client.now);
         let said = client.say(&HEADER.replace("to='d'", &format!("to='{to}'")));
         assert!(said.contains("<stream:features"), "{to}: {said}");
     }

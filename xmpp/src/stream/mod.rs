@@ -1,6 +1,15 @@
 //! Core machines of a stream: what to say, when, and when to give up. No sockets here.
 
+pub mod bind2;
+pub mod binding;
 pub mod c2s;
 pub mod component;
 mod header;
+pub mod certified;
+mod der;
+pub mod ht;
+mod login;
+pub mod question;
 pub mod sasl;
+pub mod sasl2;
+pub mod scram;
