@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tandem_sip::ports::Algorithm;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Accounts, BoxFuture, Passwords, StoreError};
-use tandem_xmpp::stream::sasl::{ScramHash, ScramKeys};
+use tandem_xmpp::ports::{Accounts, BoxFuture, LoginTokens, Passwords, StoreError};
+use tandem_xmpp::stream::ht::{StoredToken, TokenKey, TokenMechanism};
+use tandem_xmpp::stream::sasl::{PasswordKeys, ScramHash, ScramKeys};
 
+use crate::bridge::echo;
+use crate::config::Config;
 use crate::guard::Guard;
 use crate::store::{NewPassword, Store, sip_fault};
 
@@ -23,14 +27,45 @@ pub struct StoredAccounts {
     guard: Arc<Guard>,
     /// PBKDF2 rounds of new passwords.
     rounds: u32,
+    /// How long a device's token lives.
+    token_life: Duration,
+    /// Every account has keys for SHA-512.
+    has_sha512: AtomicBool,
     /// So that routing a message costs no query.
     known: Mutex<HashMap<Jid, Instant>>,
 }
 
 impl StoredAccounts {
-    /// Over this store and guard; `rounds` are those of new passwords.
-    pub fn new(store: Store, guard: Arc<Guard>, rounds: u32) -> Self {
-        Self { store, guard, rounds, known: Mutex::default() }
+    /// Over this store and guard.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn new(store: Store, guard: Arc<Guard>, config: &Config) -> Result<Self, StoreError> {
+        const DAY: u64 = 24 * 3600;
+        let accounts = Self {
+            store,
+            guard,
+            rounds: config.xmpp.scram_iterations,
+            token_life: Duration::from_secs(u64::from(config.login.token_days) * DAY),
+            has_sha512: AtomicBool::new(true),
+            known: Mutex::default(),
+        };
+        let lacking = accounts.look_for_sha512().await?;
+        if lacking > 0 {
+            tracing::info!(
+                accounts = lacking,
+                "SCRAM-SHA-512 is not offered until every password was set or upgraded (XEP-0480)"
+            );
+        }
+        Ok(accounts)
+    }
+
+    /// Whether SCRAM-SHA-512 can be offered. Nobody logs in to the echo service.
+    async fn look_for_sha512(&self) -> Result<i64, StoreError> {
+        let lacking = self.store.accounts_without_sha512(echo::NAME).await?;
+        self.has_sha512.store(lacking == 0, Ordering::Relaxed);
+        Ok(lacking)
     }
 
     /// Keys of a new password, derived on a thread that may take its time.
@@ -72,12 +107,11 @@ impl Accounts for StoredAccounts {
         })
     }
 
-    fn scram<'a>(
+    fn keys<'a>(
         &'a self,
         account: &'a Jid,
-        hash: ScramHash,
-    ) -> BoxFuture<'a, Result<Option<ScramKeys>, StoreError>> {
-        Box::pin(self.store.scram_keys(account, hash))
+    ) -> BoxFuture<'a, Result<Option<Arc<PasswordKeys>>, StoreError>> {
+        Box::pin(self.store.password_keys(account, Instant::now()))
     }
 
     fn delay(&self, peer: IpAddr, account: &str) -> Duration {
@@ -132,8 +166,30 @@ impl Passwords for StoredAccounts {
             let new = self.derive(account, password).await?;
             let changed = self.store.set_password(account, new).await;
             self.forget(account);
+            if !self.covers(ScramHash::Sha512) {
+                self.look_for_sha512().await?;
+            }
             changed
         })
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        account: &'a Jid,
+        hash: ScramHash,
+        keys: ScramKeys,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let upgraded = self.store.add_keys(account, hash, keys).await?;
+            if !self.covers(ScramHash::Sha512) {
+                self.look_for_sha512().await?;
+            }
+            Ok(upgraded)
+        })
+    }
+
+    fn covers(&self, hash: ScramHash) -> bool {
+        hash != ScramHash::Sha512 || self.has_sha512.load(Ordering::Relaxed)
     }
 
     fn remove<'a>(&'a self, account: &'a Jid) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -142,6 +198,44 @@ impl Passwords for StoredAccounts {
             self.forget(account);
             removed
         })
+    }
+}
+
+impl LoginTokens for StoredAccounts {
+    fn load<'a>(
+        &'a self,
+        account: &'a Jid,
+        device: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<StoredToken>, StoreError>> {
+        let now = chrono::Utc::now().timestamp_millis();
+        Box::pin(self.store.login_tokens(account, device, now))
+    }
+
+    fn issue<'a>(
+        &'a self,
+        account: &'a Jid,
+        device: &'a str,
+        mechanism: TokenMechanism,
+        key: TokenKey,
+    ) -> BoxFuture<'a, Result<String, StoreError>> {
+        Box::pin(async move {
+            let now = chrono::Utc::now();
+            let (at, life) = (now.timestamp_millis(), self.token_life);
+            self.store.issue_login_token(account, device, mechanism, key, at, life).await?;
+            let expires = now + life;
+            Ok(expires.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        })
+    }
+
+    fn mark_used<'a>(
+        &'a self,
+        account: &'a Jid,
+        device: &'a str,
+        token: i64,
+        count: Option<u32>,
+        invalidate: bool,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.store.use_login_token(account, device, token, count, invalidate))
     }
 }
 

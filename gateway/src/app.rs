@@ -8,7 +8,6 @@ use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
 use tandem_sip::{Sip, SipHandle};
@@ -228,7 +227,9 @@ impl App {
         components: net::Components,
     ) -> Result<(), StartError> {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let starttls = certificate.server_config(&[])?;
+        let end_point = certificate.end_point();
+        let starttls =
+            net::Tls { config: certificate.server_config(&[])?, end_point: end_point.clone() };
         let direct = certificate.server_config(&["xmpp-client"])?;
         let https = certificate.server_config(&["http/1.1", "xmpp-client"])?;
         let render = telemetry.renderer();
@@ -236,8 +237,19 @@ impl App {
         let public = tandem_web::router(site);
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
-            ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
-            ("https", &config.listen.https, Door::Tls { tls: https, router: Some(public) }),
+            (
+                "xmpps",
+                &config.listen.xmpps,
+                Door::Tls {
+                    tls: net::Tls { config: direct, end_point: end_point.clone() },
+                    router: None,
+                },
+            ),
+            (
+                "https",
+                &config.listen.https,
+                Door::Tls { tls: net::Tls { config: https, end_point }, router: Some(public) },
+            ),
             ("metrics", &config.listen.metrics, metrics),
             ("components", &config.listen.components, Door::Components(components)),
         ];
@@ -279,11 +291,13 @@ async fn xmpp_server(
     hub: Arc<Hub>,
     (outside, depot): (Arc<Outside>, Option<Depot>),
 ) -> Result<Server, StartError> {
-    let rounds = config.xmpp.scram_iterations;
-    let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, rounds));
+    let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, config).await?);
     let ports = Ports {
         accounts: accounts.clone(),
-        passwords: accounts,
+        passwords: accounts.clone(),
+        login_tokens: accounts,
+        // No issuer can be configured yet.
+        bearer_tokens: None,
         directory: Arc::new(store.clone()),
         blocklists: Arc::new(store.clone()),
         invites: Arc::new(store.clone()),
@@ -392,9 +406,9 @@ impl Streams for Node {
 #[derive(Clone)]
 enum Door {
     /// XMPP in the clear that must start TLS.
-    StartTls { tls: Arc<ServerConfig> },
+    StartTls { tls: net::Tls },
     /// TLS; ALPN chooses between XMPP and HTTP, XMPP alone where there is no router.
-    Tls { tls: Arc<ServerConfig>, router: Option<axum::Router> },
+    Tls { tls: net::Tls, router: Option<axum::Router> },
     /// Plain HTTP.
     Http { router: axum::Router },
     /// External components.
@@ -430,14 +444,14 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
         Door::Components(components) => components.serve(xmpp, tcp, peer).await,
         Door::Http { router } => serve_http(TokioIo::new(tcp), router, peer).await,
         Door::Tls { tls, router } => {
-            let handshake = TlsAcceptor::from(tls).accept(tcp);
+            let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
                     serve_http(TokioIo::new(stream), router, peer).await;
                 }
-                _ => net::serve_tls(xmpp, stream, peer).await,
+                _ => net::serve_tls(xmpp, stream, peer, tls.end_point).await,
             }
         }
     }

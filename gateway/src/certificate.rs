@@ -9,6 +9,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use tandem_xmpp::stream::binding;
+
 use crate::config::Config;
 
 /// Why there is no certificate.
@@ -54,6 +56,11 @@ impl Certificate {
         Ok(Self { chain, key })
     }
 
+    /// The channel binding of its own certificate (RFC 5929 section 4); `None` where its signature defines none.
+    pub fn end_point(&self) -> Option<Vec<u8>> {
+        self.chain.first().and_then(|certificate| binding::end_point(certificate))
+    }
+
     /// TLS settings that offer these application protocols (ALPN).
     ///
     /// # Errors
@@ -66,6 +73,9 @@ impl Certificate {
             .map_err(|e| CertificateError::Unusable(e.to_string()))?
             .with_no_client_auth()
             .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|e| CertificateError::Unusable(e.to_string()))?;
+        // A device that comes back resumes its TLS session, without anything being kept for it here.
+        config.ticketer = rustls::crypto::ring::Ticketer::new()
             .map_err(|e| CertificateError::Unusable(e.to_string()))?;
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))

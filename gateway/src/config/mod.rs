@@ -2,6 +2,7 @@
 
 mod components;
 mod contact;
+mod login;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use tandem_xmpp::stream::c2s::Limits;
 
 pub use self::components::Component;
 pub use self::contact::Contact;
+pub use self::login::Login;
 pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
@@ -45,6 +47,8 @@ pub struct Config {
     pub xmpp: Xmpp,
     /// Whom to write to about this server.
     pub contact: Contact,
+    /// How clients log in.
+    pub login: Login,
     /// The SIP server.
     pub sip: Sip,
     /// The media of calls.
@@ -163,6 +167,7 @@ impl Default for Config {
             upload: Upload::default(),
             xmpp: Xmpp::default(),
             contact: Contact::default(),
+            login: Login::default(),
             sip: Sip::default(),
             media: Media::default(),
             components: Vec::new(),
@@ -392,6 +397,7 @@ impl Config {
             max_sessions: self.xmpp.max_sessions,
             max_contacts: self.xmpp.max_contacts,
             scram_iterations: self.xmpp.scram_iterations,
+            plain: self.login.plain,
             max_queued_bytes: self.xmpp.max_queued_bytes,
             max_blocked: self.xmpp.max_blocked,
             admins: self.xmpp.admins.iter().filter_map(|a| Jid::parse(a).ok()).collect(),

@@ -1,12 +1,16 @@
 //! Accounts and their credentials: SCRAM keys and digest HA1, never a password.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use base64::Engine as _;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
-use tandem_xmpp::stream::sasl::{ScramHash, ScramKeys};
+use tandem_xmpp::stream::sasl::{PasswordKeys, ScramHash, ScramKeys};
 
 use super::{Store, fault};
 
@@ -16,8 +20,9 @@ const MAIN: &str = "main";
 /// Everything that is derived from a new password.
 #[derive(Debug, Clone)]
 pub struct NewPassword {
-    sha1: ScramKeys,
-    sha256: ScramKeys,
+    keys: PasswordKeys,
+    salt: Vec<u8>,
+    iterations: u32,
     realm: String,
     ha1_md5: String,
     ha1_sha256: String,
@@ -29,8 +34,9 @@ impl NewPassword {
         let realm = account.domain().to_owned();
         let text = format!("{}:{realm}:{password}", account.node().unwrap_or_default());
         Self {
-            sha1: ScramKeys::derive(ScramHash::Sha1, password, salt, iterations),
-            sha256: ScramKeys::derive(ScramHash::Sha256, password, salt, iterations),
+            keys: PasswordKeys::derive(password, salt, iterations),
+            salt: salt.to_vec(),
+            iterations,
             ha1_md5: hex(&Md5::digest(&text)),
             ha1_sha256: hex(&Sha256::digest(&text)),
             realm,
@@ -61,6 +67,7 @@ impl Store {
         password: NewPassword,
     ) -> Result<(), StoreError> {
         let account = account.bare();
+        let made = account.clone();
         let now = chrono::Utc::now().timestamp_millis();
         self.write(move |c| {
             Box::pin(async move {
@@ -73,7 +80,9 @@ impl Store {
                 put_password(c, &account, &password).await.map(|_| ())
             })
         })
-        .await
+        .await?;
+        self.keys.forget(&made);
+        Ok(())
     }
 
     /// Makes an account unless it exists.
@@ -106,8 +115,12 @@ impl Store {
         password: NewPassword,
     ) -> Result<bool, StoreError> {
         let account = account.bare();
-        self.write(move |c| Box::pin(async move { put_password(c, &account, &password).await }))
-            .await
+        let owner = account.clone();
+        let set = self
+            .write(move |c| Box::pin(async move { put_password(c, &owner, &password).await }))
+            .await;
+        self.keys.forget(&account);
+        set
     }
 
     /// Removes an account with everything it owns. False when there was none.
@@ -117,7 +130,8 @@ impl Store {
     /// [`StoreError`] when the store fails.
     pub async fn remove_account(&self, account: &Jid) -> Result<bool, StoreError> {
         let account = account.bare();
-        self.write(move |c| {
+        let owner = account.clone();
+        let removed = self.write(move |c| {
             Box::pin(async move {
                 let removed = sqlx::query("DELETE FROM accounts WHERE domain = $1 AND name = $2")
                     .bind(account.domain())
@@ -139,8 +153,10 @@ impl Store {
                     .await?;
                 Ok(removed.rows_affected() > 0)
             })
-        })
-        .await
+        });
+        let removed = removed.await;
+        self.keys.forget(&owner);
+        removed
     }
 
     /// All accounts, in order.
@@ -170,43 +186,97 @@ impl Store {
         row.map(|r| r.is_some()).map_err(|e| fault(&e))
     }
 
-    /// Keys for a SCRAM login.
+    /// The keys of an account's password, at most a moment old. `None` for an account that is not there or may not log
+    /// in.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store fails.
-    pub async fn scram_keys(
+    pub async fn password_keys(
+        &self,
+        account: &Jid,
+        now: Instant,
+    ) -> Result<Option<Arc<PasswordKeys>>, StoreError> {
+        let mark = match self.keys.get(account, now) {
+            Ok(keys) => return Ok(keys),
+            Err(mark) => mark,
+        };
+        let row = sqlx::query(
+            "SELECT salt, iterations, sha1_stored, sha1_server, sha256_stored, sha256_server, \
+             sha512_stored, sha512_server FROM credentials JOIN accounts ON accounts.id = account \
+             WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0",
+        )
+        .bind(account.domain())
+        .bind(account.node())
+        .bind(MAIN)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(|e| fault(&e))?;
+        let keys = row.map(|row| read_keys(&row)).transpose().map_err(|e| fault(&e))?.map(Arc::new);
+        self.keys.put(account, keys.clone(), mark, now);
+        Ok(keys)
+    }
+
+    /// Adds the keys of a hash that the account lacks. False when it has them or is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn add_keys(
         &self,
         account: &Jid,
         hash: ScramHash,
-    ) -> Result<Option<ScramKeys>, StoreError> {
+        keys: ScramKeys,
+    ) -> Result<bool, StoreError> {
         let sql = match hash {
             ScramHash::Sha1 => {
-                "SELECT salt, iterations, sha1_stored, sha1_server FROM credentials \
-                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0"
+                "UPDATE credentials SET sha1_stored = $4, sha1_server = $5 WHERE sha1_stored IS NULL \
+                 AND label = $3 AND account = (SELECT id FROM accounts WHERE domain = $1 AND name = $2)"
             }
             ScramHash::Sha256 => {
-                "SELECT salt, iterations, sha256_stored, sha256_server FROM credentials \
-                 JOIN accounts ON accounts.id = account WHERE domain = $1 AND name = $2 AND label = $3 AND disabled = 0"
+                "UPDATE credentials SET sha256_stored = $4, sha256_server = $5 WHERE sha256_stored IS NULL \
+                 AND label = $3 AND account = (SELECT id FROM accounts WHERE domain = $1 AND name = $2)"
+            }
+            ScramHash::Sha512 => {
+                "UPDATE credentials SET sha512_stored = $4, sha512_server = $5 WHERE sha512_stored IS NULL \
+                 AND label = $3 AND account = (SELECT id FROM accounts WHERE domain = $1 AND name = $2)"
             }
         };
-        let row = sqlx::query(sql)
-            .bind(account.domain())
-            .bind(account.node())
-            .bind(MAIN)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|e| fault(&e))?;
-        let Some(row) = row else { return Ok(None) };
-        let read = || -> Result<ScramKeys, sqlx::Error> {
-            Ok(ScramKeys {
-                salt: row.try_get(0)?,
-                iterations: row.try_get(1)?,
-                stored_key: row.try_get(2)?,
-                server_key: row.try_get(3)?,
+        let account = account.bare();
+        let owner = account.clone();
+        let added = self.write(move |c| {
+            Box::pin(async move {
+                let done = sqlx::query(sql)
+                    .bind(owner.domain())
+                    .bind(owner.node())
+                    .bind(MAIN)
+                    .bind(keys.stored_key)
+                    .bind(keys.server_key)
+                    .execute(c)
+                    .await?;
+                Ok(done.rows_affected() > 0)
             })
-        };
-        read().map(Some).map_err(|e| fault(&e))
+        });
+        let added = added.await;
+        self.keys.forget(&account);
+        added
+    }
+
+    /// How many accounts have no keys for SHA-512, but for those of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn accounts_without_sha512(&self, except: &str) -> Result<i64, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(*) FROM credentials JOIN accounts ON accounts.id = account \
+             WHERE sha512_stored IS NULL AND name <> $1",
+        )
+        .bind(except)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|e| fault(&e))?;
+        row.try_get(0).map_err(|e| fault(&e))
     }
 
     /// The digest HA1 of an account: MD5 and SHA-256, lower-case hex.
@@ -236,25 +306,55 @@ async fn put_password(
     account: &Jid,
     password: &NewPassword,
 ) -> Result<bool, sqlx::Error> {
+    // Tokens were given for the old password.
+    sqlx::query(
+        "DELETE FROM login_tokens WHERE account = \
+         (SELECT id FROM accounts WHERE domain = $1 AND name = $2)",
+    )
+    .bind(account.domain())
+    .bind(account.node())
+    .execute(&mut *c)
+    .await?;
+    let stored = |hash| password.keys.of(hash).map(|keys| keys.stored_key.as_slice());
+    let server = |hash| password.keys.of(hash).map(|keys| keys.server_key.as_slice());
     let done = sqlx::query(
         "INSERT OR REPLACE INTO credentials (account, label, purpose, iterations, salt, \
-         sha1_stored, sha1_server, sha256_stored, sha256_server, realm, ha1_md5, ha1_sha256) \
-         SELECT id, $3, 'all', $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM accounts \
+         sha1_stored, sha1_server, sha256_stored, sha256_server, sha512_stored, sha512_server, \
+         realm, ha1_md5, ha1_sha256) \
+         SELECT id, $3, 'all', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM accounts \
          WHERE domain = $1 AND name = $2",
     )
     .bind(account.domain())
     .bind(account.node())
     .bind(MAIN)
-    .bind(password.sha256.iterations)
-    .bind(&password.sha256.salt)
-    .bind(&password.sha1.stored_key)
-    .bind(&password.sha1.server_key)
-    .bind(&password.sha256.stored_key)
-    .bind(&password.sha256.server_key)
+    .bind(password.iterations)
+    .bind(&password.salt)
+    .bind(stored(ScramHash::Sha1))
+    .bind(server(ScramHash::Sha1))
+    .bind(stored(ScramHash::Sha256))
+    .bind(server(ScramHash::Sha256))
+    .bind(stored(ScramHash::Sha512))
+    .bind(server(ScramHash::Sha512))
     .bind(&password.realm)
     .bind(&password.ha1_md5)
     .bind(&password.ha1_sha256)
     .execute(c)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// One row's salt and rounds, then the two keys of each hash that there are.
+fn read_keys(row: &SqliteRow) -> Result<PasswordKeys, sqlx::Error> {
+    let (salt, iterations): (Vec<u8>, u32) = (row.try_get(0)?, row.try_get(1)?);
+    let pair = |at: usize| -> Result<Option<ScramKeys>, sqlx::Error> {
+        let (stored, server): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.try_get(at)?, row.try_get(at + 1)?);
+        Ok(stored.zip(server).map(|(stored_key, server_key)| ScramKeys {
+            salt: salt.clone(),
+            iterations,
+            stored_key,
+            server_key,
+        }))
+    };
+    Ok(PasswordKeys { sha1: pair(2)?, sha256: pair(4)?, sha512: pair(6)? })
 }

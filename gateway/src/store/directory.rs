@@ -53,7 +53,8 @@ impl Directory for Store {
         disabled: bool,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let account = account.bare();
-        Box::pin(self.write(move |c| {
+        let owner = account.clone();
+        let set = self.write(move |c| {
             Box::pin(async move {
                 let set = sqlx::query(
                     "UPDATE accounts SET disabled = $3 WHERE domain = $1 AND name = $2",
@@ -65,7 +66,12 @@ impl Directory for Store {
                 .await?;
                 Ok(set.rows_affected() > 0)
             })
-        }))
+        });
+        Box::pin(async move {
+            let set = set.await;
+            self.forget_keys(&owner);
+            set
+        })
     }
 
     fn unix_ms(&self) -> i64 {

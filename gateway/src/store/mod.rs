@@ -9,6 +9,8 @@ mod blocklists;
 mod calls;
 mod directory;
 mod invites;
+mod key_cache;
+mod login_tokens;
 mod messages;
 mod pushes;
 mod rosters;
@@ -16,6 +18,7 @@ mod settings;
 mod uploads;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -29,6 +32,7 @@ pub use self::accounts::{NewPassword, random_password};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
+use self::key_cache::KeyCache;
 pub use self::uploads::{Reserved, Upload, UploadQuota};
 
 /// Most writes that share a commit.
@@ -44,6 +48,7 @@ type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Opt
 pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<Job>,
+    keys: Arc<KeyCache>,
 }
 
 impl Store {
@@ -88,7 +93,7 @@ impl Store {
             .map_err(|e| fault(&e))?;
         let (writer, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(write_all(connection, jobs));
-        Ok(Self { readers, writer })
+        Ok(Self { readers, writer, keys: Arc::default() })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.
@@ -118,9 +123,14 @@ impl Store {
         result.await.map_err(|_| closed())?
     }
 
+    /// An account's login has changed: keys that were read before are read again.
+    fn forget_keys(&self, account: &tandem_xmpp::jid::Jid) {
+        self.keys.forget(account);
+    }
+
     /// Waits until everything that was written is on disk and closes the file.
     pub async fn close(self) {
-        let Self { readers, writer } = self;
+        let Self { readers, writer, .. } = self;
         let (done, flushed) = oneshot::channel();
         let last: Job = Box::new(move |_| {
             Box::pin(async move {
@@ -179,5 +189,7 @@ fn fault(error: &sqlx::Error) -> StoreError {
     }
 }
 
+#[cfg(test)]
+mod login_tests;
 #[cfg(test)]
 mod tests;

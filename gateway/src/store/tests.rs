@@ -1,5 +1,7 @@
 //! What was acknowledged is there: after a restart, and in a copy of the files as they stand on disk.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Offline, Roster, RosterItem, Rosters};
@@ -27,12 +29,15 @@ async fn an_account_can_be_made_once_changed_and_removed() {
     store.add_account(&ana, password(&ana, "one")).await.unwrap();
     let again = store.add_account(&ana, password(&ana, "two")).await;
     assert!(matches!(again, Err(StoreError::Conflict)));
-    let keys = store.scram_keys(&ana, ScramHash::Sha1).await.unwrap().unwrap();
-    assert!(keys.verify(ScramHash::Sha1, "one"));
+    let keys = store.password_keys(&ana, Instant::now()).await.unwrap().unwrap();
+    for hash in ScramHash::ALL {
+        assert!(keys.of(hash).unwrap().verify(hash, "one"));
+    }
 
     assert!(store.set_password(&ana, password(&ana, "two")).await.unwrap());
-    let keys = store.scram_keys(&ana, ScramHash::Sha256).await.unwrap().unwrap();
-    assert!(keys.verify(ScramHash::Sha256, "two"));
+    // A change counts at once, though the old keys were remembered.
+    let keys = store.password_keys(&ana, Instant::now()).await.unwrap().unwrap();
+    assert!(keys.of(ScramHash::Sha256).unwrap().verify(ScramHash::Sha256, "two"));
     assert_eq!(store.accounts().await.unwrap(), ["ana@localhost"]);
     let (md5, _) = store.digest_ha1(&ana).await.unwrap().unwrap();
     assert_eq!(md5, "cc66c981327f6470cde136cb4faf7f02");

@@ -48,7 +48,10 @@ impl Server {
                 Some(issuer) => Answer::Identity(issuer.validate(&domain, &token.0).await?),
                 None => Answer::Identity(None),
             },
-            Question::Exists(account) => Answer::Exists(ports.accounts.exists(&account).await?),
+            // One that may not log in by its password may not either by what others vouch for.
+            Question::Exists(account) => {
+                Answer::Exists(ports.accounts.keys(&account).await?.is_some())
+            }
             Question::Tokens { claim, device } => Answer::Tokens(match &claim.account {
                 Some(account) => ports.login_tokens.load(account, &device).await?,
                 None => Vec::new(),

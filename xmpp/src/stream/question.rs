@@ -59,7 +59,7 @@ pub enum Question {
         /// The token.
         token: Secret,
     },
-    /// Whether there is such an account: [`Answer::Exists`].
+    /// Whether there is such an account and it may log in: [`Answer::Exists`].
     Exists(Jid),
     /// The login tokens of an account's device: [`Answer::Tokens`]. Waits like `Keys`.
     Tokens {
