@@ -25,7 +25,7 @@ impl Connection {
                     tokio::task::spawn_blocking(move || derive(&password.0, &salt, iterations));
                 derived.await.unwrap_or(Answer::Unavailable)
             }
-            question => self.server.answer(question).await,
+            question => self.server.answer_login(question).await,
         };
         self.c2s.handle_answer(answer, Instant::now());
     }

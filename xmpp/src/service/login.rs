@@ -27,7 +27,7 @@ impl Server {
     }
 
     /// Finds out what a login asks. Deriving keys is slow: the driver calls [`derive`] for that, off its threads.
-    pub async fn answer(&self, question: Question) -> Answer {
+    pub async fn answer_login(&self, question: Question) -> Answer {
         match self.look_up(question).await {
             Ok(answer) => answer,
             Err(error) => {

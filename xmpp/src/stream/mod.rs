@@ -3,10 +3,10 @@
 pub mod bind2;
 pub mod binding;
 pub mod c2s;
-pub mod component;
-mod header;
 pub mod certified;
+pub mod component;
 mod der;
+mod header;
 pub mod ht;
 mod login;
 pub mod question;
