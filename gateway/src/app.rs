@@ -303,6 +303,7 @@ async fn xmpp_server(
         invites: Arc::new(store.clone()),
         rosters: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
+        pubsub: Arc::new(store.clone()),
         foreign: hub.clone(),
         watch: hub,
         uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),

@@ -3,6 +3,33 @@
 use crate::jid::Jid;
 use crate::stream::c2s::Limits;
 
+/// Bounds of what an account publishes and keeps (XEP-0060, XEP-0163).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PubSubLimits {
+    /// Most nodes of one account. Default 500.
+    pub max_nodes: usize,
+    /// Most items of one node. Default 2,000.
+    pub max_items: u32,
+    /// Most bytes of one item. Default 192 KiB.
+    pub max_item_bytes: usize,
+    /// Most bytes of all items of one account. Default 32 MiB.
+    pub max_bytes: u64,
+    /// Most subscriptions by request to one node, and most entries in its list of people. Default 200.
+    pub max_subscriptions: usize,
+}
+
+impl Default for PubSubLimits {
+    fn default() -> Self {
+        Self {
+            max_nodes: 500,
+            max_items: 2_000,
+            max_item_bytes: 192 * 1024,
+            max_bytes: 32 * 1024 * 1024,
+            max_subscriptions: 200,
+        }
+    }
+}
+
 /// `[xmpp]` in `tandem.toml`, as the server uses it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -31,6 +58,8 @@ pub struct Config {
     /// Addresses of the operators as URIs, by purpose: `abuse`, `admin`, `feedback`, `sales`, `security`, `status`,
     /// `support` (XEP-0157). Default none.
     pub contact_addresses: Vec<(String, Vec<String>)>,
+    /// Bounds of what an account publishes.
+    pub pubsub: PubSubLimits,
 }
 
 impl Default for Config {
@@ -48,6 +77,7 @@ impl Default for Config {
             admins: Vec::new(),
             show_version: true,
             contact_addresses: Vec::new(),
+            pubsub: PubSubLimits::default(),
         }
     }
 }

@@ -9,9 +9,11 @@ mod login_tokens;
 pub mod memory;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory_accounts;
+pub mod memory_pubsub;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory_web;
 mod passwords;
+pub mod pubsub;
 mod pushes;
 mod relays;
 mod uploads;
@@ -31,6 +33,7 @@ pub use self::directory::{Directory, Listed};
 pub use self::invites::{Invite, Invites};
 pub use self::login_tokens::LoginTokens;
 pub use self::passwords::Passwords;
+pub use self::pubsub::PubSub;
 pub use self::pushes::{PushTarget, Pushes};
 pub use self::relays::{ExternalService, RelayCredentials, Relays};
 pub use self::uploads::{FileOffer, Slot, SlotRefusal, Uploads};

@@ -3,6 +3,7 @@
 mod components;
 mod contact;
 mod login;
+mod pubsub;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ use tandem_xmpp::stream::c2s::Limits;
 pub use self::components::Component;
 pub use self::contact::Contact;
 pub use self::login::Login;
+pub use self::pubsub::PubSub;
 pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
@@ -45,6 +47,8 @@ pub struct Config {
     pub upload: Upload,
     /// The XMPP server.
     pub xmpp: Xmpp,
+    /// What accounts publish.
+    pub pubsub: PubSub,
     /// Whom to write to about this server.
     pub contact: Contact,
     /// How clients log in.
@@ -166,6 +170,7 @@ impl Default for Config {
             web: Web::default(),
             upload: Upload::default(),
             xmpp: Xmpp::default(),
+            pubsub: PubSub::default(),
             contact: Contact::default(),
             login: Login::default(),
             sip: Sip::default(),
@@ -403,6 +408,7 @@ impl Config {
             admins: self.xmpp.admins.iter().filter_map(|a| Jid::parse(a).ok()).collect(),
             show_version: self.xmpp.show_version,
             contact_addresses: self.contact.addresses(),
+            pubsub: self.pubsub.limits(),
         }
     }
 }

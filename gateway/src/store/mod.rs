@@ -12,6 +12,7 @@ mod invites;
 mod key_cache;
 mod login_tokens;
 mod messages;
+mod pubsub;
 mod pushes;
 mod rosters;
 mod settings;

@@ -1,2 +1,3 @@
 //! Instant messaging with programs not written here: one feature a module.
 mod components;
+mod pubsub;

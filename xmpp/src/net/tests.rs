@@ -44,6 +44,7 @@ impl World {
             bearer_tokens: None,
             rosters: store.clone(),
             offline: store.clone(),
+            pubsub: Arc::new(crate::ports::memory_pubsub::MemoryPubSub::default()),
             foreign: bridge.clone(),
             watch: bridge,
             remote: Arc::new(MemoryRemote::default()),

@@ -51,6 +51,29 @@ impl Info {
         Self { identities: vec![identity], features, forms: Vec::new() }
     }
 
+    /// Reads a `<query/>`. `None` when something is said twice, which no hash may stand for (XEP-0115 section 5.4).
+    pub(super) fn from_element(query: &Element) -> Option<Self> {
+        let text = |e: &Element, name: &str| e.attr(name).unwrap_or_default().to_owned();
+        let mut info = Self::default();
+        for e in query.elements() {
+            if e.is("identity", INFO) {
+                info.identities.push(Identity {
+                    category: text(e, "category"),
+                    kind: text(e, "type"),
+                    lang: text(e, "xml:lang"),
+                    name: text(e, "name"),
+                });
+            } else if e.is("feature", INFO) {
+                info.features.push(text(e, "var"));
+            }
+            info.forms.extend(Form::from_element(e));
+        }
+        let mut features: Vec<&String> = info.features.iter().collect();
+        features.sort_unstable();
+        let twice = features.windows(2).any(|pair| pair.first() == pair.last());
+        (!twice).then_some(info)
+    }
+
     /// The `<query/>`.
     pub(super) fn to_element(&self) -> Element {
         let some = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
@@ -93,7 +116,7 @@ impl Info {
     }
 
     /// XEP-0115 section 5.1: identities, features, then forms by what they are about; all in order, each closed.
-    fn ver(&self) -> String {
+    pub(super) fn ver(&self) -> String {
         let identity = |i: &Identity| format!("{}/{}/{}/{}", i.category, i.kind, i.lang, i.name);
         let mut parts: Vec<String> = sorted(self.identities.iter().map(identity));
         parts.extend(sorted(self.features.iter().cloned()));
@@ -114,7 +137,7 @@ impl Info {
     }
 
     /// XEP-0390 section 4.1 with SHA-256.
-    fn hash(&self) -> String {
+    pub(super) fn hash(&self) -> String {
         let end = |text: &str| format!("{text}\u{1f}");
         let identity = |i: &Identity| {
             let parts = [&i.category, &i.kind, &i.lang, &i.name];

@@ -5,19 +5,17 @@
 
 use super::attached::Attachment;
 use super::caps::{CAPS, CAPS2, Identity, Info};
-use super::{Outcome, Server, extdisco};
+use super::{Outcome, Server, extdisco, pep};
 use crate::jid::Jid;
 use crate::router;
 use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
 use crate::stanza::{Condition, Stanza, StanzaError};
-use crate::xml::{Element, ns};
+use crate::xml::Element;
 
 pub(super) const INFO: &str = "http://jabber.org/protocol/disco#info";
 pub(super) const ITEMS: &str = "http://jabber.org/protocol/disco#items";
 /// Ids of the server's own questions begin with this.
 pub(super) const QUESTION: &str = "features-";
-/// Most features remembered of one client.
-const MAX_FEATURES: usize = 256;
 
 /// What the server itself serves.
 const SERVER_FEATURES: &[&str] = &[
@@ -84,7 +82,9 @@ impl Server {
 
     fn account_info(&self) -> Info {
         let identity = Identity::new("account", "registered");
-        Info::new(identity, ACCOUNT_FEATURES.iter().copied())
+        let mut info = Info::new(identity, ACCOUNT_FEATURES.iter().copied());
+        pep::describe_account(&mut info);
+        info
     }
 
     /// A question for the server or an account. Of an account only its owner and who may see it learn something (XEP-0030
@@ -95,8 +95,12 @@ impl Server {
         if to.node().is_none() {
             return self.describe(stanza, &self.server_info(), node.as_deref(), SERVER_NODE);
         }
+        if let Some(node) = node.as_deref() {
+            let info = self.node_info(from, to, node).await;
+            return self.give_element(stanza, info.map(|i| i.to_element().with_attr("node", node)));
+        }
         match self.may_see(from, to).await {
-            Ok(true) => self.describe(stanza, &self.account_info(), node.as_deref(), ""),
+            Ok(true) => self.describe(stanza, &self.account_info(), None, ""),
             Ok(false) => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
             Err(error) => self.store_failed(stanza, &error),
         }
@@ -111,23 +115,14 @@ impl Server {
     ) -> Outcome {
         let query = stanza.child("query", ITEMS);
         let node = query.as_ref().and_then(|q| q.attr("node")).map(str::to_owned);
-        let items = match (to.node(), node.as_deref()) {
-            (None, None) => self.server_items(to.domain()),
-            (Some(_), None) => Element::new("query", ITEMS),
-            (_, Some(_)) => {
-                return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
-            }
-        };
         if to.node().is_some() {
-            match self.may_see(from, to).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    return self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable));
-                }
-                Err(error) => return self.store_failed(stanza, &error),
-            }
+            let items = self.account_items(from, to, node.as_deref()).await;
+            return self.give_element(stanza, items);
         }
-        self.reply(stanza, Some(items.with_attr_opt("node", node)))
+        if node.is_some() {
+            return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
+        }
+        self.reply(stanza, Some(self.server_items(to.domain())))
     }
 
     /// The services beside the server.
@@ -163,32 +158,5 @@ impl Server {
             return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
         }
         self.reply(stanza, Some(info.to_element().with_attr_opt("node", node)))
-    }
-
-    /// Asks a client that has just come online what it can do; the answer reaches [`Server::learn_features`].
-    pub(super) fn ask_features(&self, jid: &Jid) {
-        let question = Element::new("iq", ns::CLIENT)
-            .with_attr("type", "get")
-            .with_attr("id", format!("{QUESTION}{}", jid.resource().unwrap_or_default()))
-            .with_attr("from", jid.domain())
-            .with_attr("to", jid.as_str())
-            .with_child(Element::new("query", INFO));
-        self.send_to(jid, &question);
-    }
-
-    /// A client's answer to the server's question.
-    pub(super) fn learn_features(&self, stanza: &Stanza) {
-        let (Some(from), Some(query)) = (stanza.from(), stanza.child("query", INFO)) else {
-            return;
-        };
-        let features = query
-            .elements()
-            .filter(|e| e.is("feature", INFO))
-            .filter_map(|e| e.attr("var").map(str::to_owned))
-            .take(MAX_FEATURES)
-            .collect();
-        if let Some(resource) = self.sessions().get_mut(from) {
-            resource.features = Some(features);
-        }
     }
 }

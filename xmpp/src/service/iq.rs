@@ -1,7 +1,6 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{Outcome, Server, about, blocking, disco, extdisco};
-
+use super::{Outcome, Server, about, blocking, disco, extdisco, pep, private, vcard};
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::router::Place;
@@ -46,7 +45,7 @@ impl Server {
         }
         if !request {
             if stanza.id().is_some_and(|id| id.starts_with(disco::QUESTION)) {
-                self.learn_features(&stanza);
+                self.learn_features(&stanza).await;
             }
             return Outcome::Ignored;
         }
@@ -145,6 +144,9 @@ impl Server {
             ("services" | "credentials", extdisco::NS) if get && server => {
                 self.answer_services(stanza, from)
             }
+            ("pubsub", pep::NS | pep::OWNER) if !server => self.pubsub(stanza, from, to).await,
+            ("query", private::NS) if own => self.private_storage(stanza, from).await,
+            ("vCard", vcard::NS) if !server => self.vcard(stanza, from, to).await,
             _ => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
         }
     }

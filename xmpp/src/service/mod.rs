@@ -2,8 +2,11 @@
 
 mod about;
 pub mod attached;
+mod avatar;
 mod blocking;
+mod bookmarks;
 mod caps;
+mod clients;
 mod delivery;
 mod disco;
 mod elsewhere;
@@ -11,7 +14,9 @@ pub mod extdisco;
 mod iq;
 mod login;
 mod offline;
+mod pep;
 mod presence;
+mod private;
 mod reports;
 mod roster;
 mod sessions;
@@ -22,6 +27,7 @@ mod subscription;
 mod tests;
 mod turns;
 mod upload;
+mod vcard;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,9 +37,12 @@ use bytes::Bytes;
 
 pub use self::attached::Attachment;
 use self::blocking::{Blocks, Verdict};
+pub use self::bookmarks::NotificationSetting;
+use self::clients::Clients;
 use self::extdisco::Asked;
 pub use self::login::derive;
 use self::offline::Waiting;
+use self::pep::Profiles;
 use self::presence::addressed;
 use self::sessions::Sessions;
 pub use self::sessions::{ResourcePresence, Show};
@@ -44,8 +53,8 @@ use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
     Accounts, BearerTokens, Blocklists, BoxFuture, Directory, Foreign, Invites, LoginTokens,
-    Offline, Outbox, Passwords, Pushes, Relays, Remote, Roster, Rosters, StoreError, Uploads,
-    Watch,
+    Offline, Outbox, Passwords, PubSub, Pushes, Relays, Remote, Roster, Rosters, StoreError,
+    Uploads, Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -74,6 +83,8 @@ pub struct Ports {
     pub rosters: Arc<dyn Rosters>,
     /// Waiting messages.
     pub offline: Arc<dyn Offline>,
+    /// What accounts publish.
+    pub pubsub: Arc<dyn PubSub>,
     /// Devices behind the bridge.
     pub foreign: Arc<dyn Foreign>,
     /// Watchers behind the bridge.
@@ -154,6 +165,8 @@ struct Inner {
     /// Names roster pushes.
     pushes: AtomicU64,
     waiting: Waiting,
+    profiles: Profiles,
+    clients: Clients,
     streams: Streams,
     blocks: Blocks,
     asked_services: Asked,
@@ -177,6 +190,8 @@ impl Server {
             roster_turns: Turns::default(),
             pushes: AtomicU64::default(),
             waiting: Waiting::default(),
+            profiles: Profiles::default(),
+            clients: Clients::default(),
             streams: Streams::default(),
             blocks: Blocks::default(),
             asked_services: Asked::default(),

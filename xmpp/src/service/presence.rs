@@ -14,6 +14,15 @@ const MAX_DIRECTED: usize = 1_000;
 impl Server {
     pub(super) async fn handle_presence(&self, stanza: Stanza) -> Outcome {
         let Some(from) = stanza.from().cloned() else { return Outcome::Ignored };
+        let mut stanza = stanza;
+        match stanza.to() {
+            Some(to) if !self.is_local(&from) => {
+                let to = to.clone();
+                self.note_elsewhere(&from, &to, &stanza).await;
+            }
+            _ if stanza.type_().is_none() => stanza = self.with_avatar(stanza).await,
+            _ => {}
+        }
         match (stanza.type_().map(str::to_owned).as_deref(), stanza.to().cloned()) {
             (None, None) => self.announce(&from, &stanza).await,
             (Some("unavailable"), None) => self.retire(&from, &stanza).await,
@@ -56,8 +65,8 @@ impl Server {
         self.broadcast_presence(from).await;
         if initial {
             self.welcome(from).await;
-            self.ask_features(from);
         }
+        self.note_claim(from, stanza, initial).await;
         if let (true, Some(outbox)) = (woke, outbox) {
             self.flush_offline(from.bare(), outbox).await;
         }

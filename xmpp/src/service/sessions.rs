@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Attachment;
+use super::clients::{Claim, Features};
 use crate::jid::Jid;
 use crate::ports::Outbox;
 
@@ -83,7 +84,10 @@ pub(super) struct Resource {
     pub(super) directed: Vec<Jid>,
     /// Accounts this resource has itself written requests or call messages to: they know it is there.
     pub(super) addressed: Vec<Jid>,
-    pub(super) features: Option<Vec<String>>,
+    /// What it can do, once known (see `clients`).
+    pub(super) features: Option<Features>,
+    /// What its presence says it can do.
+    pub(super) claim: Option<Arc<Claim>>,
 }
 
 /// Most accounts that one resource is remembered to have addressed.
@@ -152,6 +156,7 @@ impl Sessions {
             directed: Vec::new(),
             addressed: Vec::new(),
             features: None,
+            claim: None,
         });
         old.and_then(|r| r.outbox)
     }
@@ -163,7 +168,8 @@ impl Sessions {
         resources.push(Resource {
             jid: jid.clone(),
             outbox: None,
-            features: Some(attachment.features.clone()),
+            features: Some(attachment.features.clone().into()),
+            claim: None,
             attachment: Some(attachment),
             presence: Some(presence),
             carbons: false,
@@ -211,7 +217,7 @@ impl Sessions {
                     status: presence.status.clone(),
                     priority: presence.priority,
                     attached: r.outbox.is_none(),
-                    features: r.features.clone(),
+                    features: r.features.as_deref().map(<[String]>::to_vec),
                 })
             })
             .collect()

@@ -160,6 +160,7 @@ impl Server {
         for jid in streams {
             self.show_account(owner, &jid);
         }
+        self.show_last_items(owner, watcher).await?;
         self.0.ports.watch.permission_changed(owner, watcher, true);
         Ok(())
     }
@@ -167,6 +168,7 @@ impl Server {
     /// `watcher` no longer sees `owner`, whoever of them wished so.
     async fn revoke(&self, owner: &Jid, watcher: &Jid) -> Result<(), StoreError> {
         self.change(owner, watcher, |i| i.from = false).await?;
+        self.cancel_subscriptions(owner, watcher).await?;
         self.show_gone(owner, watcher);
         self.0.ports.watch.permission_changed(owner, watcher, false);
         Ok(())

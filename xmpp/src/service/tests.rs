@@ -5,6 +5,11 @@ mod delivery;
 mod disco;
 mod extdisco;
 mod offline;
+mod pep;
+mod pep_bookmarks;
+mod pep_interest;
+mod pep_owner;
+mod pep_profile;
 mod roster;
 mod upload;
 
@@ -54,6 +59,7 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         bearer_tokens: None,
         rosters: store.clone(),
         offline: store.clone(),
+        pubsub: Arc::new(crate::ports::memory_pubsub::MemoryPubSub::default()),
         foreign: bridge.clone(),
         watch: bridge,
         remote: Arc::new(MemoryRemote::default()),

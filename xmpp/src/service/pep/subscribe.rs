@@ -1,0 +1,144 @@
+//! Subscriptions by request (XEP-0060 sections 6.1, 6.2, 5.6 and 8.8). Presence subscriptions need none.
+
+use std::sync::Arc;
+
+use super::{Answer, EVENT, KnownNode, NS, OWNER, Refusal, is_hidden, node_name, wire};
+use crate::jid::Jid;
+use crate::ports::pubsub::{Node, SendLast};
+use crate::service::Server;
+use crate::stanza::Condition;
+use crate::xml::Element;
+
+/// Everybody who subscribed to a node by request.
+pub(super) fn list(node: &Node) -> String {
+    let entry = |jid: &Jid| {
+        Element::new("subscription", OWNER)
+            .with_attr("jid", jid.as_str())
+            .with_attr("subscription", "subscribed")
+    };
+    let list = Element::new("subscriptions", OWNER)
+        .with_attr("node", &*node.name)
+        .with_children(node.subscriptions.iter().map(entry));
+    wire::owner_of(&list)
+}
+
+/// The address a request is about; it must be that of who asks (section 6.1.3.1).
+fn subscriber(from: &Jid, verb: &Element) -> Result<Jid, Refusal> {
+    let jid = verb.attr("jid").and_then(|jid| Jid::parse(jid).ok());
+    match jid {
+        Some(jid) if jid == *from || jid == from.bare() => Ok(jid),
+        _ => Err(Refusal::because(Condition::BadRequest, "invalid-jid")),
+    }
+}
+
+fn subscription(node: &str, jid: &Jid, state: &str) -> Element {
+    Element::new("subscription", NS)
+        .with_attr("node", node)
+        .with_attr("jid", jid.as_str())
+        .with_attr("subscription", state)
+}
+
+impl Server {
+    pub(super) async fn subscribe_request(
+        &self,
+        from: &Jid,
+        owner: &Jid,
+        verb: &Element,
+    ) -> Answer {
+        let name = node_name(verb)?;
+        let jid = subscriber(from, verb)?;
+        let _turn = self.pep_turn(owner).await;
+        let profile = self.profile(owner).await?;
+        let known = profile.find(name).filter(|_| !is_hidden(name));
+        let Some(known) = known else { return Err(Refusal::new(Condition::ItemNotFound)) };
+        self.check_reader(owner, known, from).await?;
+        if !known.node.subscriptions.contains(&jid) {
+            if known.node.subscriptions.len() >= self.config().pubsub.max_subscriptions {
+                return Err(Refusal::because(Condition::NotAllowed, "too-many-subscriptions"));
+            }
+            let mut node = known.node.clone();
+            node.subscriptions.push(jid.clone());
+            self.save_node(owner, node).await?;
+        }
+        if known.node.config.send_last != SendLast::Never {
+            self.send_last(owner, known, &jid).await?;
+        }
+        Ok(Some(wire::pubsub_of(&subscription(name, &jid, "subscribed"))))
+    }
+
+    pub(super) async fn unsubscribe_request(
+        &self,
+        from: &Jid,
+        owner: &Jid,
+        verb: &Element,
+    ) -> Answer {
+        let name = node_name(verb)?;
+        let jid = subscriber(from, verb)?;
+        let _turn = self.pep_turn(owner).await;
+        let profile = self.profile(owner).await?;
+        let known = profile.find(name).filter(|_| !is_hidden(name));
+        let Some(known) = known else { return Err(Refusal::new(Condition::ItemNotFound)) };
+        if !known.node.subscriptions.contains(&jid) {
+            return Err(Refusal::because(Condition::UnexpectedRequest, "not-subscribed"));
+        }
+        let mut node = known.node.clone();
+        node.subscriptions.retain(|other| *other != jid);
+        self.save_node(owner, node).await?;
+        Ok(None)
+    }
+
+    /// The subscriptions by request of who asks, to all nodes of an account or to one.
+    pub(super) async fn subscriptions_request(
+        &self,
+        from: &Jid,
+        owner: &Jid,
+        verb: &Element,
+    ) -> Answer {
+        let profile = self.profile(owner).await?;
+        let of_one = verb.attr("node");
+        let mut list = Element::new("subscriptions", NS).with_attr_opt("node", of_one);
+        for known in profile.shown().filter(|k| of_one.is_none_or(|name| k.node.name == name)) {
+            let own = known.node.subscriptions.iter().filter(|jid| jid.bare() == from.bare());
+            for jid in own {
+                list.push(subscription(&known.node.name, jid, "subscribed"));
+            }
+        }
+        Ok(Some(wire::pubsub_of(&list)))
+    }
+
+    /// The owner adds and removes subscribers; they are told (section 8.8.4).
+    pub(super) async fn set_subscriptions(
+        &self,
+        owner: &Jid,
+        known: &Arc<KnownNode>,
+        verb: &Element,
+    ) -> Answer {
+        let mut node = known.node.clone();
+        let mut told = Vec::new();
+        for entry in verb.elements().filter(|e| e.is("subscription", OWNER)) {
+            let jid = entry.attr("jid").and_then(|jid| Jid::parse(jid).ok());
+            let jid = jid.ok_or_else(|| Refusal::new(Condition::BadRequest))?;
+            let state = entry.attr("subscription").unwrap_or_default();
+            node.subscriptions.retain(|other| *other != jid);
+            match state {
+                "subscribed" => node.subscriptions.push(jid.clone()),
+                "none" => {}
+                _ => return Err(Refusal::new(Condition::NotAcceptable)),
+            }
+            told.push((jid, state.to_owned()));
+        }
+        if node.subscriptions.len() > self.config().pubsub.max_subscriptions {
+            return Err(Refusal::because(Condition::NotAllowed, "too-many-subscriptions"));
+        }
+        let name = node.name.clone();
+        self.save_node(owner, node).await?;
+        for (jid, state) in told {
+            let news = Element::new("subscription", EVENT)
+                .with_attr("node", &*name)
+                .with_attr("jid", jid.as_str())
+                .with_attr("subscription", state);
+            self.send_event(owner, &jid, &wire::event_of(&news));
+        }
+        Ok(None)
+    }
+}
