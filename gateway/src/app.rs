@@ -302,6 +302,7 @@ async fn xmpp_server(
         blocklists: Arc::new(store.clone()),
         invites: Arc::new(store.clone()),
         rosters: Arc::new(store.clone()),
+        archive: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
         pubsub: Arc::new(store.clone()),
         foreign: hub.clone(),

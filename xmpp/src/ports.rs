@@ -1,5 +1,6 @@
 //! What the server needs from outside, in its own words. The gateway implements these over its store and bridges.
 
+mod archive;
 mod bearer_tokens;
 mod blocking;
 mod directory;
@@ -9,6 +10,8 @@ mod login_tokens;
 pub mod memory;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory_accounts;
+#[cfg(any(test, feature = "memory"))]
+mod memory_archive;
 pub mod memory_pubsub;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory_web;
@@ -27,6 +30,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::archive::{
+    Archive, ArchivePrefs, ArchiveQuery, ArchiveRow, Archived, Entry, Habit, Page, Seq, Stored,
+};
 pub use self::bearer_tokens::BearerTokens;
 pub use self::blocking::{Blocklists, Evidence, Report};
 pub use self::directory::{Directory, Listed};
@@ -192,23 +198,41 @@ pub trait Rosters: Send + Sync {
     }
 }
 
-/// Messages that wait for their owner.
+/// A message that waits for its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Since when it waits, and by what it is deleted.
+    pub seq: Seq,
+    /// As it was sent.
+    pub stanza: Bytes,
+    /// It is in the owner's archive too, at the same place.
+    pub archived: bool,
+}
+
+/// Messages that wait for their owner: those of its archive are only marked, others are kept for the purpose.
 pub trait Offline: Send + Sync {
-    /// Keeps a stanza; resolves after the commit. False when the owner's box is full.
+    /// Keeps a stanza that is in no archive; resolves after the commit. False when the owner's box is full.
     fn store<'a>(
         &'a self,
         owner: &'a Jid,
         stanza: Bytes,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    /// Everything kept, oldest first.
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<(i64, Bytes)>, StoreError>>;
-    /// Forgets what has been delivered.
+    /// Marks a message of the owner's archive as waiting; resolves after the commit. Also done by [`ArchiveRow::waits`].
+    fn hold<'a>(&'a self, owner: &'a Jid, seq: Seq) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// What waits, oldest first; at most [`MAX_WAITING`] at a time.
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>>;
+    /// Forgets what has been delivered. It stays in the archive.
     fn delete<'a>(
         &'a self,
         owner: &'a Jid,
-        ids: &'a [i64],
+        ids: &'a [Seq],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Forgets what waits up to this place and is in the owner's archive: a client reads it there.
+    fn discard<'a>(&'a self, owner: &'a Jid, up_to: Seq) -> BoxFuture<'a, Result<(), StoreError>>;
 }
+
+/// Most messages that [`Offline::load`] gives at once, and that wait for one account without being in its archive.
+pub const MAX_WAITING: usize = 1_000;
 
 /// The other side of the bridge: devices that are attached to accounts but do not speak XMPP.
 pub trait Foreign: Send + Sync {

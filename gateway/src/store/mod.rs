@@ -4,6 +4,7 @@
 //! While one commit is on its way to the disk, the next writes gather and share the following one.
 
 mod accounts;
+mod archive;
 mod bindings;
 mod blocklists;
 mod calls;
@@ -11,7 +12,6 @@ mod directory;
 mod invites;
 mod key_cache;
 mod login_tokens;
-mod messages;
 mod pubsub;
 mod pushes;
 mod rosters;
@@ -25,11 +25,12 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tandem_xmpp::ports::{BoxFuture, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
+use self::archive::{Append, Appends, Writer, confirm, refuse};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
@@ -50,6 +51,7 @@ pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<Job>,
     keys: Arc<KeyCache>,
+    appends: Arc<Appends>,
 }
 
 impl Store {
@@ -87,14 +89,16 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let last = last_place(&mut connection).await.map_err(|e| fault(&e))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_with(options.read_only(true))
             .await
             .map_err(|e| fault(&e))?;
         let (writer, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(write_all(connection, jobs));
-        Ok(Self { readers, writer, keys: Arc::default() })
+        let appends = Arc::new(Appends::after(last));
+        tokio::spawn(write_all(connection, jobs, appends.clone()));
+        Ok(Self { readers, writer, appends, keys: Arc::default() })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.
@@ -148,14 +152,30 @@ impl Store {
     }
 }
 
-/// The writer task.
-async fn write_all(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Job>) {
+/// The writer task. Messages for the archive go first in each commit, together; other changes follow one by one.
+async fn write_all(
+    mut connection: SqliteConnection,
+    mut jobs: mpsc::Receiver<Job>,
+    appends: Arc<Appends>,
+) {
     let mut group = Vec::new();
-    while jobs.recv_many(&mut group, GROUP).await > 0 {
-        if let Err(error) = commit(&mut connection, &mut group).await {
-            // The waiting senders see their channels close and report the failure.
-            tracing::error!(%error, "commit failed");
-            group.clear();
+    let mut writer = Writer::default();
+    loop {
+        tokio::select! {
+            received = jobs.recv_many(&mut group, GROUP) => if received == 0 { break },
+            () = appends.pushed() => {}
+        }
+        loop {
+            let taken = appends.take();
+            if taken.is_empty() && group.is_empty() {
+                break;
+            }
+            if let Err(error) = commit(&mut connection, &mut writer, taken, &mut group).await {
+                // The waiting senders see their channels close and report the failure.
+                tracing::error!(%error, "commit failed");
+                writer.forget();
+                group.clear();
+            }
         }
     }
     let _ = connection.close().await;
@@ -163,9 +183,24 @@ async fn write_all(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Jo
 
 async fn commit(
     connection: &mut SqliteConnection,
+    writer: &mut Writer,
+    mut appends: Vec<Append>,
     group: &mut Vec<Job>,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
+    let mut stored = Vec::new();
+    if !appends.is_empty() {
+        match writer.write(&mut transaction, &appends).await {
+            Ok(written) => stored = written,
+            Err(error) => {
+                tracing::error!(%error, "messages cannot be archived");
+                refuse(std::mem::take(&mut appends), &fault(&error));
+                writer.forget();
+                transaction.rollback().await?;
+                transaction = connection.begin().await?;
+            }
+        }
+    }
     let mut done = Vec::with_capacity(group.len());
     for job in group.drain(..) {
         // One change that fails leaves the others of its group alone.
@@ -179,8 +214,20 @@ async fn commit(
         }
     }
     transaction.commit().await?;
+    confirm(appends, stored);
     done.into_iter().for_each(|finished| finished());
     Ok(())
+}
+
+/// The last place that was given to a message.
+async fn last_place(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query(
+        "SELECT max(coalesce((SELECT max(seq) FROM bodies), 0), \
+         coalesce((SELECT value FROM settings WHERE name = 'archive-last'), 0))",
+    )
+    .fetch_one(connection)
+    .await?
+    .try_get(0)
 }
 
 fn fault(error: &sqlx::Error) -> StoreError {

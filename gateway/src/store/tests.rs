@@ -88,7 +88,7 @@ async fn many_writers_share_commits_and_one_failure_is_its_own() {
     assert!(tasks.join_all().await.into_iter().all(|ok| ok));
     let waiting = Offline::load(&store, &ana).await.unwrap();
     assert_eq!(waiting.len(), 180);
-    let ids: Vec<i64> = waiting.iter().map(|(id, _)| *id).take(100).collect();
+    let ids: Vec<i64> = waiting.iter().map(|kept| kept.seq).take(100).collect();
     Offline::delete(&store, &ana, &ids).await.unwrap();
     assert_eq!(Offline::load(&store, &ana).await.unwrap().len(), 80);
 }

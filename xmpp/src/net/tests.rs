@@ -43,6 +43,7 @@ impl World {
             login_tokens: store.tokens(),
             bearer_tokens: None,
             rosters: store.clone(),
+            archive: store.clone(),
             offline: store.clone(),
             pubsub: Arc::new(crate::ports::memory_pubsub::MemoryPubSub::default()),
             foreign: bridge.clone(),

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use self::login::{MemoryBearerTokens, MemoryLoginTokens};
+use super::memory_archive::Archives;
 use super::{
-    Accounts, BoxFuture, Foreign, Offline, Outbox, Parcel, Remote, Roster, RosterItem, Rosters,
-    StoreError, Watch,
+    Accounts, BoxFuture, Foreign, Kept, Offline, Outbox, Parcel, Remote, Roster, RosterItem,
+    Rosters, Seq, StoreError, Watch,
 };
 use crate::jid::Jid;
 use crate::stanza::Stanza;
@@ -35,7 +36,9 @@ pub struct MemoryStore {
     drawn: AtomicU64,
     rosters: Mutex<HashMap<Jid, Roster>>,
     requests: Mutex<HashMap<(Jid, Jid), Bytes>>,
-    waiting: Mutex<BTreeMap<i64, (Jid, Bytes)>>,
+    /// Stanzas of messages that are in no archive.
+    waiting: Mutex<BTreeMap<(Jid, Seq), Option<Bytes>>>,
+    pub(super) archives: Mutex<Archives>,
     broken: AtomicBool,
 }
 
@@ -58,7 +61,27 @@ impl MemoryStore {
 
     /// The messages that wait for `owner`, oldest first.
     pub fn waiting(&self, owner: &Jid) -> Vec<Bytes> {
-        lock(&self.waiting).values().filter(|(o, _)| o == owner).map(|(_, s)| s.clone()).collect()
+        self.kept(owner).into_iter().map(|kept| kept.stanza).collect()
+    }
+
+    fn kept(&self, owner: &Jid) -> Vec<Kept> {
+        let archives = self.archives();
+        let waiting = lock(&self.waiting);
+        let own = waiting.iter().filter(|((o, _), _)| o == owner);
+        own.filter_map(|((_, seq), stanza)| {
+            let archived = stanza.is_none();
+            let stanza = stanza.clone().or_else(|| archives.stanza(*seq))?;
+            Some(Kept { seq: *seq, stanza, archived })
+        })
+        .collect()
+    }
+
+    pub(super) fn mark_waiting(&self, owner: &Jid, seq: Seq) {
+        lock(&self.waiting).insert((owner.bare(), seq), None);
+    }
+
+    pub(super) fn archives(&self) -> MutexGuard<'_, Archives> {
+        lock(&self.archives)
     }
 
     /// All accounts.
@@ -71,7 +94,7 @@ impl MemoryStore {
         lock(&self.rosters).get(owner).cloned().unwrap_or_default()
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable("told to fail".into()));
         }
@@ -209,30 +232,48 @@ impl Offline for MemoryStore {
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move {
             self.check()?;
-            let mut waiting = lock(&self.waiting);
-            let next = waiting.last_key_value().map_or(1, |(id, _)| id + 1);
-            waiting.insert(next, (owner.bare(), stanza));
+            let next = self.archives().next();
+            lock(&self.waiting).insert((owner.bare(), next), Some(stanza));
             Ok(true)
         })
     }
 
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<(i64, Bytes)>, StoreError>> {
+    fn hold<'a>(&'a self, owner: &'a Jid, seq: Seq) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.check()?;
-            let waiting = lock(&self.waiting);
-            let own = waiting.iter().filter(|(_, (o, _))| o == owner);
-            Ok(own.map(|(id, (_, stanza))| (*id, stanza.clone())).collect())
+            self.mark_waiting(owner, seq);
+            Ok(())
+        })
+    }
+
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let mut kept = self.kept(owner);
+            kept.truncate(super::MAX_WAITING);
+            Ok(kept)
         })
     }
 
     fn delete<'a>(
         &'a self,
         owner: &'a Jid,
-        ids: &'a [i64],
+        ids: &'a [Seq],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.check()?;
-            lock(&self.waiting).retain(|id, (o, _)| o != owner || !ids.contains(id));
+            lock(&self.waiting).retain(|(o, seq), _| o != owner || !ids.contains(seq));
+            Ok(())
+        })
+    }
+
+    fn discard<'a>(&'a self, owner: &'a Jid, up_to: Seq) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let kept = |o: &Jid, seq: &Seq, stanza: &Option<Bytes>| {
+                o != owner || *seq > up_to || stanza.is_some()
+            };
+            lock(&self.waiting).retain(|(o, seq), stanza| kept(o, seq, stanza));
             Ok(())
         })
     }

@@ -1,13 +1,19 @@
-//! What happens to a message (RFC 6121 section 8.5, XEP-0280), as one visible list of calls.
+//! What happens to a message (RFC 6121 section 8.5, XEP-0280, XEP-0313), as one visible list of calls.
+//!
+//! First, before anything is kept of it, it is seen whether it can be delivered at all; then it goes into the archives of
+//! those concerned; when that is committed it is delivered, with the id that it has in its reader's archive.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Outcome, Server};
+use super::archive::{RETRACT, forwarded, importance, name_of, origin_of};
+use super::blocking::Verdict;
+use super::{Begun, Keeping, Outcome, Server};
 use crate::jid::Jid;
-use crate::ports::{Outbox, Parcel};
+use crate::ports::{ArchiveRow, Entry, Outbox, Parcel, Seq, StoreError, Stored};
 use crate::router::Place;
+use crate::stanza::stanza_id::{self, StanzaId};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
 use crate::xml::ns;
 
@@ -15,8 +21,20 @@ const CARBONS: &str = "urn:xmpp:carbons:2";
 const FORWARD: &str = "urn:xmpp:forward:0";
 const HINTS: &str = "urn:xmpp:hints";
 const RECEIPTS: &str = "urn:xmpp:receipts";
+const MARKERS: &str = "urn:xmpp:chat-markers:0";
 const JMI: &str = "urn:xmpp:jingle-message:0";
 const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+const DIRECT_INVITE: &str = "jabber:x:conference";
+const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
+
+/// In whose archives a message is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Archiving {
+    sender: bool,
+    recipient: bool,
+    /// It waits for its recipient, nobody having been there to take it.
+    waits: bool,
+}
 
 /// Where one message goes.
 #[derive(Default)]
@@ -27,51 +45,172 @@ struct Routes {
     copies: Vec<(Jid, Arc<dyn Outbox>)>,
 }
 
+impl Routes {
+    fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.attached.is_empty()
+    }
+}
+
+/// A message on its way to an account here.
+struct Letter<'a> {
+    stanza: &'a Stanza,
+    from: &'a Jid,
+    to: &'a Jid,
+    kind: Type,
+    /// As its recipient gets it.
+    bytes: Bytes,
+    /// Its place in the recipient's archive.
+    place: Option<Seq>,
+}
+
 impl Server {
-    pub(super) async fn route_message(&self, mut stanza: Stanza) -> Outcome {
-        let Some(from) = stanza.from().cloned() else { return Outcome::Ignored };
-        if stanza.to().is_none() {
-            stanza.set_to(from.bare());
-        }
-        let Some(to) = stanza.to().cloned() else { return Outcome::Ignored };
-        let kind = message_type(&stanza);
-        if self.place(&to) == Place::Elsewhere {
-            if stanza.has_ns(JMI) {
-                self.note_addressed(&from, &to);
+    /// What comes before the commit: the message is found deliverable or not, and goes on its way to the archives.
+    pub(super) async fn begin_message(&self, mut stanza: Stanza) -> Begun {
+        let Some(from) = stanza.from().cloned() else { return Begun::new(stanza) };
+        let to = stanza.to().cloned().unwrap_or_else(|| from.bare());
+        stanza.set_to(to.clone());
+        let fault = match self.message_fault(&stanza, &to).await {
+            Ok(None) => self.strip_forged_ids(&mut stanza).err(),
+            Ok(fault) => fault,
+            Err(error) => {
+                return Begun { kept: Keeping::Kept(Err(error)), ..Begun::new(stanza) };
             }
-            let outcome = self.send_elsewhere(&stanza);
-            if !matches!(outcome, Outcome::Refused(_)) {
-                self.copy_to_sender(&stanza, &from, &to);
+        };
+        if let Some(fault) = fault {
+            return Begun { refused: Verdict::Refuse(fault), ..Begun::new(stanza) };
+        }
+        match self.archive_message(&stanza, &from, &to).await {
+            Ok(Some((archiving, entry))) => {
+                let kept = Keeping::Waiting(self.0.ports.archive.append(entry));
+                Begun { archiving, kept, ..Begun::new(stanza) }
             }
-            return outcome;
+            Ok(None) => Begun::new(stanza),
+            Err(error) => Begun { kept: Keeping::Kept(Err(error)), ..Begun::new(stanza) },
         }
-        if !self.is_local(&to) {
-            return self.bounce(&stanza, StanzaError::new(Condition::RemoteServerNotFound));
-        }
-        if to.node().is_none() {
-            return self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable));
-        }
-        match self.0.ports.accounts.exists(&to.bare()).await {
-            Ok(true) => {}
-            Ok(false) => {
-                return self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable));
+    }
+
+    /// Why a message cannot go where it is addressed. What is refused is in nobody's archive.
+    async fn message_fault(
+        &self,
+        stanza: &Stanza,
+        to: &Jid,
+    ) -> Result<Option<StanzaError>, StoreError> {
+        let unavailable = Some(StanzaError::new(Condition::ServiceUnavailable));
+        match self.place(to) {
+            Place::Host | Place::Uploads => Ok(unavailable),
+            Place::Account if !self.0.ports.accounts.exists(&to.bare()).await? => Ok(unavailable),
+            // RFC 6121 section 8.5.2.1.1: nobody takes a groupchat message at a bare address.
+            Place::Account if message_type(stanza) == Type::Groupchat && to.is_bare() => {
+                Ok(unavailable)
             }
-            Err(error) => return self.store_failed(&stanza, &error),
+            Place::Account | Place::Rooms | Place::Elsewhere => Ok(None),
+        }
+    }
+
+    /// Ids that claim to be of an archive here are not of the sender's making (XEP-0359 section 3).
+    fn strip_forged_ids(&self, stanza: &mut Stanza) -> Result<(), StanzaError> {
+        let forged = |id: &crate::xml::Element| {
+            id.attr("by").and_then(|by| Jid::parse(by).ok()).is_none_or(|by| {
+                matches!(self.place(&by), Place::Host | Place::Account | Place::Rooms)
+            })
+        };
+        let stripped = stanza.strip("stanza-id", stanza_id::NS, forged);
+        stripped.map_err(|_| StanzaError::new(Condition::BadRequest))
+    }
+
+    /// Who wants a message in the archive, and what goes there.
+    async fn archive_message(
+        &self,
+        stanza: &Stanza,
+        from: &Jid,
+        to: &Jid,
+    ) -> Result<Option<(Archiving, Entry)>, StoreError> {
+        let kind = message_type(stanza);
+        let importance = importance(stanza);
+        if !matches!(kind, Type::Chat | Type::Normal) || !importance.archive {
+            return Ok(None);
+        }
+        let (sender, recipient) = (from.bare(), to.bare());
+        let mut archiving = Archiving::default();
+        let mut rows = Vec::with_capacity(2);
+        if self.place(to) == Place::Account && self.wants_archived(&recipient, from).await? {
+            archiving.recipient = true;
+            archiving.waits = importance.wait && self.routes(to, kind).is_empty();
+            let (owner, waits) = (recipient.clone(), archiving.waits);
+            rows.push(ArchiveRow { owner, peer: from.clone(), waits });
+        }
+        if self.place(from) == Place::Account && self.wants_archived(&sender, to).await? {
+            archiving.sender = true;
+            if sender != recipient {
+                rows.push(ArchiveRow { owner: sender.clone(), peer: to.clone(), waits: false });
+            } else if rows.is_empty() {
+                rows.push(ArchiveRow { owner: sender.clone(), peer: from.clone(), waits: false });
+            }
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let once = origin_of(stanza).map(|id| format!("{sender}\n{recipient}\n{id}"));
+        let (stanza, name) = (stanza.bytes(), name_of(stanza));
+        Ok(Some((archiving, Entry { stanza, rows, name, once, groupchat: false })))
+    }
+
+    /// What comes after the commit.
+    pub(super) async fn route_message(
+        &self,
+        stanza: Stanza,
+        archiving: &Archiving,
+        stored: Option<Stored>,
+    ) -> Outcome {
+        let (Some(from), Some(to)) = (stanza.from().cloned(), stanza.to().cloned()) else {
+            return Outcome::Ignored;
+        };
+        // It was sent before, and who was to get it has it.
+        if stored.is_some_and(|stored| stored.duplicate) {
+            return Outcome::Ignored;
+        }
+        let seq = stored.map(|stored| stored.seq);
+        if let Some(seq) = seq
+            && stanza.has("retract", RETRACT)
+        {
+            let owner = if archiving.sender { from.bare() } else { to.bare() };
+            if let Err(error) = self.entomb_retracted(&stanza, &owner, seq).await {
+                tracing::error!(%error, "a retracted message stays in the archive");
+            }
         }
         if stanza.has_ns(JMI) {
             self.0.ports.foreign.observed(&stanza);
             self.note_addressed(&from, &to);
         }
-        let outcome = self.deliver_message(&stanza, &from, &to, kind).await;
+        let bytes = stanza.bytes();
+        let outcome = match self.place(&to) {
+            Place::Account => {
+                let place = seq.filter(|_| archiving.recipient);
+                let kind = message_type(&stanza);
+                let received = match place {
+                    Some(place) => self.with_archive_id(&bytes, &to.bare(), place),
+                    None => bytes.clone(),
+                };
+                let (stanza, from, to) = (&stanza, &from, &to);
+                let letter = Letter { stanza, from, to, kind, bytes: received, place };
+                self.deliver_message(letter, archiving.waits).await
+            }
+            _ => self.send_elsewhere(&stanza),
+        };
         if !matches!(outcome, Outcome::Refused(_)) {
-            self.copy_to_sender(&stanza, &from, &to);
+            self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
         }
         outcome
     }
 
-    async fn deliver_message(&self, stanza: &Stanza, from: &Jid, to: &Jid, kind: Type) -> Outcome {
+    async fn deliver_message(&self, letter: Letter<'_>, waits: bool) -> Outcome {
+        let Letter { stanza, from, to, kind, bytes, place } = letter;
+        if waits {
+            // The recipient may have come online, and looked for waiting messages, before the commit.
+            self.offer_waiting(&to.bare()).await;
+            return Outcome::Stored;
+        }
         let routes = self.routes(to, kind);
-        let bytes = stanza.bytes();
         let parcel = Parcel::new(bytes.clone());
         let mut sessions = 0;
         for outbox in &routes.streams {
@@ -79,6 +218,9 @@ impl Server {
         }
         let mut attached = 0;
         if !routes.attached.is_empty() {
+            // With its id, by which a phone that does not take it gives it back.
+            let numbered = place.and_then(|_| Stanza::parse(bytes.clone()).ok());
+            let stanza = numbered.as_ref().unwrap_or(stanza);
             if self.0.ports.foreign.deliver(&to.bare(), &routes.attached, stanza) {
                 attached = routes.attached.len();
                 parcel.mark_written();
@@ -86,8 +228,11 @@ impl Server {
                 return self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint));
             }
         }
-        if sessions + attached > 0 && to.bare() != from.bare() && may_be_copied(stanza, kind) {
-            self.send_copies(&routes.copies, "received", &to.bare(), &bytes, Some(&parcel));
+        let is_copied = to.bare() != from.bare()
+            && may_be_copied(stanza, kind)
+            && !self.is_room_private(stanza);
+        if sessions + attached > 0 && is_copied {
+            self.send_copies(&routes.copies, "received", &to.bare(), kind, &bytes, Some(&parcel));
         }
         // All who took a copy may have been lost already.
         if sessions + attached > 0 && parcel.lost().is_none() {
@@ -96,7 +241,9 @@ impl Server {
         match kind {
             Type::Groupchat => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
             Type::Headline | Type::Error => Outcome::Ignored,
-            Type::Chat | Type::Normal if is_worth_keeping(stanza) => self.keep(stanza, to).await,
+            Type::Chat | Type::Normal if importance(stanza).wait => {
+                self.keep(stanza, to, place).await
+            }
             Type::Chat | Type::Normal => Outcome::Ignored,
         }
     }
@@ -131,23 +278,28 @@ impl Server {
         routes
     }
 
-    /// Carbons for the sender's other devices (XEP-0280 section 7).
-    fn copy_to_sender(&self, stanza: &Stanza, from: &Jid, to: &Jid) {
-        if !may_be_copied(stanza, message_type(stanza)) {
+    /// Carbons for the sender's other devices (XEP-0280 section 7), with the id in the sender's archive.
+    fn copy_to_sender(&self, stanza: &Stanza, bytes: &Bytes, place: Option<Seq>) {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return };
+        let kind = message_type(stanza);
+        // A message to oneself has reached the other devices already.
+        if (to.bare() == from.bare() && to.is_bare()) || !may_be_copied(stanza, kind) {
             return;
         }
+        let account = from.bare();
         let copies: Vec<_> = self
             .sessions()
-            .of(&from.bare())
+            .of(&account)
             .iter()
             .filter(|r| r.carbons && r.jid != *from && r.jid != *to)
             .filter_map(|r| Some((r.jid.clone(), r.outbox.clone()?)))
             .collect();
-        // A message to oneself has reached the other devices already.
-        if to.bare() == from.bare() && to.is_bare() {
+        if copies.is_empty() {
             return;
         }
-        self.send_copies(&copies, "sent", &from.bare(), &stanza.bytes(), None);
+        let numbered = place.map(|place| self.with_archive_id(bytes, &account, place));
+        let message = numbered.as_ref().unwrap_or(bytes);
+        self.send_copies(&copies, "sent", &account, kind, message, None);
     }
 
     fn send_copies(
@@ -155,30 +307,49 @@ impl Server {
         copies: &[(Jid, Arc<dyn Outbox>)],
         direction: &str,
         account: &Jid,
+        kind: Type,
         message: &Bytes,
         parcel: Option<&Arc<Parcel>>,
     ) {
-        let Ok(message) = std::str::from_utf8(message) else { return };
-        // The forwarded stanza declares its namespace, which the wrapper has changed.
-        let message = message.replacen("<message", "<message xmlns='jabber:client'", 1);
+        if copies.is_empty() {
+            return;
+        }
+        // All copies end alike; only the addressee differs.
+        let tail = format!(
+            "' type='{}'><{direction} xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>{}\
+             </forwarded></{direction}></message>",
+            kind.name(),
+            forwarded(message)
+        );
         for (jid, outbox) in copies {
-            let mut out = String::with_capacity(message.len() + 300);
+            let mut out = String::with_capacity(tail.len() + 200);
             out.push_str("<message from='");
             crate::xml::escape(&mut out, account.as_str());
             out.push_str("' to='");
             crate::xml::escape(&mut out, jid.as_str());
-            out.push_str("' type='chat'><");
-            out.push_str(direction);
-            out.push_str(" xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>");
-            out.push_str(&message);
-            out.push_str("</forwarded></");
-            out.push_str(direction);
-            out.push_str("></message>");
+            out.push_str(&tail);
             match parcel {
                 Some(parcel) => outbox.send_parcel(out.into(), parcel.clone()),
                 None => outbox.send(out.into()),
             };
         }
+    }
+
+    /// A private message out of a room, which gives it to all devices that are there (XEP-0280 section 6.1). Invitations
+    /// come from the room itself and only once.
+    fn is_room_private(&self, stanza: &Stanza) -> bool {
+        stanza.from().is_some_and(|f| f.resource().is_some() && self.place(f) != Place::Account)
+            && stanza.child("x", MUC_USER).is_some_and(|x| x.child("invite", MUC_USER).is_none())
+    }
+
+    /// The place of a stanza in the owner's archive, which its id there tells.
+    pub(super) fn place_in(&self, owner: &Jid, stanza: &Stanza) -> Option<Seq> {
+        if !stanza.has("stanza-id", stanza_id::NS) {
+            return None;
+        }
+        let whole = stanza.element().ok()?;
+        let mut ids = whole.elements().filter_map(StanzaId::from_element);
+        self.archive_seq(&ids.find(|id| id.by == *owner)?.id)
     }
 
     /// A stanza was queued, and every client that was to get it left before it was written (see [`Parcel`]): a message
@@ -189,7 +360,10 @@ impl Server {
         let kind = message_type(&stanza);
         match stanza.kind() {
             Kind::Message if !matches!(kind, Type::Error) && !stanza.has_ns(CARBONS) => {
-                self.deliver_message(&stanza, &from, &to, kind).await;
+                let place = self.place_in(&to.bare(), &stanza);
+                let (stanza, from, to) = (&stanza, &from, &to);
+                let letter = Letter { stanza, from, to, kind, bytes: stanza.bytes(), place };
+                self.deliver_message(letter, false).await;
             }
             Kind::Iq => {
                 self.bounce(&stanza, StanzaError::new(Condition::ServiceUnavailable));
@@ -207,6 +381,18 @@ enum Type {
     Headline,
     Groupchat,
     Error,
+}
+
+impl Type {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Normal => "normal",
+            Self::Headline => "headline",
+            Self::Groupchat => "groupchat",
+            Self::Error => "error",
+        }
+    }
 }
 
 fn message_type(stanza: &Stanza) -> Type {
@@ -230,23 +416,12 @@ fn may_be_copied(stanza: &Stanza, kind: Type) -> bool {
     }
     match kind {
         Type::Chat => true,
-        Type::Normal => {
-            stanza.has("body", ns::CLIENT)
-                || stanza.has_ns(RECEIPTS)
-                || stanza.has_ns(JMI)
-                || stanza.has_ns(CHAT_STATES)
+        Type::Normal | Type::Headline => {
+            (kind == Type::Normal && stanza.has("body", ns::CLIENT))
+                || [RECEIPTS, MARKERS, JMI, CHAT_STATES, DIRECT_INVITE, MUC_USER]
+                    .iter()
+                    .any(|payload| stanza.has_ns(payload))
         }
-        Type::Headline | Type::Groupchat | Type::Error => false,
+        Type::Groupchat | Type::Error => false,
     }
-}
-
-/// What a person would miss: text, receipts, calls. A lone typing state is not kept (XEP-0160, XEP-0334).
-fn is_worth_keeping(stanza: &Stanza) -> bool {
-    if stanza.has("no-store", HINTS) || stanza.has("no-permanent-store", HINTS) {
-        return false;
-    }
-    stanza.has("body", ns::CLIENT)
-        || stanza.has("store", HINTS)
-        || stanza.has_ns(RECEIPTS)
-        || stanza.has_ns(JMI)
 }

@@ -3,6 +3,7 @@
 //! A feature is a line in one of the lists here, put in by whoever serves it; the hashes in stream features and presence
 //! follow by themselves (see `caps`).
 
+use super::archive;
 use super::attached::Attachment;
 use super::caps::{CAPS, CAPS2, Identity, Info};
 use super::{Outcome, Server, extdisco, pep};
@@ -27,6 +28,9 @@ const SERVER_FEATURES: &[&str] = &[
     "jabber:iq:version",
     "urn:xmpp:blocking",
     "urn:xmpp:carbons:2",
+    "urn:xmpp:carbons:rules:0",
+    "urn:xmpp:message-retract:1",
+    "urn:xmpp:message-retract:1#tombstone",
     "urn:xmpp:ping",
     "urn:xmpp:reporting:1",
     "urn:xmpp:time",
@@ -82,7 +86,8 @@ impl Server {
 
     fn account_info(&self) -> Info {
         let identity = Identity::new("account", "registered");
-        let mut info = Info::new(identity, ACCOUNT_FEATURES.iter().copied());
+        let mut info =
+            Info::new(identity, ACCOUNT_FEATURES.iter().chain(archive::FEATURES).copied());
         pep::describe_account(&mut info);
         info
     }

@@ -1,6 +1,6 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{Outcome, Server, about, blocking, disco, extdisco, pep, private, vcard};
+use super::{Outcome, Server, about, archive, blocking, disco, extdisco, pep, private, vcard};
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::router::Place;
@@ -118,6 +118,9 @@ impl Server {
         let child = stanza.children().next().map(|(name, ns)| (name.to_owned(), ns.to_owned()));
         let Some((name, namespace)) = child else { return Outcome::Ignored };
         match (name.as_str(), namespace.as_str()) {
+            ("query" | "metadata" | "prefs", archive::MAM) if !server => {
+                self.answer_archive(stanza).await
+            }
             ("query", ROSTER) if own && get => self.roster_get(stanza, from).await,
             ("query", ROSTER) if own => self.roster_set(stanza, from).await,
             // Somebody else's (RFC 6121 section 2.3.3); whether there is an account does not show.

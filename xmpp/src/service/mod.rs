@@ -1,6 +1,7 @@
 //! The server: sessions, and one file a feature. What happens to a stanza is one visible list of calls.
 
 mod about;
+mod archive;
 pub mod attached;
 mod avatar;
 mod blocking;
@@ -35,10 +36,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use self::archive::{ArchiveIds, PrefsCache};
 pub use self::attached::Attachment;
 use self::blocking::{Blocks, Verdict};
 pub use self::bookmarks::NotificationSetting;
 use self::clients::Clients;
+use self::delivery::Archiving;
 use self::extdisco::Asked;
 pub use self::login::derive;
 use self::offline::Waiting;
@@ -52,9 +55,9 @@ use self::turns::Turns;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
-    Accounts, BearerTokens, Blocklists, BoxFuture, Directory, Foreign, Invites, LoginTokens,
-    Offline, Outbox, Passwords, PubSub, Pushes, Relays, Remote, Roster, Rosters, StoreError,
-    Uploads, Watch,
+    Accounts, Archive, BearerTokens, Blocklists, BoxFuture, Directory, Foreign, Invites,
+    LoginTokens, Offline, Outbox, Passwords, PubSub, Pushes, Relays, Remote, Roster, Rosters,
+    StoreError, Stored, Uploads, Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -81,6 +84,8 @@ pub struct Ports {
     pub bearer_tokens: Option<Arc<dyn BearerTokens>>,
     /// Contacts.
     pub rosters: Arc<dyn Rosters>,
+    /// History.
+    pub archive: Arc<dyn Archive>,
     /// Waiting messages.
     pub offline: Arc<dyn Offline>,
     /// What accounts publish.
@@ -122,19 +127,26 @@ pub enum Outcome {
 /// A stanza that was taken in and is not yet routed.
 pub struct Begun {
     stanza: Stanza,
+    /// Whether it is known to be refused: one of the two does not want it to arrive (XEP-0191), or it cannot.
+    refused: Verdict,
+    archiving: Archiving,
     kept: Keeping,
 }
 
 /// How far the store is with what must be kept of a stanza.
 enum Keeping {
     /// It is committed, or nothing had to be.
-    Kept(Result<(), StoreError>),
-    Waiting(BoxFuture<'static, Result<(), StoreError>>),
-    /// One of the two does not want it to arrive (XEP-0191): nothing is kept of it.
-    Blocked(Verdict),
+    Kept(Result<Option<Stored>, StoreError>),
+    Waiting(BoxFuture<'static, Result<Stored, StoreError>>),
 }
 
 impl Begun {
+    /// A stanza of which nothing is kept.
+    fn new(stanza: Stanza) -> Self {
+        let kept = Keeping::Kept(Ok(None));
+        Self { stanza, refused: Verdict::Pass, archiving: Archiving::default(), kept }
+    }
+
     /// Whether [`Server::finish`] would have to wait for a commit.
     pub fn waits(&self) -> bool {
         matches!(self.kept, Keeping::Waiting(_))
@@ -143,7 +155,7 @@ impl Begun {
     /// Resolves when it no longer waits. May be dropped and called again.
     pub async fn kept(&mut self) {
         if let Keeping::Waiting(stored) = &mut self.kept {
-            self.kept = Keeping::Kept(stored.await);
+            self.kept = Keeping::Kept(stored.await.map(Some));
         }
     }
 }
@@ -170,6 +182,8 @@ struct Inner {
     streams: Streams,
     blocks: Blocks,
     asked_services: Asked,
+    archive_ids: ArchiveIds,
+    archive_prefs: PrefsCache,
 }
 
 impl Server {
@@ -181,6 +195,7 @@ impl Server {
                 *domain = prepared.domain().to_owned();
             }
         }
+        let archive_ids = ArchiveIds::new(&ports.secret);
         Self(Arc::new(Inner {
             config,
             ports,
@@ -195,6 +210,8 @@ impl Server {
             streams: Streams::default(),
             blocks: Blocks::default(),
             asked_services: Asked::default(),
+            archive_ids,
+            archive_prefs: PrefsCache::default(),
         }))
     }
 
@@ -258,23 +275,29 @@ impl Server {
     pub async fn begin(&self, stanza: Stanza) -> Begun {
         match self.judge(&stanza).await {
             Ok(Verdict::Pass) => {}
-            Ok(verdict) => return Begun { stanza, kept: Keeping::Blocked(verdict) },
-            Err(error) => return Begun { stanza, kept: Keeping::Kept(Err(error)) },
+            Ok(refused) => return Begun { refused, ..Begun::new(stanza) },
+            Err(error) => return Begun { kept: Keeping::Kept(Err(error)), ..Begun::new(stanza) },
         }
-        Begun { stanza, kept: Keeping::Kept(Ok(())) }
+        match stanza.kind() {
+            Kind::Message => self.begin_message(stanza).await,
+            Kind::Presence | Kind::Iq => Begun::new(stanza),
+        }
     }
 
     /// Waits until a begun stanza is kept, then routes it. After this its sender may be told that it was taken.
     pub async fn finish(&self, mut begun: Begun) -> Outcome {
         begun.kept().await;
-        let Begun { stanza, kept } = begun;
-        match kept {
-            Keeping::Kept(Err(error)) => return self.store_failed(&stanza, &error),
-            Keeping::Blocked(verdict) => return self.turn_away(&stanza, verdict),
-            Keeping::Kept(Ok(())) | Keeping::Waiting(_) => {}
+        let Begun { stanza, refused, archiving, kept } = begun;
+        if refused != Verdict::Pass {
+            return self.turn_away(&stanza, refused);
         }
+        let stored = match kept {
+            Keeping::Kept(Ok(stored)) => stored,
+            Keeping::Kept(Err(error)) => return self.store_failed(&stanza, &error),
+            Keeping::Waiting(_) => None,
+        };
         match stanza.kind() {
-            Kind::Message => self.route_message(stanza).await,
+            Kind::Message => self.route_message(stanza, &archiving, stored).await,
             Kind::Presence => self.handle_presence(stanza).await,
             Kind::Iq => self.handle_iq(stanza).await,
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::turns::Turns;
 use super::{Outcome, Server};
 use crate::jid::Jid;
-use crate::ports::{BoxFuture, Outbox};
+use crate::ports::{BoxFuture, Kept, MAX_WAITING, Outbox, Seq, StoreError};
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::Element;
 
@@ -70,18 +70,11 @@ impl Drop for Given {
 }
 
 impl Server {
-    /// Keeps a message: the promise is made after the commit.
-    pub(super) async fn keep(&self, stanza: &Stanza, to: &Jid) -> Outcome {
-        let bytes = if stanza.has("delay", DELAY) {
-            stanza.bytes()
-        } else {
-            let stamp = Element::new("delay", DELAY)
-                .with_attr("from", to.domain())
-                .with_attr("stamp", self.0.ports.accounts.stamp());
-            stanza.bytes_with(&stamp)
-        };
+    /// Keeps a message for who is away: the promise is made after the commit. One of the archive, at `place`, is only
+    /// marked.
+    pub(super) async fn keep(&self, stanza: &Stanza, to: &Jid, place: Option<Seq>) -> Outcome {
         let owner = to.bare();
-        match self.0.ports.offline.store(&owner, bytes).await {
+        match self.keep_waiting(&owner, stanza, place).await {
             Ok(true) => {
                 // The owner may have come online, and looked for waiting messages, before the commit.
                 self.offer_waiting(&owner).await;
@@ -94,6 +87,50 @@ impl Server {
             }
             Err(error) => self.store_failed(stanza, &error),
         }
+    }
+
+    async fn keep_waiting(
+        &self,
+        owner: &Jid,
+        stanza: &Stanza,
+        place: Option<Seq>,
+    ) -> Result<bool, StoreError> {
+        let offline = &self.0.ports.offline;
+        if let Some(place) = place {
+            return offline.hold(owner, place).await.map(|()| true);
+        }
+        let bytes = if stanza.has("delay", DELAY) {
+            stanza.bytes()
+        } else {
+            let stamp = Element::new("delay", DELAY)
+                .with_attr("from", owner.domain())
+                .with_attr("stamp", self.0.ports.accounts.stamp());
+            stanza.bytes_with(&stamp)
+        };
+        offline.store(owner, bytes).await
+    }
+
+    /// Keeps a message that was routed to the account's devices, none of which has it. False when too many wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be kept.
+    pub async fn keep_undelivered(
+        &self,
+        account: &Jid,
+        stanza: &Stanza,
+    ) -> Result<bool, StoreError> {
+        let place = self.place_in(&account.bare(), stanza);
+        self.keep_waiting(&account.bare(), stanza, place).await
+    }
+
+    /// What an account's client has read in its archive does not wait any more.
+    pub(super) async fn forget_waiting(&self, owner: &Jid, read: Seq) {
+        let turn = self.0.waiting.turns.take([owner]).await;
+        if let Err(error) = self.0.ports.offline.discard(owner, read).await {
+            tracing::error!(%error, "messages that were read in the archive will come once more");
+        }
+        drop(turn);
     }
 
     /// Gives what waits to the stream that wants it most, if one is there.
@@ -130,10 +167,12 @@ impl Server {
             let mut given = Given { server: server.clone(), owner: owner.clone(), ids: Vec::new() };
             let mut room = server.0.config.max_queued_bytes / 4;
             let mut more = false;
-            for (id, stanza) in waiting {
+            let is_all = waiting.len() < MAX_WAITING;
+            for Kept { seq: id, stanza, archived } in waiting {
                 if !server.0.waiting.note(&owner, id) {
                     continue;
                 }
+                let stanza = if archived { server.delayed(&stanza, &owner, id) } else { stanza };
                 more = !given.ids.is_empty() && stanza.len() > room;
                 room = room.saturating_sub(stanza.len());
                 if more || !outbox.send(stanza) {
@@ -147,7 +186,7 @@ impl Server {
                 return;
             }
             let unfinished = server.unfinished();
-            let next = more.then(|| outbox.clone());
+            let next = (more || !is_all).then(|| outbox.clone());
             outbox.after_written(Box::pin(async move {
                 given.delete().await;
                 drop(unfinished);

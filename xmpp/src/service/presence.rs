@@ -55,12 +55,12 @@ impl Server {
         let priority = stanza.child("priority", ns::CLIENT);
         let priority = priority.and_then(|e| e.text().trim().parse().ok()).unwrap_or(0);
         let announced = Announced { stanza: stanza.bytes(), show, status, priority };
-        let (initial, woke, outbox) = {
+        let (initial, woke, outbox, read) = {
             let mut sessions = self.sessions();
             let Some(resource) = sessions.get_mut(from) else { return };
             let before = resource.presence.replace(announced).map(|p| p.priority);
             let woke = priority >= 0 && before.is_none_or(|p| p < 0);
-            (before.is_none(), woke, resource.outbox.clone())
+            (before.is_none(), woke, resource.outbox.clone(), resource.archive_read)
         };
         self.broadcast_presence(from).await;
         if initial {
@@ -68,6 +68,9 @@ impl Server {
         }
         self.note_claim(from, stanza, initial).await;
         if let (true, Some(outbox)) = (woke, outbox) {
+            if let Some(read) = read {
+                self.forget_waiting(&from.bare(), read).await;
+            }
             self.flush_offline(from.bare(), outbox).await;
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Attachment;
 use super::clients::{Claim, Features};
 use crate::jid::Jid;
-use crate::ports::Outbox;
+use crate::ports::{Outbox, Seq};
 
 /// The availability sub-states (RFC 6121 section 4.7.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub(super) struct Resource {
     pub(super) features: Option<Features>,
     /// What its presence says it can do.
     pub(super) claim: Option<Arc<Claim>>,
+    /// How far it has read its archive, and so needs nothing that waited (XEP-0313 section 6.1.1).
+    pub(super) archive_read: Option<Seq>,
 }
 
 /// Most accounts that one resource is remembered to have addressed.
@@ -103,6 +105,11 @@ impl Resource {
             self.addressed.remove(0);
         }
         self.addressed.push(account);
+    }
+
+    /// Notes that it has read its archive up to this place.
+    pub(super) fn read_archive(&mut self, seq: Seq) {
+        self.archive_read = self.archive_read.max(Some(seq));
     }
 
     /// Whether this account knows of the resource by what it did itself, without a subscription.
@@ -157,6 +164,7 @@ impl Sessions {
             addressed: Vec::new(),
             features: None,
             claim: None,
+            archive_read: None,
         });
         old.and_then(|r| r.outbox)
     }
@@ -178,6 +186,7 @@ impl Sessions {
             follows_blocks: false,
             directed: Vec::new(),
             addressed: Vec::new(),
+            archive_read: None,
         });
     }
 

@@ -1,5 +1,6 @@
 //! The service over in-memory ports: delivery (RFC 6121 section 8), presence and roster as their clients see them.
 
+mod archive;
 mod blocking;
 mod delivery;
 mod disco;
@@ -58,6 +59,7 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         login_tokens: store.tokens(),
         bearer_tokens: None,
         rosters: store.clone(),
+        archive: store.clone(),
         offline: store.clone(),
         pubsub: Arc::new(crate::ports::memory_pubsub::MemoryPubSub::default()),
         foreign: bridge.clone(),

@@ -10,6 +10,9 @@ pub mod jmi;
 pub mod markers;
 mod reader;
 pub mod receipts;
+pub mod rsm;
+pub mod stamp;
+pub mod stanza_id;
 
 use std::ops::Range;
 
@@ -149,7 +152,53 @@ impl Stanza {
     /// Parses one child.
     pub fn child(&self, name: &str, ns: &str) -> Option<Element> {
         let child = self.find(name, ns)?;
+        // Alone it means the same, unless it uses a prefix that the stanza declares.
+        let alone = self.raw.get(child.range.clone()).and_then(|raw| Element::parse(raw).ok());
+        if let Some(child) = alone.filter(|c| c.ns() == ns) {
+            return Some(child);
+        }
         self.element().ok()?.child(self.text(&child.name).rsplit(':').next()?, ns).cloned()
+    }
+
+    /// Takes away the children of this name and namespace that `is_doomed` condemns.
+    ///
+    /// # Errors
+    ///
+    /// [`StanzaFault`], which cannot happen for a stanza that was read.
+    pub fn strip(
+        &mut self,
+        name: &str,
+        ns: &str,
+        is_doomed: impl Fn(&Element) -> bool,
+    ) -> Result<(), StanzaFault> {
+        if !self.has(name, ns) {
+            return Ok(());
+        }
+        let whole = self.element()?;
+        let of_name = whole.elements().filter(|e| e.is(name, ns));
+        let mut doomed = of_name.map(is_doomed);
+        let mut kept = Vec::with_capacity(self.raw.len());
+        let mut at = 0;
+        for child in &self.children {
+            let is_named =
+                child.ns == ns && self.text(&child.name).rsplit(':').next() == Some(name);
+            if is_named && doomed.next() == Some(true) {
+                kept.extend_from_slice(self.raw.get(at..child.range.start).unwrap_or_default());
+                at = child.range.end;
+            }
+        }
+        if at == 0 {
+            return Ok(());
+        }
+        kept.extend_from_slice(self.raw.get(at..).unwrap_or_default());
+        // Prefixes that the stream had declared are on the head, which printing adds; so it is printed and read again.
+        let (from, to) = (self.from.clone(), self.to.clone());
+        let removed = self.raw.len() - kept.len();
+        self.raw = kept.into();
+        self.content.end -= removed;
+        *self = Self::parse(self.bytes())?;
+        (self.from, self.to) = (from, to);
+        Ok(())
     }
 
     /// The first body's text.
@@ -241,6 +290,27 @@ impl Stanza {
     fn text(&self, range: &Range<usize>) -> &str {
         std::str::from_utf8(self.raw.get(range.clone()).unwrap_or_default()).unwrap_or_default()
     }
+}
+
+/// A printed stanza with one child more, given as text, at its end.
+pub fn append_child(stanza: &Bytes, child: &str) -> Bytes {
+    let mut out = Vec::with_capacity(stanza.len() + child.len() + 16);
+    if let Some(open) = stanza.strip_suffix(b"/>") {
+        let name = open.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        out.extend_from_slice(open);
+        out.push(b'>');
+        out.extend_from_slice(child.as_bytes());
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(name.strip_prefix(b"<").unwrap_or(name));
+        out.push(b'>');
+        return out.into();
+    }
+    let end = memchr::memmem::rfind(stanza, b"</").unwrap_or(stanza.len());
+    let (before, after) = stanza.split_at(end);
+    out.extend_from_slice(before);
+    out.extend_from_slice(child.as_bytes());
+    out.extend_from_slice(after);
+    out.into()
 }
 
 #[cfg(test)]

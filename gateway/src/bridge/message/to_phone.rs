@@ -3,7 +3,7 @@
 use tandem_sip::ports::{Binding, OutgoingMessage};
 use tandem_sip::transport::Protocol;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::Offline;
+use tandem_xmpp::ports::{Kept, Offline};
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
 
 use super::{Answer, Chat, Job, MARKERS, RECEIPTS, Sent, new_id, request, stamp};
@@ -169,9 +169,9 @@ impl Chat {
                 return;
             }
         };
-        for (id, bytes) in waiting {
+        for Kept { seq: id, stanza, .. } in waiting {
             let Some(binding) = self.0.contacts.binding(device) else { return };
-            let Ok(stanza) = Stanza::parse(bytes) else { continue };
+            let Ok(stanza) = Stanza::parse(stanza) else { continue };
             let (Some(from), Some(body)) = (stanza.from(), stanza.body()) else { continue };
             let (status, _) = self.send_one(&binding, request(from, &binding, TEXT, body)).await;
             match status {

@@ -94,7 +94,8 @@ impl Passwords for MemoryStore {
             self.check()?;
             self.tokens.forget(&account.bare());
             lock(&self.rosters).remove(&account.bare());
-            lock(&self.waiting).retain(|_, (owner, _)| *owner != account.bare());
+            lock(&self.waiting).retain(|(owner, _), _| *owner != account.bare());
+            self.forget_archive(&account.bare());
             Ok(lock(&self.accounts).remove(&account.bare()).is_some())
         })
     }

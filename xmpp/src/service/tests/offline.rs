@@ -5,15 +5,18 @@ use std::sync::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::ports::{BoxFuture, Offline, StoreError};
+use crate::ports::{
+    Archive, ArchivePrefs, ArchiveQuery, Archived, BoxFuture, Entry, Kept, Offline, Page, Seq,
+    StoreError, Stored,
+};
 use bytes::Bytes;
 
 /// A store whose commits wait to be let through.
 struct Slow {
     store: Arc<MemoryStore>,
-    commits: Semaphore,
+    commits: Arc<Semaphore>,
     deletes: Semaphore,
-    held: Mutex<usize>,
+    held: Arc<Mutex<usize>>,
 }
 
 impl Slow {
@@ -42,14 +45,25 @@ impl Offline for Slow {
         })
     }
 
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<(i64, Bytes)>, StoreError>> {
+    fn hold<'a>(&'a self, owner: &'a Jid, seq: Seq) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.pass(&self.commits).await;
+            self.store.hold(owner, seq).await
+        })
+    }
+
+    fn discard<'a>(&'a self, owner: &'a Jid, up_to: Seq) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.store.discard(owner, up_to))
+    }
+
+    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
         Offline::load(&*self.store, owner)
     }
 
     fn delete<'a>(
         &'a self,
         owner: &'a Jid,
-        ids: &'a [i64],
+        ids: &'a [Seq],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.pass(&self.deletes).await;
@@ -58,15 +72,62 @@ impl Offline for Slow {
     }
 }
 
+impl Archive for Slow {
+    fn append(&self, entry: Entry) -> BoxFuture<'static, Result<Stored, StoreError>> {
+        let (store, commits, held) = (self.store.clone(), self.commits.clone(), self.held.clone());
+        Box::pin(async move {
+            *held.lock().unwrap() += 1;
+            commits.acquire().await.unwrap().forget();
+            store.append(entry).await
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        query: &'a ArchiveQuery,
+    ) -> BoxFuture<'a, Result<Option<Page>, StoreError>> {
+        self.store.page(query)
+    }
+
+    fn find<'a>(
+        &'a self,
+        owner: &'a Jid,
+        peer: &'a Jid,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Archived>, StoreError>> {
+        self.store.find(owner, peer, name)
+    }
+
+    fn replace(&self, seq: Seq, stanza: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.replace(seq, stanza)
+    }
+
+    fn forget<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.forget(owner)
+    }
+
+    fn prefs<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<ArchivePrefs, StoreError>> {
+        self.store.prefs(owner)
+    }
+
+    fn set_prefs<'a>(
+        &'a self,
+        owner: &'a Jid,
+        prefs: &'a ArchivePrefs,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.set_prefs(owner, prefs)
+    }
+}
+
 fn slow() -> (World, Arc<Slow>) {
     let store = store();
     let slow = Arc::new(Slow {
         store: store.clone(),
-        commits: Semaphore::new(0),
+        commits: Arc::new(Semaphore::new(0)),
         deletes: Semaphore::new(0),
-        held: Mutex::default(),
+        held: Arc::default(),
     });
-    let ports = Ports { offline: slow.clone(), ..ports(&store) };
+    let ports = Ports { offline: slow.clone(), archive: slow.clone(), ..ports(&store) };
     (World::with(store, ports), slow)
 }
 
