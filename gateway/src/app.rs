@@ -40,6 +40,8 @@ use crate::uploads::Depot;
 
 /// Connections that may be open at once, over all listeners.
 const MAX_CONNECTIONS: usize = 100_000;
+/// Between looks for messages that are too old.
+const HOUSEKEEPING: Duration = Duration::from_secs(60 * 60);
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Time for streams to say goodbye when the node stops.
@@ -179,6 +181,9 @@ impl App {
             origins: config.web.origins.clone().into(),
         };
         start_upkeep(depot, &xmpp);
+        if let Some(age) = config.archive.age() {
+            tokio::spawn(forget_old(store.clone(), age));
+        }
         let mut app = Self {
             addresses: sip_addresses,
             store,
@@ -281,6 +286,19 @@ struct Outside {
 impl tandem_xmpp::ports::Remote for Outside {
     fn send(&self, _: &Jid, to: &Jid, stanza: Bytes) -> bool {
         self.components.send(to.domain(), stanza).unwrap_or(false)
+    }
+}
+
+/// Forgets what is older than it may be, now and then.
+async fn forget_old(store: Store, age: Duration) {
+    let mut times = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        times.tick().await;
+        match store.forget_older(age).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::info!(gone, "old messages left the archives"),
+            Err(error) => tracing::error!(%error, "old messages cannot be forgotten"),
+        }
     }
 }
 

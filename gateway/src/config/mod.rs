@@ -1,5 +1,6 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
+mod archive;
 mod components;
 mod contact;
 mod login;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
 
+pub use self::archive::Archive;
 pub use self::components::Component;
 pub use self::contact::Contact;
 pub use self::login::Login;
@@ -49,6 +51,8 @@ pub struct Config {
     pub xmpp: Xmpp,
     /// What accounts publish.
     pub pubsub: PubSub,
+    /// History.
+    pub archive: Archive,
     /// Whom to write to about this server.
     pub contact: Contact,
     /// How clients log in.
@@ -171,6 +175,7 @@ impl Default for Config {
             upload: Upload::default(),
             xmpp: Xmpp::default(),
             pubsub: PubSub::default(),
+            archive: Archive::default(),
             contact: Contact::default(),
             login: Login::default(),
             sip: Sip::default(),

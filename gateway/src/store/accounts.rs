@@ -156,7 +156,10 @@ impl Store {
         });
         let removed = removed.await;
         self.keys.forget(&owner);
-        removed
+        let removed = removed?;
+        // What others said with it stays theirs.
+        self.forget_archive(owner).await?;
+        Ok(removed)
     }
 
     /// All accounts, in order.

@@ -60,6 +60,7 @@ impl Blocklist {
 }
 
 /// What becomes of a stanza.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nobody minds.
     Pass,

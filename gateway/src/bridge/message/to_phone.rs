@@ -104,7 +104,7 @@ impl Chat {
             return self.answer(&job.stanza, Answer::Delivered(200));
         }
         if is_away(status) {
-            match Offline::store(&self.0.store, &job.account, job.stanza.bytes()).await {
+            match self.0.xmpp.keep_undelivered(&job.account, &job.stanza).await {
                 Ok(true) => return self.answer(&job.stanza, Answer::Stored),
                 Ok(false) => tracing::info!("too many messages wait for an account"),
                 Err(error) => tracing::error!(%error, "a message cannot be kept"),

@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Forgets an archive, what waits for its owner, and its wishes. Bodies stay where somebody else has them.
-    pub(super) async fn forget_archive(&self, owner: Jid) -> Result<(), StoreError> {
+    pub(in crate::store) async fn forget_archive(&self, owner: Jid) -> Result<(), StoreError> {
         let last = self.appends.last();
         self.write(move |c| {
             Box::pin(async move {
