@@ -9,7 +9,9 @@
 //! | XEP-0030, 0115 | disco and capabilities of the server, among its stream features too, and of attached devices |
 //! | XEP-0092, 0199 | version, ping |
 //! | XEP-0160, 0203 | offline messages |
+//! | XEP-0198 | stream management with resumption over any transport; sessions wait for their clients |
 //! | XEP-0280 | carbons |
+//! | XEP-0352 | client state: presence and typing wait for somebody who looks |
 //! | XEP-0440 | announced channel binding types |
 //!
 //! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature

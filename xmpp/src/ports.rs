@@ -287,6 +287,17 @@ impl Parcel {
     }
 }
 
+/// Whether a client's user would notice what is sent to it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// As far as is known.
+    Active,
+    /// The client has said that nobody looks at it (XEP-0352).
+    Inactive,
+    /// Its stream is lost and its session waits for it (XEP-0198).
+    Away,
+}
+
 /// The way to one connected client. The driver implements it over a bounded queue.
 pub trait Outbox: Send + Sync {
     /// Queues bytes that need not come back when the client is lost. False when it is gone or does not read: it is
@@ -306,4 +317,8 @@ pub trait Outbox: Send + Sync {
     fn after_written(&self, work: BoxFuture<'static, ()>);
     /// Ends the stream with this stream error condition.
     fn end(&self, condition: &'static str);
+    /// Whether anybody looks.
+    fn attention(&self) -> Attention {
+        Attention::Active
+    }
 }

@@ -149,6 +149,8 @@ pub struct Xmpp {
     pub login_seconds: u64,
     /// Seconds of silence before a ping.
     pub idle_seconds: u64,
+    /// Seconds a session waits for its client after the connection is lost.
+    pub resume_seconds: u64,
     /// Bytes queued for a client.
     pub max_queued_bytes: usize,
     /// PBKDF2 rounds.
@@ -237,6 +239,7 @@ impl Default for Xmpp {
             max_unauthenticated_bytes: 16 * 1024,
             login_seconds: 15,
             idle_seconds: 300,
+            resume_seconds: 300,
             max_queued_bytes: 4 * 1024 * 1024,
             scram_iterations: 10_000,
             max_blocked: 1_000,
@@ -402,6 +405,7 @@ impl Config {
                 unauthenticated_time: Duration::from_secs(self.xmpp.login_seconds),
                 stanza_bytes: self.xmpp.max_stanza_bytes,
                 idle: Duration::from_secs(self.xmpp.idle_seconds),
+                resume: Duration::from_secs(self.xmpp.resume_seconds),
                 ..Limits::default()
             },
             max_sessions: self.xmpp.max_sessions,

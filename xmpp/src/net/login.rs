@@ -1,8 +1,6 @@
 //! A login's questions, answered: waits where guesses have made it wait, and derives keys where nobody is held up.
 
-use std::time::Instant;
-
-use super::Connection;
+use super::{Connection, now};
 use crate::service::derive;
 use crate::stream::bind2::BindRequest;
 use crate::stream::question::{Answer, Question};
@@ -27,7 +25,7 @@ impl Connection {
             }
             question => self.server.answer_login(question).await,
         };
-        self.c2s.handle_answer(answer, Instant::now());
+        self.c2s.handle_answer(answer, now());
     }
 
     async fn wait_for_guesses(&mut self) {
@@ -36,7 +34,7 @@ impl Connection {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 // The node stops: the answer is not worth the wait.
-                () = self.reader.ending() => {}
+                _ = self.reader.ending() => {}
             }
         }
     }
@@ -49,7 +47,7 @@ impl Connection {
         match self.server.bind_inline(&account, bind, device, &made_up, outbox) {
             Ok((jid, parts)) => {
                 tracing::info!(peer = %self.peer, "client logged in");
-                self.c2s.handle_bound_inline(jid, parts, Instant::now());
+                self.c2s.handle_bound_inline(jid, parts, now());
             }
             Err(error) => self.c2s.fail("policy-violation", error.condition.name()),
         }

@@ -4,6 +4,9 @@ mod component;
 mod login;
 mod outbox;
 mod pipe;
+mod resume;
+#[cfg(test)]
+mod sm_tests;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -22,11 +25,13 @@ use tokio_rustls::server::TlsStream;
 pub use self::component::Components;
 use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
+use crate::jid::Jid;
 use crate::ports::Outbox;
 use crate::service::{Begun, OpenStream, Server};
 use crate::stream::binding::Bindings;
 use crate::stream::c2s::{Action, C2s, Secured, Transport};
 use crate::stream::certified;
+use crate::stream::sm;
 
 /// Time to take the rest once a stream is to end: after a conflict, an overflow, or when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -46,17 +51,18 @@ pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tl
     let c2s = machine(&server, Transport::Tcp, Secured::default());
     let mut connection = Connection::new(server, c2s, peer);
     let mut wire = Stream(tcp);
-    if connection.run(&mut wire).await == End::StartTls {
+    let mut end = connection.run(&mut wire).await;
+    if end == End::StartTls {
         let limit = connection.server.config().limits.unauthenticated_time;
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls.config.clone()).accept(wire.0)) => accepted,
-            () = connection.reader.ending() => return,
+            _ = connection.reader.ending() => return,
         };
         let Ok(Ok(stream)) = accepted else { return };
         connection.c2s.handle_tls(secured(&stream, tls.end_point));
-        connection.run(&mut Stream(stream)).await;
+        end = connection.run(&mut Stream(stream)).await;
     }
-    connection.finish().await;
+    connection.finish(end).await;
 }
 
 /// Serves a connection that is TLS from its first byte (XEP-0368).
@@ -70,8 +76,8 @@ pub async fn serve_tls(
     let _ = stream.get_ref().0.set_nodelay(true);
     let c2s = machine(&server, Transport::Tls, secured(&stream, end_point));
     let mut connection = Connection::new(server, c2s, peer);
-    connection.run(&mut Stream(stream)).await;
-    connection.finish().await;
+    let end = connection.run(&mut Stream(stream)).await;
+    connection.finish(end).await;
 }
 
 /// Serves a WebSocket whose frames travel over these channels (RFC 7395).
@@ -84,8 +90,8 @@ pub async fn serve_websocket(
     // Its TLS ends elsewhere, and browsers know nothing of it.
     let c2s = machine(&server, Transport::WebSocket, Secured::default());
     let mut connection = Connection::new(server, c2s, peer);
-    connection.run(&mut Frames { incoming, outgoing }).await;
-    connection.finish().await;
+    let end = connection.run(&mut Frames { incoming, outgoing }).await;
+    connection.finish(end).await;
 }
 
 /// How to accept TLS, and with which certificate.
@@ -101,7 +107,7 @@ pub struct Tls {
 fn machine(server: &Server, transport: Transport, secured: Secured) -> C2s {
     let config = server.config();
     let seed = server.ports().accounts.random();
-    C2s::new(transport, config.domains.clone(), config.limits, secured, seed, Instant::now())
+    C2s::new(transport, config.domains.clone(), config.limits, secured, seed, now())
         .with_policy(server.login_policy())
         .with_caps(server.caps())
 }
@@ -125,10 +131,25 @@ fn secured(stream: &TlsStream<TcpStream>, end_point: Option<Vec<u8>>) -> Secured
     }
 }
 
-#[derive(PartialEq, Eq)]
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
 enum End {
+    /// With a goodbye, or by its own fault: there is no coming back.
     Closed,
+    /// The client is gone or takes nothing; it may come back.
+    Lost,
     StartTls,
+}
+
+/// What was taken from the client, in order.
+#[allow(clippy::large_enum_variant)] // nearly all are stanzas; a box each would cost more
+enum Work {
+    /// A stanza that is not finished; true when it counts (XEP-0198).
+    Stanza(Begun, bool),
+    /// A stanza that was answered before it came here.
+    Answered,
+    /// The client asks how far this has come.
+    AckAsked,
 }
 
 struct Connection {
@@ -139,19 +160,36 @@ struct Connection {
     reader: QueueReader,
     outbox: Arc<dyn Outbox>,
     username: String,
-    /// Stanzas that were taken and are not finished, oldest first.
-    work: VecDeque<Begun>,
+    /// What was taken and is not finished, oldest first.
+    work: VecDeque<Work>,
+    /// Stanzas are counted (XEP-0198).
+    managed: bool,
+    /// Under which id the session may be resumed, and whose it is.
+    session: Option<(String, Jid)>,
     /// Dropped last, when nothing is queued any more.
     open: OpenStream,
 }
 
 impl Connection {
     fn new(server: Server, c2s: C2s, peer: SocketAddr) -> Self {
-        let (queue, reader) = outbox::queue(server.config().max_queued_bytes);
+        let clock = server.ports().accounts.clone();
+        let (queue, reader) = outbox::queue(server.config().max_queued_bytes, clock);
         let outbox: Arc<dyn Outbox> = Arc::new(queue.clone());
         let open = server.open_stream(outbox.clone());
-        let (username, work) = (String::new(), VecDeque::new());
-        Self { server, c2s, peer, queue, reader, outbox, username, work, open }
+        let (username, work, managed) = (String::new(), VecDeque::new(), false);
+        Self {
+            server,
+            c2s,
+            peer,
+            queue,
+            reader,
+            outbox,
+            username,
+            work,
+            managed,
+            session: None,
+            open,
+        }
     }
 
     async fn run<W: Wire>(&mut self, wire: &mut W) -> End {
@@ -164,20 +202,24 @@ impl Connection {
                 item = self.reader.next() => match item {
                     Item::Parts(parts, count) => {
                         if !self.write_queued(wire, parts, count).await {
-                            return End::Closed;
+                            return End::Lost;
                         }
                     }
                     Item::End(condition) => self.c2s.fail(condition, ""),
+                    Item::Taken => {
+                        self.give_away(wire).await;
+                        return End::Closed;
+                    }
                 },
                 // 2. What it sent before and is kept now.
                 () = first_kept(&mut self.work) => self.finish_ready().await,
                 // 3. What it sends; no more is read while much waits for the store.
                 received = wire.receive(), if !is_full => match received {
-                    Some(bytes) => self.c2s.handle_bytes(&bytes, Instant::now()),
-                    None => return End::Closed,
+                    Some(bytes) => self.c2s.handle_bytes(&bytes, now()),
+                    None => return End::Lost,
                 },
                 // 4. What is due.
-                () = sleep_until(deadline) => self.c2s.handle_timeout(Instant::now()),
+                () = sleep_until(deadline) => self.c2s.handle_timeout(now()),
             }
             if let Some(end) = self.act(wire).await {
                 return end;
@@ -192,7 +234,7 @@ impl Connection {
                 && !out.is_empty()
                 && !self.write(wire, &std::mem::take(&mut out)).await
             {
-                return Some(End::Closed);
+                return Some(End::Lost);
             }
             match action {
                 Action::Send(bytes) => out.push(bytes),
@@ -206,36 +248,87 @@ impl Connection {
                 Action::BindInline { bind, device } => self.bind_inline(&bind, device.as_deref()),
                 Action::Stanza(stanza) => {
                     let begun = self.server.begin(*stanza).await;
-                    self.work.push_back(begun);
-                    self.finish_ready().await;
+                    self.take(Work::Stanza(begun, self.managed)).await;
                 }
-                Action::Close => {
-                    // What was queued before the end still goes out.
-                    while let Some((parts, count)) = self.reader.take_now() {
-                        if !self.write_queued(wire, parts, count).await {
-                            return Some(End::Closed);
-                        }
-                    }
-                    let _ = tokio::time::timeout(GOODBYE, wire.close()).await;
-                    return Some(End::Closed);
+                Action::Reply(bytes) => {
+                    self.outbox.send(bytes);
+                }
+                Action::Answered => self.take(Work::Answered).await,
+                Action::AckAsked => self.take(Work::AckAsked).await,
+                Action::Manage(granted) => self.manage(granted),
+                Action::Resume(resume) => self.resume(resume).await,
+                Action::Acked(h) => self.acknowledged(h),
+                Action::Active(active) => self.queue.set_active(active),
+                Action::Close { last, resumable } => {
+                    return Some(self.close(wire, last, resumable).await);
                 }
             }
         }
         if !out.is_empty() && !self.write(wire, &out).await {
-            return Some(End::Closed);
+            return Some(End::Lost);
         }
         None
     }
 
+    /// What was sent and queued before the end still goes its way, then the last words.
+    async fn close<W: Wire>(&mut self, wire: &mut W, last: Bytes, resumable: bool) -> End {
+        self.finish_work().await;
+        while let Some((parts, count)) = self.reader.take_now() {
+            if !self.write_queued(wire, parts, count).await {
+                return if resumable { End::Lost } else { End::Closed };
+            }
+        }
+        if self.managed {
+            let answer = sm::answer(self.queue.handled_count());
+            self.write(wire, &[answer]).await;
+        }
+        self.write(wire, &[last]).await;
+        let _ = tokio::time::timeout(GOODBYE, wire.close()).await;
+        if resumable { End::Lost } else { End::Closed }
+    }
+
+    async fn take(&mut self, work: Work) {
+        self.work.push_back(work);
+        self.finish_ready().await;
+    }
+
     /// Finishes what waits for no commit, up to the first that does: one sender's stanzas stay in order.
     async fn finish_ready(&mut self) {
-        while let Some(begun) = self.work.pop_front_if(|begun| !begun.waits()) {
-            self.server.finish(begun).await;
+        let is_ready = |work: &mut Work| !matches!(work, Work::Stanza(begun, _) if begun.waits());
+        while let Some(work) = self.work.pop_front_if(is_ready) {
+            self.finish_one(work).await;
+        }
+        if self.work.is_empty() {
+            self.work = VecDeque::new();
+        }
+    }
+
+    /// Finishes all, however long the store takes.
+    async fn finish_work(&mut self) {
+        while let Some(work) = self.work.pop_front() {
+            self.finish_one(work).await;
+        }
+    }
+
+    async fn finish_one(&mut self, work: Work) {
+        match work {
+            Work::Stanza(begun, counts) => {
+                self.server.finish(begun).await;
+                if counts {
+                    self.queue.handled();
+                }
+            }
+            Work::Answered => self.queue.handled(),
+            Work::AckAsked => self.c2s.send_ack(self.queue.handled_count()),
         }
     }
 
     async fn write_queued<W: Wire>(&mut self, wire: &mut W, parts: Vec<Bytes>, count: u64) -> bool {
-        let parts: Vec<Bytes> = parts.into_iter().map(|part| self.c2s.frame(part)).collect();
+        let mut parts: Vec<Bytes> = parts.into_iter().map(|part| self.c2s.frame(part)).collect();
+        if self.queue.must_ask() {
+            parts.push(sm::REQUEST);
+            self.c2s.handle_asked(now());
+        }
         let written = self.write(wire, &parts).await;
         if written {
             self.queue.written(count);
@@ -247,8 +340,10 @@ impl Connection {
     async fn write<W: Wire>(&mut self, wire: &mut W, parts: &[Bytes]) -> bool {
         let stall = self.server.config().limits.write_stall;
         let hurried = async {
-            self.reader.ending().await;
-            tokio::time::sleep(GOODBYE).await;
+            let is_taken = self.reader.ending().await;
+            if !is_taken {
+                tokio::time::sleep(GOODBYE).await;
+            }
         };
         let written = tokio::select! {
             biased;
@@ -267,20 +362,26 @@ impl Connection {
         match self.server.bind(&account, resource, &made_up, self.outbox.clone()) {
             Ok(jid) => {
                 tracing::info!(peer = %self.peer, "client logged in");
-                self.c2s.handle_bound(jid, Instant::now());
+                self.c2s.handle_bound(jid, now());
             }
             Err(error) => self.c2s.fail("policy-violation", error.condition.name()),
         }
     }
 
-    /// The stream is over: nothing that was queued and not written is lost.
-    async fn finish(mut self) {
-        while let Some(begun) = self.work.pop_front() {
-            self.server.finish(begun).await;
+    /// The stream is over: nothing that was queued and has not arrived is lost.
+    async fn finish(mut self, end: End) {
+        self.finish_work().await;
+        if end == End::Lost && !self.waits_in_vain().await {
+            return;
         }
-        let Some(jid) = self.c2s.jid().cloned() else { return };
+        let resumed = self.session.as_ref().map(|(_, jid)| jid);
+        let Some(jid) = self.c2s.jid().or(resumed).cloned() else { return };
+        let Some(left) = self.reader.close(jid.domain()) else { return self.reader.let_go() };
+        if let Some((id, _)) = &self.session {
+            self.server.forget_session(id, self.queue.handled_count());
+        }
         self.server.unbind(&jid, &self.outbox).await;
-        for stanza in self.reader.close() {
+        for stanza in left {
             self.server.redeliver(stanza).await;
         }
         // What was on its way to it from the store waits again; another device may take it.
@@ -291,11 +392,16 @@ impl Connection {
 }
 
 /// Resolves when the stanza that was taken first is kept.
-async fn first_kept(work: &mut VecDeque<Begun>) {
+async fn first_kept(work: &mut VecDeque<Work>) {
     match work.front_mut() {
-        Some(begun) => begun.kept().await,
-        None => std::future::pending().await,
+        Some(Work::Stanza(begun, _)) => begun.kept().await,
+        _ => std::future::pending().await,
     }
+}
+
+/// The time of the runtime, which tests make jump.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -15,21 +15,26 @@ use crate::stanza::Stanza;
 
 /// Bytes the pipe takes before the reader must read.
 const PIPE: usize = 4096;
-const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='d' version='1.0'>";
+pub(super) const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='d' version='1.0'>";
 
-struct World {
-    store: Arc<MemoryStore>,
-    server: Server,
+pub(super) struct World {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) server: Server,
 }
 
 /// One client and the task that serves it.
-struct Client {
-    pipe: DuplexStream,
-    task: JoinHandle<()>,
+pub(super) struct Client {
+    pub(super) pipe: DuplexStream,
+    pub(super) task: JoinHandle<()>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with_queue(Config::default().max_queued_bytes)
+    }
+
+    /// With queues of so many bytes.
+    pub(super) fn with_queue(max_queued_bytes: usize) -> Self {
         let accounts = [jid("ana@d"), jid("bob@d")];
         let store = Arc::new(MemoryStore::with_accounts(&[&accounts[0], &accounts[1]]));
         let bridge = Arc::new(MemoryBridge::default());
@@ -54,44 +59,35 @@ impl World {
             pushes: Arc::new(MemoryPushes::default()),
             secret: [1; 32],
         };
-        let config = Config { domains: vec!["d".into()], ..Config::default() };
+        let config = Config { domains: vec!["d".into()], max_queued_bytes, ..Config::default() };
         Self { store, server: Server::new(config, ports) }
     }
 
-    fn connect(&self) -> Client {
+    pub(super) fn connect(&self) -> Client {
         let (pipe, near) = tokio::io::duplex(PIPE);
         let c2s = machine(&self.server, Transport::Tls, Secured::default());
         let mut connection =
             Connection::new(self.server.clone(), c2s, "127.0.0.1:9".parse().unwrap());
         let task = tokio::spawn(async move {
             let mut wire = Stream(near);
-            connection.run(&mut wire).await;
-            connection.finish().await;
+            let end = connection.run(&mut wire).await;
+            drop(wire);
+            connection.finish(end).await;
         });
         Client { pipe, task }
     }
 
     /// A client that is online.
-    async fn login(&self, name: &str, resource: &str) -> Client {
+    pub(super) async fn login(&self, name: &str, resource: &str) -> Client {
         let mut client = self.connect();
-        client.say(HEADER, "</stream:features>").await;
-        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0secret"));
-        let auth = format!(
-            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"
-        );
-        client.say(&auth, "<success").await;
-        client.say(HEADER, "</stream:features>").await;
-        let bind = format!(
-            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-             <resource>{resource}</resource></bind></iq>"
-        );
-        client.say(&bind, "</iq>").await;
+        client.log_in(name).await;
+        client.bind(resource).await;
         client.say("<presence/>", "features-").await;
         client
     }
 
     /// Writes so much to a client that its pipe is full and its connection waits to write.
-    async fn clog(&self, to: &str) {
+    pub(super) async fn clog(&self, to: &str) {
         for n in 0..20 {
             let outcome = self.message(to, &format!("{n}-{}", "x".repeat(1000))).await;
             assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
@@ -99,7 +95,7 @@ impl World {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    async fn message(&self, to: &str, body: &str) -> Outcome {
+    pub(super) async fn message(&self, to: &str, body: &str) -> Outcome {
         let text =
             format!("<message from='bob@d/x' to='{to}' type='chat'><body>{body}</body></message>");
         self.server.handle(Stanza::parse(text.into()).unwrap()).await
@@ -107,13 +103,50 @@ impl World {
 }
 
 impl Client {
+    /// Logs in and gives the features that are offered then.
+    pub(super) async fn log_in(&mut self, name: &str) -> String {
+        self.say(HEADER, "</stream:features>").await;
+        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0secret"));
+        let auth = format!(
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>"
+        );
+        self.say(&auth, "<success").await;
+        self.say(HEADER, "</stream:features>").await
+    }
+
+    pub(super) async fn bind(&mut self, resource: &str) {
+        let bind = format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>{resource}</resource></bind></iq>"
+        );
+        self.say(&bind, "</iq>").await;
+    }
+
+    pub(super) async fn write(&mut self, text: &str) {
+        self.pipe.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// All that comes in this time.
+    pub(super) async fn hear_for(&mut self, time: Duration) -> String {
+        let mut heard = String::new();
+        let mut space = [0; 1024];
+        let end = tokio::time::Instant::now() + time;
+        while let Ok(Ok(count)) = tokio::time::timeout_at(end, self.pipe.read(&mut space)).await {
+            if count == 0 {
+                break;
+            }
+            heard.push_str(std::str::from_utf8(&space[..count]).unwrap());
+        }
+        heard
+    }
+
     /// Sends text and reads until `until` is there.
-    async fn say(&mut self, text: &str, until: &str) -> String {
+    pub(super) async fn say(&mut self, text: &str, until: &str) -> String {
         self.pipe.write_all(text.as_bytes()).await.unwrap();
         self.hear(until).await
     }
 
-    async fn hear(&mut self, until: &str) -> String {
+    pub(super) async fn hear(&mut self, until: &str) -> String {
         let mut heard = String::new();
         while !heard.contains(until) {
             let mut space = [0; 1024];
@@ -125,7 +158,7 @@ impl Client {
     }
 }
 
-fn jid(text: &str) -> Jid {
+pub(super) fn jid(text: &str) -> Jid {
     Jid::parse(text).unwrap()
 }
 

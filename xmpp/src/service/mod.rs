@@ -19,6 +19,7 @@ mod pep;
 mod presence;
 mod private;
 mod reports;
+mod resume;
 mod roster;
 mod sessions;
 mod streams;
@@ -47,6 +48,8 @@ pub use self::login::derive;
 use self::offline::Waiting;
 use self::pep::Profiles;
 use self::presence::addressed;
+pub use self::resume::Held;
+use self::resume::Resumables;
 use self::sessions::Sessions;
 pub use self::sessions::{ResourcePresence, Show};
 use self::streams::Streams;
@@ -184,6 +187,7 @@ struct Inner {
     asked_services: Asked,
     archive_ids: ArchiveIds,
     archive_prefs: PrefsCache,
+    resumables: Resumables,
 }
 
 impl Server {
@@ -212,6 +216,7 @@ impl Server {
             asked_services: Asked::default(),
             archive_ids,
             archive_prefs: PrefsCache::default(),
+            resumables: Resumables::default(),
         }))
     }
 

@@ -14,10 +14,12 @@ use bytes::Bytes;
 
 use super::bind2::BindRequest;
 use super::binding::Bindings;
+use super::csi;
 use super::login::{Login, Outcome, SASL};
 use super::question::Question;
 use super::sasl::{Failure, Policy};
 use super::sasl2;
+use super::sm::{self, Resumption};
 use crate::jid::Jid;
 use crate::stanza::{Condition, Stanza, StanzaError, StanzaFault};
 use crate::xml::frame::{Frame, Framer, check_message};
@@ -51,6 +53,8 @@ pub struct Limits {
     pub login_failures: u32,
     /// Time in which a client that is written to must take at least something. Default 30 s.
     pub write_stall: Duration,
+    /// How long a session waits for its client to resume it; zero for never. Default 5 min.
+    pub resume: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +67,7 @@ impl Default for Limits {
             ping_answer: Duration::from_secs(60),
             login_failures: 3,
             write_stall: Duration::from_secs(30),
+            resume: Duration::from_secs(300),
         }
     }
 }
@@ -101,8 +106,27 @@ pub enum Action {
     },
     /// Route this.
     Stanza(Box<Stanza>),
-    /// Write what is queued, then close.
-    Close,
+    /// Queue this stanza to the client behind what others sent it.
+    Reply(Bytes),
+    /// A stanza has been answered here; it counts among those that were handled.
+    Answered,
+    /// Count and keep stanzas from here on (XEP-0198).
+    Manage(sm::Granted),
+    /// Take over that session, then call [`C2s::handle_resumed`].
+    Resume(sm::Resume),
+    /// Call [`C2s::send_ack`] once all before this is finished.
+    AckAsked,
+    /// The client has handled so many; call [`C2s::fail_too_high`] if it was sent fewer.
+    Acked(u32),
+    /// Somebody looks at the client, or nobody does (XEP-0352).
+    Active(bool),
+    /// Write what is queued, then these last bytes, then close.
+    Close {
+        /// The end of the stream.
+        last: Bytes,
+        /// The client may come back: it did not say goodbye, and nothing it did is the cause.
+        resumable: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -121,6 +145,8 @@ enum State {
     Binding(String),
     /// A login that binds waits for the driver.
     BindingInline(Box<Outcome>),
+    /// A request to resume this session waits for the driver.
+    Resuming(String),
     /// Stanzas flow.
     Bound,
     Closed,
@@ -160,6 +186,7 @@ pub struct C2s {
     failures: u32,
     deadline: Option<Instant>,
     ping_sent: bool,
+    managed: bool,
     actions: VecDeque<Action>,
 }
 
@@ -198,6 +225,7 @@ impl C2s {
             failures: 0,
             deadline: Some(now + limits.unauthenticated_time),
             ping_sent: false,
+            managed: false,
             actions: VecDeque::new(),
         }
     }
@@ -288,6 +316,7 @@ impl C2s {
                 | State::Waiting(_)
                 | State::Binding(_)
                 | State::BindingInline(_)
+                | State::Resuming(_)
         ) {
             match self.framer.poll() {
                 Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
@@ -313,10 +342,71 @@ impl C2s {
         let State::Binding(id) = std::mem::replace(&mut self.state, State::Bound) else { return };
         let bind = Element::new("bind", BIND)
             .with_child(Element::new("jid", BIND).with_text(jid.as_str()));
-        self.send(&iq_result(&id).with_child(bind));
+        self.send_now(&iq_result(&id).with_child(bind));
         self.jid = Some(jid);
         self.deadline = Some(now + self.limits.idle);
         self.drain(now);
+    }
+
+    /// How the session that was to be resumed is (XEP-0198 section 5). Without it the client may bind on this stream.
+    pub fn handle_resumed(&mut self, outcome: Resumption, now: Instant) {
+        let State::Resuming(previd) = std::mem::replace(&mut self.state, State::Features) else {
+            return;
+        };
+        match outcome {
+            Resumption::Resumed { jid, h } => {
+                self.send_now(&sm::resumed(&previd, h));
+                self.carry_on(jid, now);
+            }
+            Resumption::Unknown { h } => self.send_now(&sm::failed("item-not-found", h)),
+            Resumption::TooHigh(error) => return self.fail_too_high(error),
+        }
+        self.drain(now);
+    }
+
+    /// The stream carries on a session with its counters.
+    fn carry_on(&mut self, jid: Jid, now: Instant) {
+        self.jid = Some(jid);
+        self.state = State::Bound;
+        self.managed = true;
+        self.deadline = Some(now + self.limits.idle);
+    }
+
+    /// Begins to manage the stream and gives the answer to the `<enable/>`. Once for a stream, after a resource is
+    /// bound, or as part of that (XEP-0198 sections 3 and 9.1).
+    fn manage(&mut self, enable: sm::Enable) -> Element {
+        self.managed = true;
+        let max = enable.max.unwrap_or(self.limits.resume).min(self.limits.resume);
+        let id = (enable.resume && !max.is_zero()).then(|| self.ids.next_id());
+        let granted = sm::Granted { id, max };
+        let answer = granted.to_element();
+        self.actions.push_back(Action::Manage(granted));
+        answer
+    }
+
+    /// Tells the client how many of its stanzas are handled.
+    pub fn send_ack(&mut self, h: u32) {
+        if !matches!(self.state, State::Closed) {
+            self.actions.push_back(Action::Send(sm::answer(h)));
+        }
+    }
+
+    /// Asks the client how many it has handled.
+    pub fn ask_ack(&mut self) {
+        self.actions.push_back(Action::Send(sm::REQUEST));
+    }
+
+    /// The client is asked how many it has handled: it must say something soon, or it is gone.
+    pub fn handle_asked(&mut self, now: Instant) {
+        if matches!(self.state, State::Bound) && !self.ping_sent {
+            self.ping_sent = true;
+            self.deadline = Some(now + self.limits.ping_answer);
+        }
+    }
+
+    /// Ends the stream of a client that acknowledged what it was never sent (XEP-0198 section 6).
+    pub fn fail_too_high(&mut self, error: sm::TooHigh) {
+        self.fail_with("undefined-condition", &error.to_string(), Some(error.to_element()), false);
     }
 
     /// Acts on a deadline that `now` has reached.
@@ -328,10 +418,13 @@ impl C2s {
             return self.fail("connection-timeout", "login took too long");
         }
         if self.ping_sent {
-            return self.fail("connection-timeout", "no answer to a ping");
+            return self.fail_with("connection-timeout", "no answer to a ping", None, true);
         }
         self.ping_sent = true;
         self.deadline = Some(now + self.limits.ping_answer);
+        if self.managed {
+            return self.actions.push_back(Action::Send(sm::REQUEST));
+        }
         let ping = Element::new("iq", ns::CLIENT)
             .with_attr("type", "get")
             .with_attr("id", self.ids.next_id())
@@ -342,6 +435,16 @@ impl C2s {
 
     /// Ends the stream with an error, for instance `conflict` or `system-shutdown`.
     pub fn fail(&mut self, condition: &str, text: &str) {
+        self.fail_with(condition, text, None, false);
+    }
+
+    fn fail_with(
+        &mut self,
+        condition: &str,
+        text: &str,
+        application: Option<Element>,
+        resumable: bool,
+    ) {
         if matches!(self.state, State::Closed) {
             return;
         }
@@ -351,21 +454,30 @@ impl C2s {
         }
         let error = Element::new("error", ns::STREAM)
             .with_child(Element::new(condition, ns::STREAMS))
-            .with_child(Element::new("text", ns::STREAMS).with_text(text));
-        self.send_stream_element(&error);
-        self.close();
+            .with_child(Element::new("text", ns::STREAMS).with_text(text))
+            .with_children(application);
+        let error = self.stream_element(&error);
+        self.close_with(error, resumable);
     }
 
     fn close(&mut self) {
+        self.close_with(String::new(), false);
+    }
+
+    fn close_with(&mut self, mut last: String, resumable: bool) {
         if matches!(self.state, State::Closed) {
             return;
         }
-        let end = match self.transport {
-            Transport::WebSocket => Element::new("close", FRAMING).to_bytes_in(""),
-            _ => Bytes::from_static(b"</stream:stream>"),
-        };
-        self.actions.push_back(Action::Send(end));
-        self.actions.push_back(Action::Close);
+        // Over WebSocket each is a message of its own (RFC 7395 section 3.3).
+        if self.transport == Transport::WebSocket {
+            if !last.is_empty() {
+                self.actions.push_back(Action::Send(std::mem::take(&mut last).into()));
+            }
+            Element::new("close", FRAMING).print(&mut last, "");
+        } else {
+            last.push_str("</stream:stream>");
+        }
+        self.actions.push_back(Action::Close { last: last.into(), resumable });
         self.state = State::Closed;
         self.deadline = None;
     }
@@ -428,7 +540,12 @@ impl C2s {
             let optional = Element::new("optional", SESSION);
             features.push(Element::new("session", SESSION).with_child(optional));
         }
-        let features = features.with_child(Element::new("ver", ROSTER_VERSIONS));
+        if !self.managed {
+            features.push(Element::new("sm", sm::NS));
+        }
+        let features = features
+            .with_child(Element::new("csi", csi::NS))
+            .with_child(Element::new("ver", ROSTER_VERSIONS));
         features.with_child(limits).with_children(self.caps.clone())
     }
 
@@ -475,6 +592,15 @@ impl C2s {
                 self.login_failed(name, Failure::Aborted);
             }
             ("iq", ns::CLIENT) if self.account.is_some() => self.handle_bind(element),
+            ("resume", sm::NS) if self.account.is_some() => match sm::Resume::from_element(element)
+            {
+                Some(resume) => {
+                    self.state = State::Resuming(resume.previd.clone());
+                    self.actions.push_back(Action::Resume(resume));
+                }
+                None => self.send(&sm::failed("bad-request", None)),
+            },
+            ("enable" | "resume", sm::NS) => self.send(&sm::failed("unexpected-request", None)),
             _ => self.fail("not-authorized", "log in first"),
         }
     }
@@ -511,10 +637,39 @@ impl C2s {
         match Stanza::parse_in(raw.clone(), &self.declared) {
             Ok(stanza) => self.admit(stanza),
             Err(StanzaFault::Xml(error)) => self.fail(error.condition(), &error.to_string()),
-            Err(StanzaFault::NotAStanza) => {
-                self.fail("unsupported-stanza-type", "not a stanza");
-            }
+            Err(StanzaFault::NotAStanza) => self.handle_other(&raw),
             Err(StanzaFault::BadAddress) => self.refuse_address(&raw),
+        }
+    }
+
+    /// What flows among stanzas and is none: acknowledgements and client state.
+    fn handle_other(&mut self, raw: &[u8]) {
+        let Ok(element) = Element::parse_in(raw, &self.declared) else {
+            return self.fail("not-well-formed", "not XML");
+        };
+        match (element.name(), element.ns()) {
+            ("r", sm::NS) if self.managed => self.actions.push_back(Action::AckAsked),
+            ("a", sm::NS) if self.managed => {
+                match element.attr("h").and_then(|h| h.trim().parse().ok()) {
+                    Some(h) => self.actions.push_back(Action::Acked(h)),
+                    None => self.fail("bad-format", "no count in an acknowledgement"),
+                }
+            }
+            // XEP-0198 section 3: once is enough.
+            ("enable", sm::NS) if self.managed => {
+                self.fail("policy-violation", "stream management is enabled already");
+            }
+            ("enable", sm::NS) => {
+                if let Some(enable) = sm::Enable::from_element(&element) {
+                    let enabled = self.manage(enable);
+                    self.send_now(&enabled);
+                }
+            }
+            ("resume", sm::NS) => self.send_now(&sm::failed("unexpected-request", None)),
+            (state @ ("active" | "inactive"), csi::NS) => {
+                self.actions.push_back(Action::Active(state == "active"));
+            }
+            _ => self.fail("unsupported-stanza-type", "not a stanza"),
         }
     }
 
@@ -529,12 +684,14 @@ impl C2s {
         }
         stanza.set_from(jid);
         if stanza.has("session", SESSION) {
-            return self.send(&iq_result(stanza.id().unwrap_or_default()));
+            self.send(&iq_result(stanza.id().unwrap_or_default()));
+            return self.actions.push_back(Action::Answered);
         }
         self.actions.push_back(Action::Stanza(Box::new(stanza)));
     }
 
     fn refuse_address(&mut self, raw: &[u8]) {
+        self.actions.push_back(Action::Answered);
         let Ok(element) = Element::parse_in(raw, &self.declared) else { return };
         if matches!(element.attr("type"), Some("error" | "result")) {
             return;
@@ -569,16 +726,29 @@ impl C2s {
 
     /// Every element of a WebSocket stands for itself, so the prefix is declared there (RFC 7395 section 3.3.3).
     fn send_stream_element(&mut self, element: &Element) {
+        let text = self.stream_element(element);
+        self.actions.push_back(Action::Send(text.into()));
+    }
+
+    fn stream_element(&self, element: &Element) -> String {
         let mut text = String::new();
         element.print(&mut text, ns::CLIENT);
         if self.transport == Transport::WebSocket {
             let declared = format!("<stream:{} xmlns:stream='{}'", element.name(), ns::STREAM);
             text = text.replacen(&format!("<stream:{}", element.name()), &declared, 1);
         }
-        self.actions.push_back(Action::Send(text.into()));
+        text
     }
 
+    /// Says something of the negotiation, or a stanza once bound.
     fn send(&mut self, element: &Element) {
+        if matches!(self.state, State::Bound) && element.ns() == ns::CLIENT {
+            return self.actions.push_back(Action::Reply(element.to_bytes()));
+        }
+        self.send_now(element);
+    }
+
+    fn send_now(&mut self, element: &Element) {
         let bytes = match self.transport {
             Transport::WebSocket => element.to_bytes_in(""),
             _ => element.to_bytes(),

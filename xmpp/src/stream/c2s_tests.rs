@@ -14,6 +14,8 @@ struct Client {
     said: String,
     closed: bool,
     stanzas: Vec<Stanza>,
+    /// What the driver would do beside.
+    others: Vec<Action>,
 }
 
 const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='d' version='1.0'>";
@@ -24,7 +26,14 @@ impl Client {
         let limits = Limits::default();
         let machine =
             C2s::new(transport, vec!["d".into()], limits, Secured::default(), [7; 32], now);
-        Self { machine, now, said: String::new(), closed: false, stanzas: Vec::new() }
+        Self {
+            machine,
+            now,
+            said: String::new(),
+            closed: false,
+            stanzas: Vec::new(),
+            others: Vec::new(),
+        }
     }
 
     /// Sends text and gives what the server said since.
@@ -43,7 +52,9 @@ impl Client {
         self.said.clear();
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Send(bytes) => self.said.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Action::Send(bytes) | Action::Reply(bytes) => {
+                    self.said.push_str(std::str::from_utf8(&bytes).unwrap());
+                }
                 Action::StartTls => self.machine.handle_tls(Secured::default()),
                 Action::Ask(question) => {
                     let answer = self.answer(*question);
@@ -60,7 +71,11 @@ impl Client {
                 }
                 Action::Stanza(stanza) => self.stanzas.push(*stanza),
                 Action::LoggedIn(_) => {}
-                Action::Close => self.closed = true,
+                Action::Close { last, .. } => {
+                    self.said.push_str(std::str::from_utf8(&last).unwrap());
+                    self.closed = true;
+                }
+                other => self.others.push(other),
             }
         }
         self.said.clone()
