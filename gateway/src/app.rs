@@ -11,6 +11,7 @@ use hyper_util::server::conn::auto;
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
 use tandem_sip::{Sip, SipHandle};
+use tandem_web::invite::{InvitePage, InvitePages};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
@@ -239,7 +240,8 @@ impl App {
         let https = certificate.server_config(&["http/1.1", "xmpp-client"])?;
         let render = telemetry.renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
-        let public = tandem_web::router(site);
+        let node = Arc::new(Node { xmpp: self.xmpp.clone(), store: self.store.clone() });
+        let public = tandem_web::router(site).merge(tandem_web::invite::router(node));
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
             (
@@ -407,6 +409,20 @@ impl Health for Node {
     fn ready(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             self.store.accounts().await.map(|_| ()).map_err(|_| "the database fails".to_owned())
+        })
+    }
+}
+
+impl InvitePages for Node {
+    fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<InvitePage>, String>> {
+        Box::pin(async move {
+            let found = self.xmpp.ports().invites.find(token).await.map_err(|e| e.to_string())?;
+            Ok(found.map(|invite| InvitePage {
+                uri: tandem_xmpp::service::invite_uri(&invite, token),
+                inviter: invite.inviter.map(|inviter| inviter.to_string()),
+                domain: invite.domain,
+                registers: invite.registers,
+            }))
         })
     }
 }

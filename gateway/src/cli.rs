@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::certificate::Certificate;
 use crate::config::{Config, EXAMPLE};
 use crate::store::{NewPassword, Store, random_password};
-use crate::{demo, telemetry};
+use crate::{demo, desk, telemetry};
 
 /// Tandem: people reach each other whatever app or phone they use.
 #[derive(Debug, Parser)]
@@ -43,6 +43,30 @@ enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: User,
+    },
+    /// Invite somebody: prints a link that makes an account.
+    Invite {
+        /// Configuration file.
+        #[arg(long, default_value = "/etc/tandem/tandem.toml")]
+        config: PathBuf,
+        /// Domain of the account [default: the first one served].
+        #[arg(long)]
+        domain: Option<String>,
+        /// The name the account will have; chosen by who is invited otherwise.
+        #[arg(long)]
+        name: Option<String>,
+        /// user@domain that becomes the first contact of who is invited.
+        #[arg(long)]
+        contact: Option<String>,
+    },
+    /// Read what people have reported as spam or abuse.
+    Reports {
+        /// Configuration file.
+        #[arg(long, default_value = "/etc/tandem/tandem.toml")]
+        config: PathBuf,
+        /// How many, the newest first.
+        #[arg(long, default_value_t = 20)]
+        last: u32,
     },
     /// Check the configuration, the certificate, the data folder and the ports.
     Check {
@@ -101,6 +125,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Command::User { config, command } => user(&Config::load(&config)?, command).await,
+        Command::Invite { config, domain, name, contact } => {
+            desk::invite(&Config::load(&config)?, domain, name, contact).await
+        }
+        Command::Reports { config, last } => desk::reports(&Config::load(&config)?, last).await,
         Command::Check { config } => check(&config).await,
         Command::Config => {
             print!("{EXAMPLE}");

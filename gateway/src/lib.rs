@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod demo;
+pub mod desk;
 pub mod guard;
 #[allow(clippy::disallowed_methods)]
 pub mod relays;

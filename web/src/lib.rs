@@ -3,6 +3,7 @@
 //! [`router`] is a value that can be called without a socket; the gateway serves it.
 
 pub mod files;
+pub mod invite;
 pub mod ports;
 
 mod cors;

@@ -1,5 +1,7 @@
 //! Settings of the XMPP server.
 
+use std::time::Duration;
+
 use crate::jid::Jid;
 use crate::stream::c2s::Limits;
 
@@ -30,6 +32,36 @@ impl Default for PubSubLimits {
     }
 }
 
+/// How accounts come to be over XMPP (XEP-0077, XEP-0401).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationConfig {
+    /// Whether anybody may make an account. Default false.
+    pub open: bool,
+    /// Accounts that one address, or network of version 6, may make in an hour. Default 3.
+    pub per_hour: usize,
+    /// Whether who was invited may make an account. Default true.
+    pub by_invite: bool,
+    /// Whether everybody with an account may invite, not only administrators. Default true.
+    pub members_invite: bool,
+    /// How long an invitation can be used. Default 7 days.
+    pub invite_lifetime: Duration,
+    /// Where the pages about invitations are; the token is put at the end. Default none.
+    pub landing_url: Option<String>,
+}
+
+impl Default for RegistrationConfig {
+    fn default() -> Self {
+        Self {
+            open: false,
+            per_hour: 3,
+            by_invite: true,
+            members_invite: true,
+            invite_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
+            landing_url: None,
+        }
+    }
+}
+
 /// `[xmpp]` in `tandem.toml`, as the server uses it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -51,6 +83,8 @@ pub struct Config {
     pub max_queued_bytes: usize,
     /// Most entries of one block list. Default 1,000.
     pub max_blocked: usize,
+    /// How accounts come to be.
+    pub registration: RegistrationConfig,
     /// Accounts that may administer the server (XEP-0133). Default none.
     pub admins: Vec<Jid>,
     /// Whether the version is told to who asks (XEP-0092). Default true.
@@ -74,6 +108,7 @@ impl Default for Config {
             plain: true,
             max_queued_bytes: 4 * 1024 * 1024,
             max_blocked: 1_000,
+            registration: RegistrationConfig::default(),
             admins: Vec::new(),
             show_version: true,
             contact_addresses: Vec::new(),

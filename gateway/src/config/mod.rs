@@ -5,6 +5,7 @@ mod components;
 mod contact;
 mod login;
 mod pubsub;
+mod registration;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +21,7 @@ pub use self::components::Component;
 pub use self::contact::Contact;
 pub use self::login::Login;
 pub use self::pubsub::PubSub;
+pub use self::registration::Registration;
 pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
@@ -53,6 +55,8 @@ pub struct Config {
     pub pubsub: PubSub,
     /// History.
     pub archive: Archive,
+    /// How accounts come to be.
+    pub registration: Registration,
     /// Whom to write to about this server.
     pub contact: Contact,
     /// How clients log in.
@@ -178,6 +182,7 @@ impl Default for Config {
             xmpp: Xmpp::default(),
             pubsub: PubSub::default(),
             archive: Archive::default(),
+            registration: Registration::default(),
             contact: Contact::default(),
             login: Login::default(),
             sip: Sip::default(),
@@ -416,6 +421,7 @@ impl Config {
             max_blocked: self.xmpp.max_blocked,
             admins: self.xmpp.admins.iter().filter_map(|a| Jid::parse(a).ok()).collect(),
             show_version: self.xmpp.show_version,
+            registration: self.registration_config(),
             contact_addresses: self.contact.addresses(),
             pubsub: self.pubsub.limits(),
         }

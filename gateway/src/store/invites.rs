@@ -12,6 +12,9 @@ use super::{Store, fault};
 /// Most unused invitations of one inviter.
 const MAX_INVITES: i64 = 100;
 
+/// How long an invitation is kept beyond its end, in milliseconds.
+const GRACE: i64 = 60 * 60 * 1_000;
+
 fn hash(token: &str) -> Vec<u8> {
     Sha256::digest(token).to_vec()
 }
@@ -36,16 +39,17 @@ impl Invites for Store {
             };
             let kept = self.write(move |c| {
                 Box::pin(async move {
+                    // A stream that has shown its token in time may still use it.
                     sqlx::query("DELETE FROM invites WHERE expires <= $1")
-                        .bind(now)
+                        .bind(now - GRACE)
                         .execute(&mut *c)
                         .await?;
                     let added = sqlx::query(
                         "INSERT INTO invites (token, domain, inviter, name, registers, joins, expires) \
                          SELECT $1, $2, $3, $4, $5, $6, $7 \
-                         WHERE ($3 IS NULL OR (SELECT count(*) FROM invites WHERE inviter = $3) < $8) \
+                         WHERE ($3 IS NULL OR (SELECT count(*) FROM invites WHERE inviter = $3 AND expires > $9) < $8) \
                          AND ($4 IS NULL OR NOT EXISTS \
-                         (SELECT 1 FROM invites WHERE domain = $2 AND name = $4))",
+                         (SELECT 1 FROM invites WHERE domain = $2 AND name = $4 AND expires > $9))",
                     )
                     .bind(token)
                     .bind(&invite.domain)
@@ -55,6 +59,7 @@ impl Invites for Store {
                     .bind(invite.joins)
                     .bind(end.timestamp_millis())
                     .bind(MAX_INVITES)
+                    .bind(now)
                     .execute(&mut *c)
                     .await?;
                     Ok(added.rows_affected() > 0)
@@ -88,6 +93,16 @@ impl Invites for Store {
                 })
             };
             read().map(Some).map_err(|e| fault(&e))
+        })
+    }
+
+    fn is_there<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT 1 FROM invites WHERE token = $1")
+                .bind(hash(token))
+                .fetch_optional(&self.readers)
+                .await;
+            row.map(|r| r.is_some()).map_err(|e| fault(&e))
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Offline, Roster, RosterItem, Rosters};
+use tandem_xmpp::ports::{Offline, RosterItem, Rosters};
 use tandem_xmpp::stream::sasl::ScramHash;
 
 use super::*;
@@ -130,8 +130,11 @@ async fn rosters_come_back_as_they_were() {
     let requests = store.requests(&a).await.unwrap();
     assert_eq!(requests, [(b.clone(), "<presence type='subscribe'/>".into())]);
     store.set_pending_in(&a, &b, false).await.unwrap();
-    Rosters::remove(&store, &a, &b, u64::MAX >> 2).await.unwrap();
-    assert_eq!(Rosters::load(&store, &a).await.unwrap(), Roster::default());
+    let version = roster.version + 1;
+    Rosters::remove(&store, &a, &b, version).await.unwrap();
+    let empty = Rosters::load(&store, &a).await.unwrap();
+    assert!(empty.items.is_empty() && empty.pending_in.is_empty());
+    assert_eq!((empty.version, empty.removed), (version, vec![(version, b)]));
 }
 
 fn binding(account: &str, port: u16) -> tandem_sip::ports::Binding {

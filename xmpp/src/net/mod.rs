@@ -27,7 +27,7 @@ use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
 use crate::jid::Jid;
 use crate::ports::Outbox;
-use crate::service::{Begun, OpenStream, Server};
+use crate::service::{Begun, OpenStream, Registration, Server};
 use crate::stream::binding::Bindings;
 use crate::stream::c2s::{Action, C2s, Secured, Transport};
 use crate::stream::certified;
@@ -109,6 +109,7 @@ fn machine(server: &Server, transport: Transport, secured: Secured) -> C2s {
     let seed = server.ports().accounts.random();
     C2s::new(transport, config.domains.clone(), config.limits, secured, seed, now())
         .with_policy(server.login_policy())
+        .with_registration(server.registers())
         .with_caps(server.caps())
 }
 
@@ -160,6 +161,8 @@ struct Connection {
     reader: QueueReader,
     outbox: Arc<dyn Outbox>,
     username: String,
+    /// What it has done about a new account.
+    registration: Registration,
     /// What was taken and is not finished, oldest first.
     work: VecDeque<Work>,
     /// Stanzas are counted (XEP-0198).
@@ -185,6 +188,7 @@ impl Connection {
             reader,
             outbox,
             username,
+            registration: Registration::default(),
             work,
             managed,
             session: None,
@@ -246,6 +250,11 @@ impl Connection {
                 }
                 Action::Bind(resource) => self.bind(resource.as_deref()),
                 Action::BindInline { bind, device } => self.bind_inline(&bind, device.as_deref()),
+                Action::Register { domain, iq } => {
+                    let (state, peer) = (&mut self.registration, self.peer.ip());
+                    let answer = self.server.register(state, &domain, peer, &iq).await;
+                    self.c2s.handle_registered(&answer, now());
+                }
                 Action::Stanza(stanza) => {
                     let begun = self.server.begin(*stanza).await;
                     self.take(Work::Stanza(begun, self.managed)).await;

@@ -32,6 +32,8 @@ pub trait Invites: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
     /// An invitation that can be used now.
     fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<Invite>, StoreError>>;
+    /// Whether an invitation is unused, be its time over or not.
+    fn is_there<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Uses an invitation up, whether its time is over or not. False when it was used before. Resolves after the
     /// commit.
     fn take<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;

@@ -84,6 +84,13 @@ impl MemoryStore {
         lock(&self.archives)
     }
 
+    /// Whether this is the password of an account.
+    pub fn verifies(&self, account: &Jid, password: &str) -> bool {
+        let keys = lock(&self.accounts).get(account).cloned();
+        let sha1 = keys.and_then(|keys| keys.sha1.clone());
+        sha1.is_some_and(|keys| keys.verify(crate::stream::sasl::ScramHash::Sha1, password))
+    }
+
     /// All accounts.
     pub fn accounts(&self) -> Vec<Jid> {
         lock(&self.accounts).keys().cloned().collect()

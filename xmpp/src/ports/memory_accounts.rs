@@ -85,10 +85,12 @@ impl Invites for MemoryDesk {
         let now = self.now();
         let end = now + i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX / 2);
         let mut invites = lock(&self.invites);
-        invites.retain(|_, (_, end)| *end > now);
-        let same = |other: &&(Invite, i64)| other.0.inviter == invite.inviter;
-        let taken = invites.values().any(|(other, _)| {
-            invite.name.is_some() && other.name == invite.name && other.domain == invite.domain
+        let same = |other: &&(Invite, i64)| other.1 > now && other.0.inviter == invite.inviter;
+        let taken = invites.values().any(|(other, end)| {
+            *end > now
+                && invite.name.is_some()
+                && other.name == invite.name
+                && other.domain == invite.domain
         });
         let many = invite.inviter.is_some() && invites.values().filter(same).count() >= MAX_INVITES;
         let kept = !taken && !many;
@@ -104,6 +106,11 @@ impl Invites for MemoryDesk {
         let now = self.now();
         let usable = found.filter(|(_, end)| *end > now).map(|(invite, _)| invite);
         Box::pin(std::future::ready(Ok(usable)))
+    }
+
+    fn is_there<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let there = lock(&self.invites).contains_key(token);
+        Box::pin(std::future::ready(Ok(there)))
     }
 
     fn take<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {

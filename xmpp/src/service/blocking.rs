@@ -52,7 +52,8 @@ impl Blocklist {
             || Jid::new(None, jid.domain(), None).is_ok_and(|domain| self.0.contains(&domain))
     }
 
-    fn sorted(&self) -> Vec<Jid> {
+    /// All of it, in order.
+    pub(super) fn sorted(&self) -> Vec<Jid> {
         let mut blocked: Vec<Jid> = self.0.iter().cloned().collect();
         blocked.sort();
         blocked

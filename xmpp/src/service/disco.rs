@@ -6,7 +6,7 @@
 use super::archive;
 use super::attached::Attachment;
 use super::caps::{CAPS, CAPS2, Identity, Info};
-use super::{Outcome, Server, extdisco, pep};
+use super::{Outcome, Server, adhoc, extdisco, pep};
 use crate::jid::Jid;
 use crate::router;
 use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
@@ -24,6 +24,8 @@ const SERVER_FEATURES: &[&str] = &[
     ITEMS,
     CAPS,
     CAPS2,
+    adhoc::COMMANDS,
+    "jabber:iq:register",
     "jabber:iq:roster",
     "jabber:iq:version",
     "urn:xmpp:blocking",
@@ -98,6 +100,11 @@ impl Server {
         let query = stanza.child("query", INFO);
         let node = query.as_ref().and_then(|q| q.attr("node")).map(str::to_owned);
         if to.node().is_none() {
+            if let Some(node) = node.as_deref()
+                && let Some(info) = self.command_info(from, node)
+            {
+                return self.reply(stanza, Some(info.to_element().with_attr("node", node)));
+            }
             return self.describe(stanza, &self.server_info(), node.as_deref(), SERVER_NODE);
         }
         if let Some(node) = node.as_deref() {
@@ -124,10 +131,11 @@ impl Server {
             let items = self.account_items(from, to, node.as_deref()).await;
             return self.give_element(stanza, items);
         }
-        if node.is_some() {
-            return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound));
+        match node.as_deref() {
+            None => self.reply(stanza, Some(self.server_items(to.domain()))),
+            Some(adhoc::COMMANDS) => self.reply(stanza, Some(self.command_items(from, to))),
+            Some(_) => self.bounce(stanza, StanzaError::new(Condition::ItemNotFound)),
         }
-        self.reply(stanza, Some(self.server_items(to.domain())))
     }
 
     /// The services beside the server.

@@ -1,6 +1,10 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{Outcome, Server, about, archive, blocking, disco, extdisco, pep, private, vcard};
+use super::{
+    Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, pep, private, vcard,
+};
+
+use super::registration::REGISTER;
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::router::Place;
@@ -141,6 +145,12 @@ impl Server {
                     resource.carbons = name == "enable";
                 }
                 self.reply(stanza, None)
+            }
+            ("query", REGISTER) if (server || own) && self.place(from) == Place::Account => {
+                self.answer_register(stanza, from).await
+            }
+            ("command", adhoc::COMMANDS) if !get && server => {
+                self.handle_command(stanza, from, to).await
             }
             ("query", about::VERSION) if get && server => self.answer_version(stanza),
             ("time", about::TIME) if get && server => self.answer_time(stanza),

@@ -1,6 +1,9 @@
 //! The server: sessions, and one file a feature. What happens to a stanza is one visible list of calls.
 
 mod about;
+mod adhoc;
+mod admin;
+mod admin_lists;
 mod archive;
 pub mod attached;
 mod avatar;
@@ -12,12 +15,15 @@ mod delivery;
 mod disco;
 mod elsewhere;
 pub mod extdisco;
+mod invites;
 mod iq;
 mod login;
 mod offline;
 mod pep;
 mod presence;
 mod private;
+mod registration;
+mod removal;
 mod reports;
 mod resume;
 mod roster;
@@ -44,10 +50,13 @@ pub use self::bookmarks::NotificationSetting;
 use self::clients::Clients;
 use self::delivery::Archiving;
 use self::extdisco::Asked;
+pub use self::invites::{Invitation, invite_uri};
 pub use self::login::derive;
 use self::offline::Waiting;
 use self::pep::Profiles;
 use self::presence::addressed;
+pub use self::registration::Registration;
+use self::registration::Registrations;
 pub use self::resume::Held;
 use self::resume::Resumables;
 use self::sessions::Sessions;
@@ -188,6 +197,9 @@ struct Inner {
     archive_ids: ArchiveIds,
     archive_prefs: PrefsCache,
     resumables: Resumables,
+    /// Commands under way.
+    commands: adhoc::Sessions,
+    registrations: Registrations,
 }
 
 impl Server {
@@ -217,6 +229,8 @@ impl Server {
             archive_ids,
             archive_prefs: PrefsCache::default(),
             resumables: Resumables::default(),
+            commands: adhoc::Sessions::default(),
+            registrations: Registrations::default(),
         }))
     }
 

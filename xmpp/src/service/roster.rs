@@ -173,6 +173,13 @@ impl Server {
         });
     }
 
+    /// An account is gone.
+    pub(super) fn forget_roster(&self, owner: &Jid) {
+        let mut rosters = self.rosters();
+        self.0.roster_commits.fetch_add(1, Ordering::SeqCst);
+        rosters.remove(owner);
+    }
+
     fn change_cached(&self, owner: &Jid, change: impl FnOnce(&mut Roster)) {
         let mut rosters = self.rosters();
         self.0.roster_commits.fetch_add(1, Ordering::SeqCst);

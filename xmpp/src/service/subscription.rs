@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::invites::PREAUTH;
 use super::{Server, addressed};
 use crate::jid::Jid;
 use crate::ports::{RosterItem, StoreError};
@@ -84,6 +85,9 @@ impl Server {
         if self.is_blocked(contact, user).await? {
             return Ok(None);
         }
+        if self.accept_invited(contact, user, &stanza).await? {
+            return Ok(None);
+        }
         let theirs = self.roster(contact).await?;
         if theirs.item(user).is_some_and(|i| i.from) {
             self.grant(contact, user, &plain(contact, user, "subscribed")).await?;
@@ -97,6 +101,30 @@ impl Server {
         }
         self.show_subscription(contact, &stanza);
         Ok(None)
+    }
+
+    /// A request with the token of an invitation of `contact` is granted, and `contact` asks to see `user` in turn
+    /// (XEP-0379 section 3.5); who has taken up the invitation lets it, here as elsewhere.
+    async fn accept_invited(
+        &self,
+        contact: &Jid,
+        user: &Jid,
+        stanza: &Bytes,
+    ) -> Result<bool, StoreError> {
+        let request = Stanza::parse(stanza.clone()).ok();
+        let preauth = request.and_then(|r| r.child("preauth", PREAUTH));
+        let Some(token) = preauth.as_ref().and_then(|p| p.attr("token")) else { return Ok(false) };
+        if !self.takes_invitation(contact, token).await? {
+            return Ok(false);
+        }
+        self.set_pending_in(contact, user, true).await?;
+        self.approve(contact, user, &plain(contact, user, "subscribed")).await?;
+        Box::pin(self.change_subscription(contact, user, "subscribe", None)).await?;
+        if self.is_local(user) {
+            let agreed = plain(user, contact, "subscribed");
+            self.approve(user, contact, &agreed).await?;
+        }
+        Ok(true)
     }
 
     async fn keep_request(

@@ -1,5 +1,6 @@
 //! The service over in-memory ports: delivery (RFC 6121 section 8), presence and roster as their clients see them.
 
+mod adhoc;
 mod archive;
 mod blocking;
 mod delivery;
@@ -11,6 +12,7 @@ mod pep_bookmarks;
 mod pep_interest;
 mod pep_owner;
 mod pep_profile;
+mod registration;
 mod roster;
 mod upload;
 

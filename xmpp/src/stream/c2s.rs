@@ -5,6 +5,7 @@
 //! [`Action::Close`] nothing more comes out.
 
 mod authentication;
+mod registration;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use bytes::Bytes;
 
+pub use self::registration::Registers;
 use super::bind2::BindRequest;
 use super::binding::Bindings;
 use super::csi;
@@ -104,6 +106,13 @@ pub enum Action {
         /// Its `user-agent` id: an older session of the same device ends (XEP-0386 section 3.2).
         device: Option<String>,
     },
+    /// Answer this request about a new account, then call [`C2s::handle_registered`].
+    Register {
+        /// The domain it is for.
+        domain: String,
+        /// The whole request.
+        iq: Box<Element>,
+    },
     /// Route this.
     Stanza(Box<Stanza>),
     /// Queue this stanza to the client behind what others sent it.
@@ -147,6 +156,8 @@ enum State {
     BindingInline(Box<Outcome>),
     /// A request to resume this session waits for the driver.
     Resuming(String),
+    /// A request about a new account waits for the driver.
+    Registering,
     /// Stanzas flow.
     Bound,
     Closed,
@@ -173,6 +184,7 @@ pub struct C2s {
     limits: Limits,
     secured: Secured,
     policy: Policy,
+    registers: Registers,
     domain: String,
     /// Who the header says the client is; not proven by that.
     from: Option<Jid>,
@@ -215,6 +227,7 @@ impl C2s {
             limits,
             secured,
             policy: Policy::default(),
+            registers: Registers::default(),
             from: None,
             caps: Vec::new(),
             account: None,
@@ -317,6 +330,7 @@ impl C2s {
                 | State::Binding(_)
                 | State::BindingInline(_)
                 | State::Resuming(_)
+                | State::Registering
         ) {
             match self.framer.poll() {
                 Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
@@ -601,6 +615,7 @@ impl C2s {
                 None => self.send(&sm::failed("bad-request", None)),
             },
             ("enable" | "resume", sm::NS) => self.send(&sm::failed("unexpected-request", None)),
+            ("iq", ns::CLIENT) if self.is_registration(element) => self.ask_to_register(element),
             _ => self.fail("not-authorized", "log in first"),
         }
     }

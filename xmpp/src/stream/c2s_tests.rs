@@ -69,6 +69,13 @@ impl Client {
                     let jid = Jid::parse(&jid).unwrap();
                     self.machine.handle_bound_inline(jid, Vec::new(), self.now);
                 }
+                Action::Register { domain, iq } => {
+                    let answer = Element::new("iq", ns::CLIENT)
+                        .with_attr_opt("id", iq.attr("id"))
+                        .with_attr("from", domain)
+                        .with_attr("type", "result");
+                    self.machine.handle_registered(&answer, self.now);
+                }
                 Action::Stanza(stanza) => self.stanzas.push(*stanza),
                 Action::LoggedIn(_) => {}
                 Action::Close { last, .. } => {
@@ -326,4 +333,38 @@ fn prefixes_of_the_header_hold_in_stanzas() {
     assert_eq!(sent[1].body().as_deref(), Some("hi"));
     assert!(sent[1].bytes().starts_with(b"<message "));
     assert!(!String::from_utf8_lossy(&sent[2].bytes()).contains("xmlns"));
+}
+
+const REGISTER: &str = "<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>";
+const PREAUTH: &str = "<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='t'/></iq>";
+
+/// XEP-0077 section 8 and XEP-0445 section 3: offered where it may be used, and only over TLS.
+#[test]
+fn accounts_are_made_before_login_where_that_is_offered() {
+    let offer = |transport, registers| {
+        let mut client = Client::new(transport);
+        client.machine = client.machine.with_registration(registers);
+        let features = client.say(HEADER);
+        (client, features)
+    };
+    let open = Registers { open: true, by_token: false };
+    let by_token = Registers { open: false, by_token: true };
+    let (mut client, features) = offer(Transport::Tls, by_token);
+    assert!(features.contains("<register xmlns='urn:xmpp:ibr-token:0'/>"), "{features}");
+    assert!(features.contains("<register xmlns='http://jabber.org/features/iq-register'/>"));
+    for request in [PREAUTH, REGISTER] {
+        assert!(client.say(request).contains("type='result'"));
+    }
+    assert!(
+        client
+            .say("<iq type='get' id='x'><ping xmlns='urn:xmpp:ping'/></iq>")
+            .contains("<not-authorized")
+    );
+    let (_, features) = offer(Transport::Tls, open);
+    assert!(features.contains("iq-register") && !features.contains("ibr-token"), "{features}");
+    for (transport, registers) in [(Transport::Tls, Registers::default()), (Transport::Tcp, open)] {
+        let (mut client, features) = offer(transport, registers);
+        assert!(!features.contains("<register"), "{features}");
+        assert!(client.say(REGISTER).contains("<not-authorized"));
+    }
 }

@@ -40,7 +40,9 @@ impl C2s {
                 .map(|name| Element::new("channel-binding", SASL_CB).with_attr("type", *name));
             features.push(Element::new("sasl-channel-binding", SASL_CB).with_children(types));
         }
-        features.with_child(Element::new("limits", LIMITS).with_child(limits))
+        features
+            .with_children(self.registers.features())
+            .with_child(Element::new("limits", LIMITS).with_child(limits))
     }
 
     /// `<auth/>` or `<authenticate/>`.
