@@ -1,3 +1,4 @@
 //! Instant messaging with programs not written here: one feature a module.
+mod archive;
 mod components;
 mod pubsub;

@@ -40,13 +40,18 @@ impl Connection {
     }
 
     /// Registers a resource as part of a login (XEP-0386).
-    pub(super) fn bind_inline(&mut self, bind: &BindRequest, device: Option<&str>) {
+    pub(super) async fn bind_inline(&mut self, bind: &BindRequest, device: Option<&str>) {
         let Some(account) = self.c2s.account().cloned() else { return };
         let made_up = self.made_up();
         let outbox = self.outbox.clone();
         match self.server.bind_inline(&account, bind, device, &made_up, outbox) {
-            Ok((jid, parts)) => {
+            Ok((jid, mut parts)) => {
                 tracing::info!(peer = %self.peer, "client logged in");
+                match self.server.archive_at_bind(&jid).await {
+                    Ok(metadata) => parts.push(metadata),
+                    // It is told less; it can ask.
+                    Err(error) => tracing::error!(%error, "the archive cannot be read"),
+                }
                 self.c2s.handle_bound_inline(jid, parts, now());
             }
             Err(error) => self.c2s.fail("policy-violation", error.condition.name()),

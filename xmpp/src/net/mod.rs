@@ -249,7 +249,9 @@ impl Connection {
                     accounts.tried(self.peer.ip(), &self.username, success);
                 }
                 Action::Bind(resource) => self.bind(resource.as_deref()),
-                Action::BindInline { bind, device } => self.bind_inline(&bind, device.as_deref()),
+                Action::BindInline { bind, device } => {
+                    self.bind_inline(&bind, device.as_deref()).await;
+                }
                 Action::Register { domain, iq } => {
                     let (state, peer) = (&mut self.registration, self.peer.ip());
                     let answer = self.server.register(state, &domain, peer, &iq).await;

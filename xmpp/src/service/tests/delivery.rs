@@ -207,3 +207,151 @@ async fn a_phone_may_ring_and_be_rung_by_anybody_but_tells_strangers_nothing() {
                 <jingle xmlns='urn:xmpp:jingle:1'/></iq>";
     assert!(refused(&world.server.handle(Stanza::parse(back.into()).unwrap()).await).is_none());
 }
+
+const ENABLE: &str = "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>";
+const DISABLE: &str = "<iq type='set' id='c'><disable xmlns='urn:xmpp:carbons:2'/></iq>";
+
+/// Bob's phone, which gets what is sent, and his desk, which gets copies.
+async fn with_copies(world: &World) -> (Session, Session, Session) {
+    let ana = world.online("ana@d/a").await;
+    let phone = world.online("bob@d/phone").await;
+    let desk = world.online("bob@d/desk").await;
+    desk.say(ENABLE).await;
+    for session in [&ana, &phone, &desk] {
+        session.read().await;
+    }
+    (ana, phone, desk)
+}
+
+#[tokio::test]
+async fn carbons_are_announced() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    ana.say(
+        "<iq type='get' id='s' to='d'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
+    )
+    .await;
+    let got = ana.read().await.concat();
+    for feature in ["urn:xmpp:carbons:2", "urn:xmpp:carbons:rules:0"] {
+        assert!(got.contains(&format!("var='{feature}'")), "{feature} in {got}");
+    }
+}
+
+#[tokio::test]
+async fn carbons_are_turned_on_and_off() {
+    let world = World::new();
+    let (ana, phone, desk) = with_copies(&world).await;
+    ana.say(&chat("bob@d/phone", "1")).await;
+    assert_eq!(desk.bodies().await, ["1"]);
+    desk.say(DISABLE).await;
+    assert!(desk.read().await.concat().contains("result"));
+    ana.say(&chat("bob@d/phone", "2")).await;
+    assert!(desk.read().await.is_empty());
+    assert_eq!(phone.bodies().await, ["1", "2"]);
+}
+
+/// XEP-0280 sections 7 and 8.
+#[tokio::test]
+async fn a_carbon_is_wrapped_as_it_must_be() {
+    let world = World::new();
+    let (ana, phone, desk) = with_copies(&world).await;
+    for (kind, direction) in [("chat", "received"), ("normal", "received"), ("chat", "sent")] {
+        if direction == "received" {
+            ana.say(&chat("bob@d/phone", "x").replace("'chat'", &format!("'{kind}'"))).await;
+        } else {
+            phone.say(&chat("ana@d/a", "x")).await;
+        }
+        let got = desk.read().await;
+        assert_eq!(got.len(), 1, "{kind} {direction}");
+        let copy = crate::xml::Element::parse(got[0].as_bytes()).unwrap();
+        assert_eq!(copy.attr("from"), Some("bob@d"));
+        assert_eq!(copy.attr("to"), Some("bob@d/desk"));
+        assert_eq!(copy.attr("type"), Some(kind));
+        let wrapped = copy.child(direction, "urn:xmpp:carbons:2").unwrap();
+        let forwarded = wrapped.child("forwarded", "urn:xmpp:forward:0").unwrap();
+        let message = forwarded.child("message", "jabber:client").unwrap();
+        let to = if direction == "received" { "bob@d/phone" } else { "ana@d/a" };
+        assert_eq!(message.attr("to"), Some(to));
+        // The device that wrote it gets nothing back, the one that got it no copy.
+        let plain = usize::from(direction == "received");
+        assert_eq!(phone.bodies().await.len(), plain);
+        ana.read().await;
+    }
+}
+
+#[tokio::test]
+async fn hints_keep_carbons_away() {
+    let world = World::new();
+    let (ana, phone, desk) = with_copies(&world).await;
+    for hint in ["<private xmlns='urn:xmpp:carbons:2'/>", "<no-copy xmlns='urn:xmpp:hints'/>"] {
+        ana.say(&chat("bob@d/phone", "x").replace("<body>", &format!("{hint}<body>"))).await;
+        phone.say(&chat("ana@d", "y").replace("<body>", &format!("{hint}<body>"))).await;
+        assert!(desk.read().await.is_empty(), "{hint}");
+        assert!(phone.read().await.concat().contains(hint), "it passes");
+    }
+}
+
+/// XEP-0280 section 6.1.
+#[tokio::test]
+async fn what_is_copied() {
+    let body = "<body>x</body>";
+    let table = [
+        ("chat", body, true),
+        ("chat", "", true),
+        ("normal", body, true),
+        ("normal", "<subject>x</subject>", false),
+        ("normal", "<received xmlns='urn:xmpp:receipts' id='1'/>", true),
+        ("normal", "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", true),
+        ("normal", "<paused xmlns='http://jabber.org/protocol/chatstates'/>", true),
+        ("normal", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", true),
+        ("normal", "<x xmlns='jabber:x:conference' jid='tea@rooms.d'/>", true),
+        (
+            "normal",
+            "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='carl@d'/></x>",
+            true,
+        ),
+        ("groupchat", body, false),
+        ("headline", body, false),
+        ("error", body, false),
+        (
+            "chat",
+            "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'/></received>",
+            false,
+        ),
+    ];
+    let world = World::new();
+    let (ana, _phone, desk) = with_copies(&world).await;
+    for (kind, content, copied) in table {
+        ana.say(&format!("<message to='bob@d/phone' type='{kind}'>{content}</message>")).await;
+        assert_eq!(desk.read().await.len(), usize::from(copied), "{kind} {content}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_room_sends_to_each_device_is_not_copied() {
+    let world = World::new();
+    let (_, phone, desk) = with_copies(&world).await;
+    let text = "<message to='bob@d/phone' type='chat'><x xmlns='http://jabber.org/protocol/muc#user'/>\
+                <body>x</body></message>";
+    let mut private = Stanza::parse(text.into()).unwrap();
+    private.set_from(jid("tea@rooms.far/carl"));
+    world.server.handle(private).await;
+    assert_eq!(phone.bodies().await, ["x"]);
+    assert!(desk.read().await.is_empty());
+    // What Bob says so is copied to his devices.
+    phone.say(&text.replace("bob@d/phone", "ana@d/a")).await;
+    assert_eq!(desk.bodies().await, ["x"]);
+}
+
+/// RFC 6121 section 8.5.2: the address stays as it was written, whoever gets it.
+#[tokio::test]
+async fn messages_keep_their_addressee() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let bob = world.online("bob@d/r").await;
+    for to in ["bob@d", "bob@d/r", "bob@d/gone"] {
+        ana.say(&chat(to, "x")).await;
+        let got = bob.read().await;
+        assert!(got[0].contains(&format!("to='{to}'")), "{}", got[0]);
+    }
+}

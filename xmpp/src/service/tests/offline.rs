@@ -228,3 +228,20 @@ async fn more_than_the_queue_takes_comes_in_pieces_and_in_order() {
     assert!(got == expected, "{} of {}", got.len(), expected.len());
     assert!(world.store.waiting(&jid("bob@d")).is_empty());
 }
+
+/// XEP-0203 section 4: what came late already says since when.
+#[tokio::test]
+async fn a_delay_that_is_there_stays() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let delay = "<delay xmlns='urn:xmpp:delay' from='far' stamp='2020-01-01T00:00:00Z'/>";
+    for hint in ["store", "no-permanent-store"] {
+        let more = format!("{delay}<{hint} xmlns='urn:xmpp:hints'/><body>");
+        ana.say(&chat("bob@d", "x").replace("<body>", &more)).await;
+    }
+    let bob = world.bind("bob@d/r");
+    bob.say("<presence/>").await;
+    let got: Vec<_> = bob.read().await.into_iter().filter(|s| s.contains("<body>")).collect();
+    assert_eq!(got.len(), 2);
+    assert!(got.iter().all(|message| message.contains(delay)), "{got:?}");
+}
