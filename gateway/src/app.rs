@@ -327,6 +327,7 @@ async fn xmpp_server(
         pubsub: Arc::new(store.clone()),
         foreign: hub.clone(),
         watch: hub,
+        rooms: Arc::new(store.clone()),
         uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),
         relays: ConfiguredRelays::new(&config.turn)
             .map(|relays| Arc::new(relays) as Arc<dyn Relays>),

@@ -94,6 +94,63 @@ pub struct Config {
     pub contact_addresses: Vec<(String, Vec<String>)>,
     /// Bounds of what an account publishes.
     pub pubsub: PubSubLimits,
+    /// Bounds and usual settings of rooms.
+    pub rooms: RoomLimits,
+}
+
+/// `[rooms]` in `tandem.toml`, as the server uses it.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // each is a setting of its own
+pub struct RoomLimits {
+    /// People, by bare address, that a new room has place for. Default 10.
+    pub people: usize,
+    /// Most people that an owner may set. Default 200.
+    pub max_people: usize,
+    /// Places beyond the limit for admins and owners. Default 2.
+    pub reserve: usize,
+    /// Whether members may invite, where the owner has not said. Default yes.
+    pub members_invite: bool,
+    /// Whether accounts of other servers may make rooms. Default no.
+    pub remote_owners: bool,
+    /// Most rooms in all. Default 100,000.
+    pub max_rooms: usize,
+    /// Most rooms that one account owns. Default 50.
+    pub max_owned: usize,
+    /// Most rooms that one session is in. Default 200.
+    pub max_joined: usize,
+    /// Most sessions of one person in a room. Default 20.
+    pub max_sessions: usize,
+    /// Most people with an affiliation, bans included, of one room. Default 2,000.
+    pub max_affiliations: usize,
+    /// Bytes of a nickname. Default 128.
+    pub nick_bytes: usize,
+    /// Bytes of a subject, all languages and its markup together. Default 4,096.
+    pub subject_bytes: usize,
+    /// Messages that a room gives to who enters, at most. Default 50.
+    pub history: usize,
+    /// Requests for membership that wait for an admin. Default 32.
+    pub max_requests: usize,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self {
+            people: 10,
+            max_people: 200,
+            reserve: 2,
+            members_invite: true,
+            remote_owners: false,
+            max_rooms: 100_000,
+            max_owned: 50,
+            max_joined: 200,
+            max_sessions: 20,
+            max_affiliations: 2_000,
+            nick_bytes: 128,
+            subject_bytes: 4_096,
+            history: 50,
+            max_requests: 32,
+        }
+    }
 }
 
 impl Default for Config {
@@ -113,6 +170,7 @@ impl Default for Config {
             show_version: true,
             contact_addresses: Vec::new(),
             pubsub: PubSubLimits::default(),
+            rooms: RoomLimits::default(),
         }
     }
 }

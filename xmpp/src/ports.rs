@@ -14,11 +14,14 @@ pub mod memory_accounts;
 mod memory_archive;
 pub mod memory_pubsub;
 #[cfg(any(test, feature = "memory"))]
+pub mod memory_rooms;
+#[cfg(any(test, feature = "memory"))]
 pub mod memory_web;
 mod passwords;
 pub mod pubsub;
 mod pushes;
 mod relays;
+pub mod rooms;
 mod uploads;
 
 use std::future::Future;
@@ -42,6 +45,10 @@ pub use self::passwords::Passwords;
 pub use self::pubsub::PubSub;
 pub use self::pushes::{PushTarget, Pushes};
 pub use self::relays::{ExternalService, RelayCredentials, Relays};
+pub use self::rooms::{
+    Affiliation, AllowPm, Hat, Member, Role, RoomChange, RoomConfig, RoomRecord, Rooms, StoredRoom,
+    Subject,
+};
 pub use self::uploads::{FileOffer, Slot, SlotRefusal, Uploads};
 use crate::jid::Jid;
 use crate::stanza::Stanza;

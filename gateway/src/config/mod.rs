@@ -6,6 +6,7 @@ mod contact;
 mod login;
 mod pubsub;
 mod registration;
+mod rooms;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,7 @@ pub use self::contact::Contact;
 pub use self::login::Login;
 pub use self::pubsub::PubSub;
 pub use self::registration::Registration;
+pub use self::rooms::Rooms;
 pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
@@ -61,6 +63,8 @@ pub struct Config {
     pub contact: Contact,
     /// How clients log in.
     pub login: Login,
+    /// Rooms.
+    pub rooms: Rooms,
     /// The SIP server.
     pub sip: Sip,
     /// The media of calls.
@@ -185,6 +189,7 @@ impl Default for Config {
             registration: Registration::default(),
             contact: Contact::default(),
             login: Login::default(),
+            rooms: Rooms::default(),
             sip: Sip::default(),
             media: Media::default(),
             components: Vec::new(),
@@ -424,6 +429,7 @@ impl Config {
             registration: self.registration_config(),
             contact_addresses: self.contact.addresses(),
             pubsub: self.pubsub.limits(),
+            rooms: self.rooms.limits(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod key_cache;
 mod login_tokens;
 mod pubsub;
 mod pushes;
+mod rooms;
 mod rosters;
 mod settings;
 mod uploads;

@@ -57,6 +57,7 @@ impl World {
             uploads: Some(Arc::new(MemoryUploads::default())),
             relays: Some(Arc::new(MemoryRelays::default())),
             pushes: Arc::new(MemoryPushes::default()),
+            rooms: Arc::new(crate::ports::memory_rooms::MemoryRooms::default()),
             secret: [1; 32],
         };
         let config = Config { domains: vec!["d".into()], max_queued_bytes, ..Config::default() };

@@ -335,6 +335,11 @@ impl MemoryRemote {
         Self { reachable: AtomicBool::new(true), ..Self::default() }
     }
 
+    /// From now on everybody can be reached, or nobody.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.reachable.store(reachable, Ordering::Relaxed);
+    }
+
     /// What was sent since the last call: sender, addressee, stanza.
     pub fn take_sent(&self) -> Vec<(Jid, Jid, Bytes)> {
         std::mem::take(&mut *lock(&self.sent))

@@ -69,6 +69,9 @@ impl Server {
         let Some(from) = stanza.from().cloned() else { return Begun::new(stanza) };
         let to = stanza.to().cloned().unwrap_or_else(|| from.bare());
         stanza.set_to(to.clone());
+        if self.place(&to) == Place::Rooms {
+            return self.begin_room_message(stanza).await;
+        }
         let fault = match self.message_fault(&stanza, &to).await {
             Ok(None) => self.strip_forged_ids(&mut stanza).err(),
             Ok(fault) => fault,
@@ -165,6 +168,9 @@ impl Server {
         let (Some(from), Some(to)) = (stanza.from().cloned(), stanza.to().cloned()) else {
             return Outcome::Ignored;
         };
+        if self.place(&to) == Place::Rooms {
+            return self.room_message(stanza).await;
+        }
         // It was sent before, and who was to get it has it.
         if stored.is_some_and(|stored| stored.duplicate) {
             return Outcome::Ignored;

@@ -30,6 +30,9 @@ impl Server {
         if request && self.place(&to) == Place::Uploads {
             return self.answer_upload(&stanza, &from).await;
         }
+        if self.place(&to) == Place::Rooms {
+            return self.room_iq(stanza).await;
+        }
         if request && to.bare() != from.bare() {
             self.note_addressed(&from, &to);
         }

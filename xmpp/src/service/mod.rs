@@ -18,6 +18,7 @@ pub mod extdisco;
 mod invites;
 mod iq;
 mod login;
+mod muc;
 mod offline;
 mod pep;
 mod presence;
@@ -68,8 +69,8 @@ use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::{
     Accounts, Archive, BearerTokens, Blocklists, BoxFuture, Directory, Foreign, Invites,
-    LoginTokens, Offline, Outbox, Passwords, PubSub, Pushes, Relays, Remote, Roster, Rosters,
-    StoreError, Stored, Uploads, Watch,
+    LoginTokens, Offline, Outbox, Passwords, PubSub, Pushes, Relays, Remote, Rooms, Roster,
+    Rosters, StoreError, Stored, Uploads, Watch,
 };
 use crate::router::{self, Place};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError};
@@ -114,6 +115,8 @@ pub struct Ports {
     pub relays: Option<Arc<dyn Relays>>,
     /// App servers that wake absent devices.
     pub pushes: Arc<dyn Pushes>,
+    /// Rooms that outlive their visits.
+    pub rooms: Arc<dyn Rooms>,
     /// A secret for made-up SCRAM salts; the same across restarts.
     pub secret: [u8; 32],
 }
@@ -142,6 +145,8 @@ pub struct Begun {
     /// Whether it is known to be refused: one of the two does not want it to arrive (XEP-0191), or it cannot.
     refused: Verdict,
     archiving: Archiving,
+    /// What a room has taken, if it is for everybody in one.
+    taken: Option<Box<muc::Taken>>,
     kept: Keeping,
 }
 
@@ -156,7 +161,7 @@ impl Begun {
     /// A stanza of which nothing is kept.
     fn new(stanza: Stanza) -> Self {
         let kept = Keeping::Kept(Ok(None));
-        Self { stanza, refused: Verdict::Pass, archiving: Archiving::default(), kept }
+        Self { stanza, refused: Verdict::Pass, archiving: Archiving::default(), taken: None, kept }
     }
 
     /// Whether [`Server::finish`] would have to wait for a commit.
@@ -200,6 +205,7 @@ struct Inner {
     /// Commands under way.
     commands: adhoc::Sessions,
     registrations: Registrations,
+    halls: muc::Halls,
 }
 
 impl Server {
@@ -231,6 +237,7 @@ impl Server {
             resumables: Resumables::default(),
             commands: adhoc::Sessions::default(),
             registrations: Registrations::default(),
+            halls: muc::Halls::default(),
         }))
     }
 
@@ -259,12 +266,17 @@ impl Server {
     ) -> Result<Jid, StanzaError> {
         let wanted = account.with_resource(resource.unwrap_or(made_up));
         let jid = wanted.map_err(|_| StanzaError::new(Condition::BadRequest))?;
-        let mut sessions = self.sessions();
-        if sessions.of(account).len() >= self.0.config.max_sessions {
-            return Err(StanzaError::new(Condition::ResourceConstraint));
-        }
-        if let Some(old) = sessions.bind(&jid, outbox) {
+        let replaced = {
+            let mut sessions = self.sessions();
+            if sessions.of(account).len() >= self.0.config.max_sessions {
+                return Err(StanzaError::new(Condition::ResourceConstraint));
+            }
+            sessions.bind(&jid, outbox)
+        };
+        if let Some(old) = replaced {
             old.end("conflict");
+            // The new one has entered no room.
+            self.leave_rooms(&jid, None);
         }
         Ok(jid)
     }
@@ -306,7 +318,7 @@ impl Server {
     /// Waits until a begun stanza is kept, then routes it. After this its sender may be told that it was taken.
     pub async fn finish(&self, mut begun: Begun) -> Outcome {
         begun.kept().await;
-        let Begun { stanza, refused, archiving, kept } = begun;
+        let Begun { stanza, refused, archiving, taken, kept } = begun;
         if refused != Verdict::Pass {
             return self.turn_away(&stanza, refused);
         }
@@ -316,7 +328,10 @@ impl Server {
             Keeping::Waiting(_) => None,
         };
         match stanza.kind() {
-            Kind::Message => self.route_message(stanza, &archiving, stored).await,
+            Kind::Message => match taken {
+                Some(taken) => self.give_out(&stanza, *taken, stored).await,
+                None => self.route_message(stanza, &archiving, stored).await,
+            },
             Kind::Presence => self.handle_presence(stanza).await,
             Kind::Iq => self.handle_iq(stanza).await,
         }
@@ -371,7 +386,14 @@ impl Server {
     pub(crate) fn emit(&self, from: &Jid, to: &Jid, stanza: &Bytes) -> bool {
         match self.place(to) {
             Place::Account => self.send_bytes(to, stanza),
-            Place::Host | Place::Rooms | Place::Uploads => false,
+            Place::Rooms => {
+                // What comes back to a room: nobody waits for more.
+                Stanza::parse(stanza.clone()).is_ok_and(|stanza| {
+                    self.room_returned(&stanza);
+                    true
+                })
+            }
+            Place::Host | Place::Uploads => false,
             Place::Elsewhere => self.0.ports.remote.send(from, to, stanza.clone()),
         }
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::sessions::{Announced, Resource, Show};
 use super::{Outcome, Server};
 use crate::jid::Jid;
+use crate::router::Place;
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
 
@@ -22,6 +23,9 @@ impl Server {
             }
             _ if stanza.type_().is_none() => stanza = self.with_avatar(stanza).await,
             _ => {}
+        }
+        if stanza.to().is_some_and(|to| self.place(to) == Place::Rooms) {
+            return self.room_presence(stanza).await;
         }
         match (stanza.type_().map(str::to_owned).as_deref(), stanza.to().cloned()) {
             (None, None) => self.announce(&from, &stanza).await,
@@ -142,6 +146,7 @@ impl Server {
     }
 
     async fn retire(&self, from: &Jid, stanza: &Stanza) {
+        self.leave_rooms(from, Some(stanza));
         let directed = {
             let mut sessions = self.sessions();
             let Some(resource) = sessions.get_mut(from) else { return };
@@ -160,6 +165,7 @@ impl Server {
         resource: Resource,
         last: Option<Bytes>,
     ) {
+        self.leave_rooms(jid, None);
         if resource.presence.is_none() && resource.directed.is_empty() {
             return;
         }

@@ -88,6 +88,7 @@ impl Server {
             state.stopping = true;
             state.open.values().cloned().collect()
         };
+        self.close_rooms();
         let bound = self.sessions().outboxes();
         for outbox in open.into_iter().chain(bound) {
             outbox.end("system-shutdown");

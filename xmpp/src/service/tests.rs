@@ -13,6 +13,7 @@ mod pep_interest;
 mod pep_owner;
 mod pep_profile;
 mod registration;
+mod rooms;
 mod roster;
 mod upload;
 
@@ -23,6 +24,7 @@ use crate::jid::Jid;
 use crate::ports::Outbox;
 use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore};
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
+use crate::ports::memory_rooms::MemoryRooms;
 use crate::ports::memory_web::{MemoryPushes, MemoryRelays, MemoryUploads};
 use crate::service::{Outcome, Ports, Server};
 use crate::stanza::{Condition, Stanza};
@@ -70,6 +72,7 @@ pub(super) fn ports(store: &Arc<MemoryStore>) -> Ports {
         uploads: Some(Arc::new(MemoryUploads::default())),
         relays: Some(Arc::new(MemoryRelays::default())),
         pushes: Arc::new(MemoryPushes::default()),
+        rooms: Arc::new(MemoryRooms::default()),
         secret: [1; 32],
     }
 }

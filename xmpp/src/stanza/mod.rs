@@ -201,6 +201,27 @@ impl Stanza {
         Ok(())
     }
 
+    /// The attributes of the start tag but the addresses, printed, each behind a blank.
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// The content byte for byte, without the children that `dropped` says by name, namespace and text.
+    pub fn content_without(&self, dropped: impl Fn(&str, &str, &str) -> bool) -> String {
+        let mut out = String::with_capacity(self.content.len());
+        let mut at = self.content.start;
+        for child in &self.children {
+            let name = self.text(&child.name);
+            let name = name.rsplit(':').next().unwrap_or(name);
+            if dropped(name, &child.ns, self.text(&child.range)) {
+                out.push_str(self.text(&(at..child.range.start)));
+                at = child.range.end;
+            }
+        }
+        out.push_str(self.text(&(at..self.content.end)));
+        out
+    }
+
     /// The first body's text.
     pub fn body(&self) -> Option<String> {
         self.child("body", ns::CLIENT).map(|b| b.text())

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 pub(super) use self::ids::ArchiveIds;
 pub(super) use self::prefs::PrefsCache;
+pub(super) use self::query::Whose;
 pub(super) use self::rules::importance;
 pub(super) use self::tombstone::{RETRACT, name_of, origin_of};
 use super::Server;

@@ -14,7 +14,20 @@ const USUAL_PAGE: usize = 50;
 const MAX_PAGE: usize = 500;
 /// Most messages that are asked for by id.
 const MAX_IDS: usize = 500;
+const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 const VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+
+/// Whose archive is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::service) enum Whose {
+    /// That of the reader's account.
+    Account,
+    /// A room's: all of it is groupchat. Whether the reader may see real addresses (section 6.1.2).
+    Room {
+        /// May.
+        addresses: bool,
+    },
+}
 
 /// A query as the client put it.
 struct Asked {
@@ -36,18 +49,19 @@ impl Server {
             (_, false, true) => self.answer_archive_prefs(stanza).await,
             (Some("get"), true, _) => self.answer_archive_metadata(stanza, &owner).await,
             (Some("get"), false, _) => self.answer_archive_form(stanza),
-            (Some("set"), false, _) => self.answer_archive_query(stanza, &owner, false).await,
+            (Some("set"), false, _) => {
+                self.answer_archive_query(stanza, &owner, Whose::Account).await
+            }
             _ => self.bounce(stanza, StanzaError::new(Condition::BadRequest)),
         }
     }
 
-    /// A query, once it is clear that the sender may read the archive of `owner` (bare). In a room's archive all is
-    /// groupchat.
+    /// A query, once it is clear that the sender may read the archive of `owner` (bare).
     pub(in crate::service) async fn answer_archive_query(
         &self,
         stanza: &Stanza,
         owner: &Jid,
-        is_room: bool,
+        whose: Whose,
     ) -> Outcome {
         let Some(from) = stanza.from().cloned() else { return Outcome::Ignored };
         let asked = stanza.child("query", MAM).ok_or(Condition::BadRequest);
@@ -55,7 +69,7 @@ impl Server {
             Ok(asked) => asked,
             Err(condition) => return self.bounce(stanza, StanzaError::new(condition)),
         };
-        if is_room {
+        if whose != Whose::Account {
             asked.query.groupchat = None;
         }
         let mut page = match self.0.ports.archive.page(&asked.query).await {
@@ -64,12 +78,15 @@ impl Server {
             Err(error) => return self.store_failed(stanza, &error),
         };
         self.shorten(&mut page, asked.query.last);
-        if !is_room {
+        if whose == Whose::Account {
             self.note_read(&from, &asked.query, &page);
         }
         let fin = self.fin(&asked.query, &page);
         if asked.flip {
             page.messages.reverse();
+        }
+        if whose == (Whose::Room { addresses: false }) {
+            page.messages.iter_mut().for_each(hide_address);
         }
         for message in &page.messages {
             let result = self.result(owner, &from, asked.queryid.as_deref(), message);
@@ -256,5 +273,13 @@ impl Server {
         };
         let ends = ends.map(|(first, last)| [end("start", first), end("end", last)]);
         Element::new("metadata", MAM).with_children(ends.into_iter().flatten())
+    }
+}
+
+/// Takes out who has said it in a room where that is hidden.
+fn hide_address(message: &mut Archived) {
+    let Ok(mut stanza) = Stanza::parse(message.stanza.clone()) else { return };
+    if stanza.strip("x", MUC_USER, |_| true).is_ok() {
+        message.stanza = stanza.bytes();
     }
 }
