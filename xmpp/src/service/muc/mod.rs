@@ -157,7 +157,7 @@ impl Server {
             let Some(hall) = self.hall(jid).await? else { return Ok(None) };
             let mut room = lock(&hall);
             if !room.closed {
-                break self.command(&mut room, command);
+                break self.run(&mut room, command);
             }
         };
         self.post(posts).await;
@@ -172,10 +172,10 @@ impl Server {
     ) -> Option<T> {
         let hall = lock(&self.0.halls.rooms).get(jid).cloned()?;
         let mut room = lock(&hall);
-        (!room.closed).then(|| self.command(&mut room, command).0)
+        (!room.closed).then(|| self.run(&mut room, command).0)
     }
 
-    fn command<T>(
+    fn run<T>(
         &self,
         room: &mut Room,
         command: impl FnOnce(&mut Room, Now<'_>, &mut Vec<Action>) -> T,

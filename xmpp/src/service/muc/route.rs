@@ -105,7 +105,7 @@ impl Server {
         let entered = match self.hall_in_turn(room).await? {
             Some(hall) => {
                 let mut room = lock(&hall);
-                self.command(&mut room, join).0
+                self.run(&mut room, join).0
             }
             None => {
                 self.may_create(from).await?;
@@ -114,7 +114,7 @@ impl Server {
                 let secret = self.0.ports.accounts.random();
                 let hall = self.open_hall(Room::new(room, from, secret, &self.0.config.rooms));
                 let mut made = lock(&hall);
-                let entered = self.command(&mut made, join).0;
+                let entered = self.run(&mut made, join).0;
                 if entered.is_err() {
                     made.closed = true;
                     lock(&self.0.halls.rooms).remove(room);

@@ -172,7 +172,7 @@ impl Server {
 
     fn turn_in(&self, hall: &Hall, number: u64, ready: Option<Ready>) {
         let mut room = lock(hall);
-        self.command(&mut room, |room, _, out| room.turn_in(number, ready, out));
+        self.run(&mut room, |room, _, out| room.turn_in(number, ready, out));
     }
 
     /// An id that nobody has.
