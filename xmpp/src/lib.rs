@@ -6,12 +6,17 @@
 //! | RFC 6121 | roster, subscriptions, presence, delivery between local accounts |
 //! | RFC 7395 | WebSocket framing: one element a message |
 //! | RFC 7622, 5890 | addresses; one form of a domain, with U-labels |
-//! | XEP-0030, 0115 | disco and capabilities of the server, among its stream features too, and of attached devices |
+//! | XEP-0030, 0115, 0390 | disco and capabilities of the server, among its stream features too, and of attached devices; those of clients by proven hashes |
+//! | XEP-0054, 0292, 0172 | vCards of both kinds, nicknames |
+//! | XEP-0060, 0163, 0223 | each account publishes: nodes, access models, options, pages of items, news by +notify here and elsewhere, subscriptions by request; no approval of subscribers |
+//! | XEP-0084, 0153, 0398 | avatars, in vCards and presence too |
 //! | XEP-0092, 0199 | version, ping |
 //! | XEP-0160, 0203 | offline messages |
 //! | XEP-0198 | stream management with resumption over any transport; sessions wait for their clients |
 //! | XEP-0280 | carbons |
 //! | XEP-0352 | client state: presence and typing wait for somebody who looks |
+//! | XEP-0402, 0048, 0049 | bookmarks in all three forms, kept as one; private storage |
+//! | XEP-0469, 0490, 0492 | pinned chats, displayed state (without server assist), notification settings |
 //! | XEP-0440 | announced channel binding types |
 //!
 //! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature

@@ -63,7 +63,7 @@ pub struct NodeConfig {
 }
 
 impl Default for NodeConfig {
-    /// What a node of an account has unless its owner says otherwise (XEP-0163 section 4).
+    /// What a node of an account has unless its owner says otherwise (XEP-0163 section 5).
     fn default() -> Self {
         Self {
             title: String::new(),

@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Publishes the photo of a vCard as the avatar, or takes the avatar away when there is none (XEP-0398 section 3.2,
-    /// XEP-0084 section 4.5). For who has the account's turn.
+    /// XEP-0084 section 3.5). For who has the account's turn.
     pub(super) async fn set_avatar(
         &self,
         owner: &Jid,

@@ -23,7 +23,7 @@ pub(super) const STORAGE: &str = "storage:bookmarks";
 const NOTIFICATIONS: [&str; 2] =
     ["urn:xmpp:notification-settings:1", "urn:xmpp:notification-settings:0"];
 
-/// Which messages of a chat its owner wants to be notified of (XEP-0492 section 3).
+/// Which messages of a chat its owner wants to be notified of (XEP-0492 section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotificationSetting {
     /// None.
@@ -39,7 +39,7 @@ pub(super) type Settings = HashMap<String, NotificationSetting>;
 
 impl NotificationSetting {
     /// What a `<notify/>` says to a phone, since push goes to phones: what is meant for them, then for clients, then for
-    /// everybody (section 4).
+    /// everybody (section 3).
     fn of(notify: &Element) -> Option<Self> {
         let settings = notify.elements().filter(|e| e.ns() == notify.ns()).filter_map(|e| {
             let setting = match e.name() {
@@ -247,7 +247,7 @@ mod tests {
         )
     }
 
-    /// XEP-0492 section 4.
+    /// XEP-0492 section 3.
     #[test]
     fn the_most_specific_setting_for_a_phone_counts() {
         use NotificationSetting::{Always, Never, OnMention};

@@ -27,26 +27,28 @@ impl Server {
         let malformed = || Refusal::new(Condition::BadRequest);
         let query = stanza.child("query", NS).ok_or_else(malformed)?;
         let elements: Vec<Element> = query.elements().cloned().collect();
-        // Names of the protocol itself are not for private data (section 3).
+        // Names of the protocol itself are not for private data (section 2.3).
         let reserved = |e: &Element| e.ns().starts_with("jabber:") || e.ns() == "vcard-temp";
         if elements.iter().any(reserved) {
             return Err(Refusal::new(Condition::NotAcceptable));
         }
         if stanza.type_() == Some("get") {
-            let [wanted] = elements.as_slice() else { return Err(malformed()) };
+            let [wanted] = elements.as_slice() else {
+                return Err(Refusal::new(Condition::NotAcceptable));
+            };
             let found = if wanted.is("storage", STORAGE) {
                 Some(self.bookmark_storage(owner).await?)
             } else {
                 self.private_element(owner, wanted.name(), wanted.ns()).await?
             };
-            // What was never kept is answered as it was asked for (section 2).
+            // What was never kept is answered as it was asked for (section 2.2).
             let found = found.unwrap_or_else(|| Element::new(wanted.name(), wanted.ns()));
             let mut text = String::new();
             Element::new("query", NS).with_child(found).print(&mut text, crate::xml::ns::CLIENT);
             return Ok(Some(text));
         }
         if elements.is_empty() || elements.len() > MAX_AT_ONCE {
-            return Err(malformed());
+            return Err(Refusal::new(Condition::NotAcceptable));
         }
         let (bookmarks, others): (Vec<_>, Vec<_>) =
             elements.into_iter().partition(|e| e.is("storage", STORAGE));

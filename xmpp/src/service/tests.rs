@@ -9,6 +9,7 @@ mod extdisco;
 mod offline;
 mod pep;
 mod pep_bookmarks;
+mod pep_elsewhere;
 mod pep_interest;
 mod pep_owner;
 mod pep_profile;

@@ -31,7 +31,7 @@ impl Server {
         let kept = self.kept_vcard(owner).await?;
         let photo = self.avatar_image(owner, &from.bare()).await?;
         if kept.is_none() && photo.is_none() {
-            // No vCard and no account look alike (section 4).
+            // No vCard and no account look alike (section 3.3).
             let missing = if own { Condition::ItemNotFound } else { Condition::ServiceUnavailable };
             return Err(Refusal::new(missing));
         }

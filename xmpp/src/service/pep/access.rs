@@ -1,4 +1,4 @@
-//! Who may read a node (XEP-0060 sections 4.1 and 4.5, XEP-0163 section 6).
+//! Who may read a node (XEP-0060 sections 4.1 and 4.5, XEP-0163 section 7.1).
 
 use super::{KnownNode, Refusal};
 use crate::jid::Jid;

@@ -74,6 +74,9 @@ impl Server {
                 // An account always owns what it publishes.
                 return Err(Refusal::new(Condition::NotAcceptable));
             }
+            if wanted == "publish-only" {
+                return Err(Refusal::unsupported("publish-only-affiliation"));
+            }
             let affiliation = WORDS.iter().find(|(_, word)| *word == wanted).map(|(a, _)| *a);
             if affiliation.is_none() && wanted != "none" && jid != *owner {
                 return Err(Refusal::new(Condition::NotAcceptable));

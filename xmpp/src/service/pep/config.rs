@@ -109,7 +109,6 @@ pub(super) fn meta_data(config: &NodeConfig, owner: &str, subscribers: usize) ->
 ///
 /// [`Refusal`] for a form about something else, and for a value that cannot be had here.
 pub(super) fn submitted(config: &NodeConfig, parent: &Element) -> Result<NodeConfig, Refusal> {
-    let unfit = || Refusal::new(Condition::NotAcceptable);
     let Some(form) = Form::in_element(parent) else { return Ok(config.clone()) };
     if form.kind != FormKind::Submit || form.form_type().is_some_and(|t| t != NODE_CONFIG) {
         return Err(Refusal::new(Condition::BadRequest));
@@ -119,7 +118,11 @@ pub(super) fn submitted(config: &NodeConfig, parent: &Element) -> Result<NodeCon
         // What is not known is left alone (XEP-0004 section 3.2).
         match apply(&mut config, field) {
             Applied::Yes | Applied::Unknown => {}
-            Applied::Impossible => return Err(unfit()),
+            Applied::Impossible if field.var.as_deref() == Some("pubsub#access_model") => {
+                let detail = "unsupported-access-model";
+                return Err(Refusal::because(Condition::NotAcceptable, detail));
+            }
+            Applied::Impossible => return Err(Refusal::new(Condition::NotAcceptable)),
         }
     }
     Ok(config)

@@ -1,4 +1,4 @@
-//! What an account says it can do and what nodes it has (XEP-0163 section 7, XEP-0060 section 5).
+//! What an account says it can do and what nodes it has (XEP-0163 section 6, XEP-0060 section 5).
 
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ const PARTS: &[&str] = &[
     "publish",
     "publish-options",
     "publisher-affiliation",
+    "pubsub-on-a-jid",
     "purge-nodes",
     "retract-items",
     "retrieve-affiliations",

@@ -209,7 +209,8 @@ impl Server {
             ("items", false) => self.items_request(from, to, request, verb).await,
             ("subscriptions", false) => self.subscriptions_request(from, to, verb).await,
             ("affiliations", false) => self.affiliations_request(from, to, verb).await,
-            ("options" | "default", _) => Err(Refusal::unsupported("subscription-options")),
+            ("options", _) => Err(Refusal::unsupported("subscription-options")),
+            ("default", _) => Err(Refusal::unsupported("retrieve-default-sub")),
             _ => Err(Refusal::new(Condition::FeatureNotImplemented)),
         }
     }

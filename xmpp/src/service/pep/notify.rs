@@ -132,7 +132,7 @@ impl Server {
         vec![subscriber.clone()]
     }
 
-    /// Forgets the subscriptions of somebody who may no longer read (XEP-0163 section 6).
+    /// Forgets the subscriptions of somebody who may no longer read (XEP-0163 section 7.1).
     pub(in crate::service) async fn cancel_subscriptions(
         &self,
         owner: &Jid,

@@ -54,7 +54,7 @@ impl Server {
         self.check_reader(owner, known, from).await?;
         if !known.node.subscriptions.contains(&jid) {
             if known.node.subscriptions.len() >= self.config().pubsub.max_subscriptions {
-                return Err(Refusal::because(Condition::NotAllowed, "too-many-subscriptions"));
+                return Err(Refusal::because(Condition::PolicyViolation, "too-many-subscriptions"));
             }
             let mut node = known.node.clone();
             node.subscriptions.push(jid.clone());
@@ -128,7 +128,7 @@ impl Server {
             told.push((jid, state.to_owned()));
         }
         if node.subscriptions.len() > self.config().pubsub.max_subscriptions {
-            return Err(Refusal::because(Condition::NotAllowed, "too-many-subscriptions"));
+            return Err(Refusal::because(Condition::PolicyViolation, "too-many-subscriptions"));
         }
         let name = node.name.clone();
         self.save_node(owner, node).await?;

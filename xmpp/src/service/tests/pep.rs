@@ -206,7 +206,7 @@ async fn options_of_a_publication_are_preconditions() {
     assert!(ask(&ana, &plain).await.contains("<bad-request"));
 }
 
-/// XEP-0060 section 4.5, XEP-0163 section 6, XEP-0223 section 5: who may read a node by its access model.
+/// XEP-0060 section 4.5, XEP-0163 section 7.1, XEP-0223 section 3: who may read a node by its access model.
 #[tokio::test]
 async fn a_node_is_read_by_who_may() {
     let world = World::new();
@@ -380,7 +380,7 @@ async fn an_account_has_bounds_and_one_without_nodes_costs_nothing() {
     assert!(read.contains("<internal-server-error"), "{read}");
 }
 
-/// XEP-0163 section 7: what the account says it is, and its nodes to who may read them.
+/// XEP-0163 section 6: what the account says it is, and its nodes to who may read them.
 #[tokio::test]
 async fn an_account_is_a_service_with_nodes() {
     let world = World::new();
@@ -398,6 +398,8 @@ async fn an_account_is_a_service_with_nodes() {
         "category='pubsub' type='pep'",
         "pubsub#publish-options",
         "pubsub#pep",
+        "pubsub#pubsub-on-a-jid",
+        "vcard-temp",
         "pubsub#persistent-items",
         "pubsub#access-whitelist",
         "pubsub#auto-create",

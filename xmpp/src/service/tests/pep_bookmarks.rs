@@ -43,7 +43,7 @@ async fn bookmarks_are_private_and_many() {
     done(&ana, &publish_with(BOOKMARKS, "x@rooms.d", &conference, &options)).await;
 }
 
-/// XEP-0402 section 4.4.1: what is published in the new form is read in both old ones.
+/// XEP-0402 section 5.3.1: what is published in the new form is read in both old ones.
 #[tokio::test]
 async fn new_bookmarks_are_read_in_the_old_forms() {
     let world = World::new();
@@ -59,7 +59,7 @@ async fn new_bookmarks_are_read_in_the_old_forms() {
     assert!(read.contains("<item id='current'>") && read.contains(expected), "{read}");
 }
 
-/// XEP-0402 section 4.4.2: a list in an old form changes what differs, and leaves extensions and what is the same.
+/// XEP-0402 section 5.3.2: a list in an old form changes what differs, and leaves extensions and what is the same.
 #[tokio::test]
 async fn old_bookmarks_change_what_differs() {
     let world = World::new();
@@ -111,7 +111,7 @@ async fn extensions_of_bookmarks_are_kept() {
     assert!(read.contains("a:b='1' xmlns:a='urn:a'><deep/>text</state>"), "{read}");
 }
 
-/// XEP-0492 sections 3 and 4: the setting of a chat, its default, and that it is read once.
+/// XEP-0492 sections 2 and 3: the setting of a chat, its default, and that it is read once.
 #[tokio::test]
 async fn a_chat_has_its_notification_setting() {
     use NotificationSetting::{Always, Never, OnMention};
@@ -146,7 +146,7 @@ async fn a_chat_has_its_notification_setting() {
     assert_eq!(setting, Always);
 }
 
-/// XEP-0049 sections 2 and 3: kept by name and namespace, for its owner alone.
+/// XEP-0049 sections 2 and 4: kept by name and namespace, for its owner alone.
 #[tokio::test]
 async fn private_storage_is_kept_for_its_owner() {
     let world = World::new();
@@ -176,7 +176,7 @@ async fn private_storage_is_kept_for_its_owner() {
     }
 }
 
-/// XEP-0490 sections 3 and 7: one item a chat, told to the owner's other devices, closed to others.
+/// XEP-0490 sections 4 and 7: one item a chat, told to the owner's other devices, closed to others.
 #[tokio::test]
 async fn what_was_displayed_is_told_to_own_devices_only() {
     const MDS: &str = "urn:xmpp:mds:displayed:0";

@@ -22,7 +22,7 @@ fn answer(read: &str, query: &str) -> String {
     format!("<iq type='result' id='{id}' to='{from}'>{query}</iq>")
 }
 
-/// XEP-0115 section 5.4 and 8.4: a proven hash is asked for once; one that does not fit is not believed of others.
+/// XEP-0115 sections 5.4, 6.2 and 9.3: a proven hash is asked for once; one that does not fit is not believed of others.
 #[tokio::test]
 async fn a_hash_that_was_proven_is_not_asked_for_again() {
     let world = World::new();
@@ -161,6 +161,8 @@ async fn strangers_subscribe_to_open_nodes_and_leave() {
     let news = carl.read().await;
     assert_eq!(news.len(), 1, "{news:?}");
     assert!(news[0].contains("to='carl@d/c'") && news[0].contains("<item id='2'"), "{news:?}");
+    let read = done(&carl, &get("ana@d", "<subscriptions node='closed'/>")).await;
+    assert!(!read.contains("<subscription "), "{read}");
     let read = done(&carl, &get("ana@d", "<subscriptions/>")).await;
     assert!(read.contains("node='open'") && read.contains("subscribed"), "{read}");
     let leave = get("ana@d", "<unsubscribe node='open' jid='carl@d'/>").replace("'get'", "'set'");
@@ -170,7 +172,26 @@ async fn strangers_subscribe_to_open_nodes_and_leave() {
     assert!(carl.read().await.is_empty());
 }
 
-/// XEP-0163 section 6: a subscription ends with the permission.
+/// XEP-0060 section 6.1.3.9: a node has so many subscriptions by request.
+#[tokio::test]
+async fn a_node_has_a_bound_of_subscriptions() {
+    let limits = crate::config::PubSubLimits { max_subscriptions: 1, ..Default::default() };
+    let (world, _) = World::with_pubsub(limits);
+    let ana = world.online("ana@d/a").await;
+    let open = [("access_model", "open")];
+    done(&ana, &publish_with("n", "1", "<x xmlns='urn:x'/>", &open)).await;
+    for (who, granted) in [("bob", true), ("carl", false), ("bob", true)] {
+        let session = world.online(&format!("{who}@d/x")).await;
+        let subscribe = get("ana@d", &format!("<subscribe node='n' jid='{who}@d'/>"));
+        let read = ask(&session, &subscribe.replace("'get'", "'set'")).await;
+        assert_eq!(read.contains("subscription='subscribed'"), granted, "{read}");
+        let refused =
+            read.contains("<policy-violation") && read.contains("<too-many-subscriptions");
+        assert_eq!(refused, !granted, "{read}");
+    }
+}
+
+/// XEP-0163 section 7.1: a subscription ends with the permission.
 #[tokio::test]
 async fn a_subscription_ends_with_the_permission() {
     let world = World::new();

@@ -47,6 +47,8 @@ async fn a_node_is_made_and_configured() {
     for bad in [("access_model", "authorize"), ("max_items", "0"), ("persist_items", "perhaps")] {
         let read = ask(&ana, &configure("n", &[bad])).await;
         assert!(read.contains("<not-acceptable"), "{bad:?}: {read}");
+        let is_model = bad.0 == "access_model";
+        assert_eq!(read.contains("<unsupported-access-model"), is_model, "{read}");
     }
     let cancel = "<configure node='n'><x xmlns='jabber:x:data' type='cancel'/></configure>";
     done(&ana, &own("set", cancel)).await;
@@ -156,11 +158,15 @@ async fn affiliations_open_and_close_a_node() {
     done(&ana, &affiliate("outcast")).await;
     let read = ask(&bob, &items("ana@d", "n")).await;
     assert!(read.contains("<forbidden"), "{read}");
+    let subscribe = get("ana@d", "<subscribe node='n' jid='bob@d'/>").replace("'get'", "'set'");
+    assert!(ask(&bob, &subscribe).await.contains("<forbidden"));
     done(&ana, &affiliate("none")).await;
     done(&bob, &items("ana@d", "n")).await;
     let own_down = affiliate("outcast").replace("bob@d", "ana@d");
     assert!(ask(&ana, &own_down).await.contains("<not-acceptable"));
     assert!(ask(&ana, &affiliate("king")).await.contains("<not-acceptable"));
+    let read = ask(&ana, &affiliate("publish-only")).await;
+    assert!(read.contains("<feature-not-implemented") && read.contains("publish-only"), "{read}");
 }
 
 /// Section 8.8: the owner sees and changes who is subscribed; they are told.

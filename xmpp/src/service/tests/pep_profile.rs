@@ -32,7 +32,7 @@ async fn publish_avatar(session: &Session, access: &str) {
     done(session, &publish_with(METADATA, HASH, &info, &options)).await;
 }
 
-/// XEP-0054 sections 3 and 4.
+/// XEP-0054 section 3.
 #[tokio::test]
 async fn a_vcard_is_written_by_its_owner_and_read_by_all() {
     let world = World::new();
@@ -100,7 +100,7 @@ async fn the_avatar_is_the_photo_of_the_vcard() {
     assert!(ask(&bob, &vcard_of("ana@d")).await.contains("type='error'"));
 }
 
-/// XEP-0153 section 3, XEP-0398 section 4: the hash is in every available presence, unless the client has none.
+/// XEP-0153 section 4.1, XEP-0398 section 4: the hash is in every available presence, unless the client has none.
 #[tokio::test]
 async fn the_hash_of_the_avatar_is_in_presence() {
     let world = World::new();
@@ -138,7 +138,7 @@ async fn the_hash_of_the_avatar_is_in_presence() {
     assert!(!bob.read().await.join("").contains(HASH));
 }
 
-/// XEP-0084 section 4, XEP-0172 section 4, XEP-0292 section 3: profiles are nodes like others.
+/// XEP-0084 section 3, XEP-0172 section 4.3, XEP-0292 section 4.1: profiles are nodes like others.
 #[tokio::test]
 async fn profiles_are_nodes() {
     let world = World::new();
