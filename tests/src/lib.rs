@@ -40,6 +40,14 @@ fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// What runs a story: Node for `.mjs`, else Python.
+fn interpreter(script: &str) -> Result<Vec<std::ffi::OsString>> {
+    Ok(match script.ends_with(".mjs") {
+        true => vec!["node".into()],
+        false => vec![python()?.into(), "-W".into(), "ignore".into()],
+    })
+}
+
 /// What the program has logged.
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -267,8 +275,7 @@ impl Server {
     ) -> Result<String> {
         let output = Command::new("timeout")
             .arg("60")
-            .arg(python()?)
-            .args(["-W", "ignore"])
+            .args(interpreter(script)?)
             .arg(root().join("tests/peers").join(script))
             .args(arguments)
             .env("XMPP_PORT", self.xmpp.to_string())

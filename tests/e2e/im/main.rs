@@ -2,3 +2,4 @@
 mod archive;
 mod components;
 mod pubsub;
+mod login;

@@ -1,0 +1,37 @@
+//! Logins by every mechanism and profile, with slixmpp and @xmpp/client.
+
+use tandem_tests::Server;
+
+const PEOPLE: &[&str] = &["ana", "julia"];
+
+/// RFC 6120 section 6, RFC 5802, RFC 7677.
+#[test]
+fn slixmpp_logs_in_by_every_mechanism_over_every_transport() {
+    let server = Server::start("care.example", PEOPLE).unwrap();
+    for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"] {
+        for transport in ["starttls", "direct"] {
+            let story = server.story("login.py", &["care.example", mechanism, transport]).unwrap();
+            assert!(story.contains("logged in"), "{mechanism} {transport}: {story}");
+        }
+    }
+}
+
+/// XEP-0388, XEP-0386, XEP-0484.
+#[test]
+fn xmppjs_logs_in_by_sasl2_binds_inline_and_comes_back_by_a_token() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    for transport in ["tcp", "tls", "websocket"] {
+        let story = server.story("xmppjs.mjs", &["localhost", transport]).unwrap();
+        for step in [
+            "bound by its password in one exchange",
+            "the session works",
+            "a token was given",
+            "logged in again by the token",
+            "the older session of the same installation has ended",
+            "the token of another installation was refused and the password taken",
+            "a wrong password was refused",
+        ] {
+            assert!(story.contains(step), "{transport}: {step}: {story}");
+        }
+    }
+}
