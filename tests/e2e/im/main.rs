@@ -1,5 +1,5 @@
 //! Instant messaging with programs not written here: one feature a module.
 mod archive;
 mod components;
-mod pubsub;
 mod login;
+mod pubsub;

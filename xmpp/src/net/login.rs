@@ -44,14 +44,9 @@ impl Connection {
         let Some(account) = self.c2s.account().cloned() else { return };
         let made_up = self.made_up();
         let outbox = self.outbox.clone();
-        match self.server.bind_inline(&account, bind, device, &made_up, outbox) {
-            Ok((jid, mut parts)) => {
+        match self.server.bind_inline(&account, bind, device, &made_up, outbox).await {
+            Ok((jid, parts)) => {
                 tracing::info!(peer = %self.peer, "client logged in");
-                match self.server.archive_at_bind(&jid).await {
-                    Ok(metadata) => parts.push(metadata),
-                    // It is told less; it can ask.
-                    Err(error) => tracing::error!(%error, "the archive cannot be read"),
-                }
                 self.c2s.handle_bound_inline(jid, parts, now());
             }
             Err(error) => self.c2s.fail("policy-violation", error.condition.name()),

@@ -1,6 +1,6 @@
 //! XEP-0198 and XEP-0352 over in-memory pipes, in virtual time: what is acknowledged, lost, resumed, and given back.
 
-use super::tests::{Client, World, jid};
+use super::tests::{Client, HEADER, World, jid};
 use crate::service::Outcome;
 
 const SM: &str = "urn:xmpp:sm:3";
@@ -401,4 +401,71 @@ async fn a_resumed_stream_is_active() {
     assert!(said.contains("<show>dnd"), "{said}");
     other.write("<presence><show>xa</show></presence>").await;
     assert!(client.rest().await.contains("<show>xa"));
+}
+
+/// A login by SASL2 with these parts, up to its end.
+async fn log_in_with(client: &mut Client, parts: &str) -> String {
+    use base64::Engine as _;
+    let plain = base64::engine::general_purpose::STANDARD.encode("\0ana\0secret");
+    let login = format!(
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'>\
+         <initial-response>{plain}</initial-response>\
+         <user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>{parts}</authenticate>"
+    );
+    client.say(&login, "</success>").await
+}
+
+/// Sections 9.1 and 9.2: a login binds and enables, or resumes; what cannot be resumed is begun anew.
+#[tokio::test(start_paused = true)]
+async fn a_login_by_sasl2_resumes_a_session_or_begins_a_managed_one() {
+    let world = World::new();
+    let mut client = world.connect();
+    let features = client.say(HEADER, "</stream:features>").await;
+    assert!(features.contains("<feature var='urn:xmpp:sm:3'/>"), "{features}");
+    assert!(features.contains("<sm xmlns='urn:xmpp:sm:3'/>"), "{features}");
+    let bind = format!(
+        "<bind xmlns='urn:xmpp:bind:0'><tag>Phone</tag>\
+         <enable xmlns='{SM}' resume='true'/><inactive xmlns='{CSI}'/></bind>"
+    );
+    let said = log_in_with(&mut client, &bind).await;
+    let bound = said.split("<bound ").nth(1).unwrap();
+    assert!(bound.contains(&format!("<enabled xmlns='{SM}' id='")), "{said}");
+    let id = bound.split(" id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let jid_of = |said: &str| {
+        let name = said.split("<authorization-identifier>").nth(1).unwrap();
+        name.split('<').next().unwrap().to_owned()
+    };
+    let full = jid_of(&said);
+    // It counts from there on.
+    let said = client.say(&format!("<presence/><r xmlns='{SM}'/>"), "<a ").await;
+    assert!(said.contains("h='1'"), "{said}");
+    drop(client.pipe);
+    after(10).await;
+    assert_eq!(
+        world.message(&full, "missed").await,
+        Outcome::Delivered { sessions: 1, attached: 0 }
+    );
+
+    // To resume comes first, and nothing is bound then, nor are there features.
+    let mut client = world.connect();
+    client.say(HEADER, "</stream:features>").await;
+    let resume = format!("<resume xmlns='{SM}' previd='{id}' h='0'/>");
+    let said = log_in_with(&mut client, &format!("{resume}{bind}")).await;
+    let said = said + &client.rest().await;
+    assert_eq!(jid_of(&said), full);
+    assert!(said.contains(&format!("<resumed xmlns='{SM}' previd='{id}' h='1'/>")), "{said}");
+    assert!(!said.contains("<bound") && !said.contains("<stream:features"), "{said}");
+    assert!(said.split("</success>").nth(1).unwrap().contains("missed"), "{said}");
+
+    // Without such a session the login succeeds all the same, and binds.
+    let mut other = world.connect();
+    other.say(HEADER, "</stream:features>").await;
+    let unknown = resume.replace(&id, "unknown");
+    let said = log_in_with(&mut other, &format!("{unknown}{bind}")).await;
+    assert!(said.contains(&format!("<failed xmlns='{SM}'><item-not-found")), "{said}");
+    assert!(said.contains("<enabled") && jid_of(&said) != full, "{said}");
+    let mut third = world.connect();
+    third.say(HEADER, "</stream:features>").await;
+    let said = log_in_with(&mut third, &format!("<resume xmlns='{SM}'/>")).await;
+    assert!(said.contains("<bad-request") && jid_of(&said) == "ana@d", "{said}");
 }

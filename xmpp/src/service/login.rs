@@ -99,7 +99,7 @@ impl Server {
     /// # Errors
     ///
     /// As for [`Server::bind`].
-    pub fn bind_inline(
+    pub async fn bind_inline(
         &self,
         account: &Jid,
         wanted: &BindRequest,
@@ -112,16 +112,19 @@ impl Server {
         let tagged = tagged.filter(|resource| account.with_resource(resource).is_ok());
         let replaced = self.sessions().of_device(account, device);
         let jid = self.bind(account, tagged.as_deref(), made_up, outbox)?;
-        let mut sessions = self.sessions();
-        if let Some(resource) = sessions.get_mut(&jid) {
+        if let Some(resource) = self.sessions().get_mut(&jid) {
             resource.carbons = wanted.carbons;
             resource.device = device.map(str::to_owned);
         }
-        drop(sessions);
         for old in replaced {
             old.end("conflict");
         }
-        Ok((jid, Vec::new()))
+        // What happened until now it reads in its archive; nothing of that is sent to it once more.
+        let archive = self.archive_at_bind(&jid).await;
+        let archive = archive.inspect_err(|error| {
+            tracing::error!(%error, "an archive cannot be read at a bind");
+        });
+        Ok((jid, archive.into_iter().collect()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bind 2 (XEP-0386): a resource, and what goes with it, as part of the login.
 
+use super::csi;
+use super::sm::{self, Enable};
 use crate::xml::Element;
 
 /// Bind 2.
@@ -13,6 +15,10 @@ pub struct BindRequest {
     pub tag: Option<String>,
     /// Copies of what other devices send and get (XEP-0280).
     pub carbons: bool,
+    /// Stream management (XEP-0198).
+    pub enable: Option<Enable>,
+    /// Nobody looks at the client yet (XEP-0352).
+    pub inactive: bool,
 }
 
 impl BindRequest {
@@ -22,15 +28,17 @@ impl BindRequest {
         Self {
             tag: tag.filter(|tag| !tag.is_empty()),
             carbons: bind.child("enable", CARBONS).is_some(),
+            enable: bind.child("enable", sm::NS).and_then(Enable::from_element),
+            inactive: bind.child("inactive", csi::NS).is_some(),
         }
     }
 }
 
 /// The feature, with what may be enabled along with it.
 pub fn feature() -> Element {
-    let inline = Element::new("inline", NS)
-        .with_child(Element::new("feature", NS).with_attr("var", CARBONS));
-    Element::new("bind", NS).with_child(inline)
+    let features = [CARBONS, csi::NS, sm::NS];
+    let features = features.map(|name| Element::new("feature", NS).with_attr("var", name));
+    Element::new("bind", NS).with_child(Element::new("inline", NS).with_children(features))
 }
 
 /// The answer; `parts` are those of what was enabled.

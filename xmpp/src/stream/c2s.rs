@@ -158,6 +158,8 @@ enum State {
     Resuming(String),
     /// A request about a new account waits for the driver.
     Registering,
+    /// One that came with a login.
+    ResumingInline(String, Box<Outcome>),
     /// Stanzas flow.
     Bound,
     Closed,
@@ -331,6 +333,7 @@ impl C2s {
                 | State::BindingInline(_)
                 | State::Resuming(_)
                 | State::Registering
+                | State::ResumingInline(..)
         ) {
             match self.framer.poll() {
                 Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
@@ -364,8 +367,16 @@ impl C2s {
 
     /// How the session that was to be resumed is (XEP-0198 section 5). Without it the client may bind on this stream.
     pub fn handle_resumed(&mut self, outcome: Resumption, now: Instant) {
-        let State::Resuming(previd) = std::mem::replace(&mut self.state, State::Features) else {
-            return;
+        let previd = match std::mem::replace(&mut self.state, State::Features) {
+            State::Resuming(previd) => previd,
+            State::ResumingInline(previd, login) => {
+                self.resumed_inline(&previd, login, outcome, now);
+                return self.drain(now);
+            }
+            other => {
+                self.state = other;
+                return;
+            }
         };
         match outcome {
             Resumption::Resumed { jid, h } => {

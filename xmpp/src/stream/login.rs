@@ -58,6 +58,8 @@ pub(super) struct Outcome {
     pub(super) request: Option<Request>,
     /// The token for the next login, as part of the success.
     pub(super) token: Option<Element>,
+    /// Why no session was resumed, where that was asked for.
+    pub(super) failed: Option<Element>,
 }
 
 #[derive(Debug)]
@@ -244,7 +246,8 @@ impl Login {
                 .with_attr("token", issued.token.as_str())
         });
         let request = self.request.take();
-        Turn::Done(Box::new(Outcome { account: proved.account, success, request, token }))
+        let account = proved.account;
+        Turn::Done(Box::new(Outcome { account, success, request, token, failed: None }))
     }
 
     /// XEP-0480 section 3: the salt and the rounds the client derives with.

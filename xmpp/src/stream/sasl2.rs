@@ -5,6 +5,7 @@ use super::bind2::{self, BindRequest};
 use super::binding::Bindings;
 use super::ht::TokenMechanism;
 use super::sasl::{Offer, ScramHash};
+use super::sm;
 use crate::xml::Element;
 
 /// The profile.
@@ -15,8 +16,6 @@ pub const FAST: &str = "urn:xmpp:fast:0";
 pub const UPGRADE: &str = "urn:xmpp:sasl:upgrade:0";
 /// The upgrades of SCRAM.
 pub const SCRAM_UPGRADE: &str = "urn:xmpp:scram-upgrade:0";
-/// Stream management, which a login may resume.
-const SM: &str = "urn:xmpp:sm:3";
 
 /// Names of the upgrades, strongest first.
 const UPGRADES: [(&str, ScramHash); 2] =
@@ -62,7 +61,7 @@ impl Request {
         Self {
             device: agent.and_then(|agent| agent.attr("id")).and_then(uuid),
             bind: authenticate.child("bind", bind2::NS).map(BindRequest::from_element),
-            resume: authenticate.child("resume", SM).cloned(),
+            resume: authenticate.child("resume", sm::NS).cloned(),
             upgrades: UPGRADES
                 .into_iter()
                 .filter(|(name, _)| wanted.iter().any(|wanted| wanted == name))
@@ -91,6 +90,7 @@ pub fn feature(offer: &Offer, bindings: &Bindings) -> Element {
     let tokens = tokens.iter().map(|m| Element::new("mechanism", FAST).with_text(m.name()));
     let inline = Element::new("inline", NS)
         .with_child(bind2::feature())
+        .with_child(Element::new("sm", sm::NS))
         .with_child(Element::new("fast", FAST).with_children(tokens));
     let upgrades =
         UPGRADES.iter().map(|(name, _)| Element::new("upgrade", UPGRADE).with_text(name));

@@ -121,10 +121,14 @@ impl Client {
                         &made_up,
                         outbox,
                     );
-                    let (jid, parts) = bound.unwrap();
+                    let (jid, parts) = bound.await.unwrap();
                     self.machine.handle_bound_inline(jid, parts, self.now);
                 }
-                Action::Close { .. } => self.closed = true,
+                Action::Close { last, .. } => {
+                    said.push_str(std::str::from_utf8(&last).unwrap());
+                    self.closed = true;
+                }
+                Action::Manage(_) | Action::Active(_) => {}
                 Action::Stanza(stanza) => self.stanzas.push(*stanza),
                 action => panic!("{action:?}"),
             }

@@ -9,6 +9,7 @@ use crate::stream::login::{Login, Outcome, SASL, Scene, Turn};
 use crate::stream::question::Answer;
 use crate::stream::sasl::{Failure, Offer};
 use crate::stream::sasl2;
+use crate::stream::sm::{self, Resume, Resumption};
 use crate::xml::frame::Framer;
 use crate::xml::{Element, ns};
 
@@ -112,9 +113,45 @@ impl C2s {
         let Some(request) = &outcome.request else { return self.restart(&outcome.success) };
         // No new stream begins: what the client has sent since counts (XEP-0388 section 2.6.1).
         self.framer.set_max_bytes(self.limits.stanza_bytes);
-        match request.bind.clone() {
-            Some(bind) => {
-                let device = request.device.clone();
+        // To resume comes first, and if it works there is nothing to bind (XEP-0386 section 3.2, XEP-0198 section 9.2).
+        match request.resume.as_ref().map(Resume::from_element) {
+            None => self.bind_inline(outcome, None),
+            Some(None) => self.bind_inline(outcome, Some(sm::failed("bad-request", None))),
+            Some(Some(resume)) => {
+                self.state = State::ResumingInline(resume.previd.clone(), outcome);
+                self.actions.push_back(Action::Resume(resume));
+            }
+        }
+    }
+
+    /// How a resumption that came with the login has ended.
+    pub(super) fn resumed_inline(
+        &mut self,
+        previd: &str,
+        outcome: Box<Outcome>,
+        resumption: Resumption,
+        now: Instant,
+    ) {
+        match resumption {
+            Resumption::Resumed { jid, h } => {
+                let resumed = sm::resumed(previd, h);
+                let success = success(*outcome, Some(&jid), [resumed]);
+                self.send_now(&success);
+                self.carry_on(jid, now);
+            }
+            Resumption::Unknown { h } => {
+                self.bind_inline(outcome, Some(sm::failed("item-not-found", h)));
+            }
+            Resumption::TooHigh(error) => self.fail_too_high(error),
+        }
+    }
+
+    /// Binds, where that was asked for; `failed` tells of a session that could not be resumed.
+    fn bind_inline(&mut self, mut outcome: Box<Outcome>, failed: Option<Element>) {
+        outcome.failed = failed;
+        let bind = outcome.request.as_ref().and_then(|r| Some((r.bind.clone()?, r.device.clone())));
+        match bind {
+            Some((bind, device)) => {
                 self.state = State::BindingInline(outcome);
                 self.actions.push_back(Action::BindInline { bind, device });
             }
@@ -140,11 +177,17 @@ impl C2s {
 
     /// The resource of [`Action::BindInline`] is registered; `parts` tell what else the session begins with, as the
     /// state of its archive (XEP-0386 section 3.2).
-    pub fn handle_bound_inline(&mut self, jid: Jid, parts: Vec<Element>, now: Instant) {
+    pub fn handle_bound_inline(&mut self, jid: Jid, mut parts: Vec<Element>, now: Instant) {
         match std::mem::replace(&mut self.state, State::Bound) {
             State::BindingInline(outcome) => {
                 self.jid = Some(jid.clone());
                 self.deadline = Some(now + self.limits.idle);
+                let wanted = outcome.request.as_ref().and_then(|request| request.bind.clone());
+                let wanted = wanted.unwrap_or_default();
+                parts.extend(wanted.enable.map(|enable| self.manage(enable)));
+                if wanted.inactive {
+                    self.actions.push_back(Action::Active(false));
+                }
                 self.send_success(*outcome, Some(&jid), Some(bind2::bound(parts)));
             }
             other => self.state = other,
@@ -152,14 +195,25 @@ impl C2s {
         self.drain(now);
     }
 
-    /// XEP-0388 section 2.6.1: the success names who the client is now, and the features follow it.
     fn send_success(&mut self, outcome: Outcome, jid: Option<&Jid>, bound: Option<Element>) {
-        let name = jid.unwrap_or(&outcome.account);
-        let name = Element::new("authorization-identifier", sasl2::NS).with_text(name.as_str());
-        let success =
-            outcome.success.with_child(name).with_children(bound).with_children(outcome.token);
-        self.send(&success);
+        self.send_now(&success(outcome, jid, bound));
         let features = self.features();
         self.send_stream_element(&features);
     }
+}
+
+/// XEP-0388 section 2.6.1: the success names who the client is now.
+fn success(
+    outcome: Outcome,
+    jid: Option<&Jid>,
+    parts: impl IntoIterator<Item = Element>,
+) -> Element {
+    let name = jid.unwrap_or(&outcome.account);
+    let name = Element::new("authorization-identifier", sasl2::NS).with_text(name.as_str());
+    outcome
+        .success
+        .with_child(name)
+        .with_children(outcome.failed)
+        .with_children(parts)
+        .with_children(outcome.token)
 }
