@@ -172,7 +172,8 @@ impl App {
             random,
         };
         tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
-        let node = Arc::new(Node { xmpp: xmpp.clone(), store: store.clone() });
+        let bosh = net::BoshSessions::new(xmpp.clone(), Default::default());
+        let node = Arc::new(Node { xmpp: xmpp.clone(), bosh, store: store.clone() });
         let site = Site {
             domains: config.domains.clone(),
             health: node.clone(),
@@ -403,6 +404,7 @@ fn random() -> [u8; 32] {
 /// What the web layer asks.
 struct Node {
     xmpp: Server,
+    bosh: net::BoshSessions,
     store: Store,
 }
 
@@ -436,6 +438,11 @@ impl Streams for Node {
         peer: SocketAddr,
     ) -> BoxFuture<'static, ()> {
         Box::pin(net::serve_websocket(self.xmpp.clone(), incoming, outgoing, peer))
+    }
+
+    fn bosh(&self, content: Bytes, peer: SocketAddr) -> BoxFuture<'static, Option<Bytes>> {
+        let sessions = self.bosh.clone();
+        Box::pin(async move { sessions.request(content, peer).await })
     }
 }
 

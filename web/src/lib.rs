@@ -1,4 +1,4 @@
-//! HTTP: discovery (XEP-0156), XMPP over WebSocket (RFC 7395), files (XEP-0363), health, metrics, a page that says how to connect.
+//! HTTP: discovery (XEP-0156), XMPP over WebSocket (RFC 7395) and BOSH (XEP-0124), files (XEP-0363), health, metrics, a page that says how to connect.
 //!
 //! [`router`] is a value that can be called without a socket; the gateway serves it.
 
@@ -6,6 +6,7 @@ pub mod files;
 pub mod invite;
 pub mod ports;
 
+mod bosh;
 mod cors;
 mod pages;
 mod upload;
@@ -43,6 +44,7 @@ pub fn router(site: Site) -> Router {
         .route("/.well-known/host-meta", get(pages::host_meta))
         .route("/.well-known/host-meta.json", get(pages::host_meta_json))
         .route("/xmpp-websocket", get(websocket::xmpp))
+        .route("/http-bind", any(bosh::bind))
         .route("/upload/{id}/{name}", any(upload::file))
         .route("/thumbnail/{id}/{name}", any(upload::thumbnail))
         .route("/health/live", get(pages::live))

@@ -7,22 +7,29 @@ use axum::response::{Html, IntoResponse};
 
 use crate::Site;
 
-const RELATION: &str = "urn:xmpp:alt-connections:websocket";
+const WEBSOCKET: &str = "urn:xmpp:alt-connections:websocket";
+const BOSH: &str = "urn:xmpp:alt-connections:xbosh";
 
-/// The address that the client used to find us leads to the WebSocket too. What is no host name is not repeated.
-fn websocket_url(headers: &HeaderMap, site: &Site) -> String {
+/// Where clients connect, by relation. The address that the client used to find us leads there too. What is no host
+/// name is not repeated.
+fn links(headers: &HeaderMap, site: &Site) -> [(&'static str, String); 2] {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     let host = headers.get(HOST).and_then(|h| h.to_str().ok()).filter(|h| h.chars().all(safe));
     let host = host.or(site.domains.first().map(String::as_str)).unwrap_or("localhost");
-    format!("wss://{host}/xmpp-websocket")
+    [
+        (WEBSOCKET, format!("wss://{host}/xmpp-websocket")),
+        (BOSH, format!("https://{host}/http-bind")),
+    ]
 }
 
 pub(crate) async fn host_meta(State(site): State<Site>, headers: HeaderMap) -> impl IntoResponse {
-    let url = websocket_url(&headers, &site);
+    let links: String = links(&headers, &site)
+        .iter()
+        .map(|(relation, url)| format!("<Link rel='{relation}' href='{url}'/>"))
+        .collect();
     let body = format!(
         "<?xml version='1.0' encoding='utf-8'?>\
-         <XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>\
-         <Link rel='{RELATION}' href='{url}'/></XRD>"
+         <XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>{links}</XRD>"
     );
     ([(CONTENT_TYPE, "application/xrd+xml"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")], body)
 }
@@ -31,8 +38,11 @@ pub(crate) async fn host_meta_json(
     State(site): State<Site>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
-    let url = websocket_url(&headers, &site);
-    let body = serde_json::json!({ "links": [{ "rel": RELATION, "href": url }] });
+    let links: Vec<_> = links(&headers, &site)
+        .iter()
+        .map(|(relation, url)| serde_json::json!({ "rel": relation, "href": url }))
+        .collect();
+    let body = serde_json::json!({ "links": links });
     ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], axum::Json(body))
 }
 

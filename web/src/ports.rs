@@ -16,7 +16,7 @@ pub trait Health: Send + Sync {
     fn ready(&self) -> BoxFuture<'_, Result<(), String>>;
 }
 
-/// Who serves a WebSocket as a stream; resolves when the stream is over.
+/// Who serves WebSockets and HTTP requests as streams. The first resolves when the stream is over.
 pub trait Streams: Send + Sync {
     /// XMPP (RFC 7395): one frame per item, both ways.
     fn xmpp(
@@ -25,4 +25,7 @@ pub trait Streams: Send + Sync {
         outgoing: mpsc::Sender<Bytes>,
         peer: SocketAddr,
     ) -> BoxFuture<'static, ()>;
+    /// XMPP over BOSH (XEP-0124): the content of one request, and that of its answer when there is one to give. `None`:
+    /// too many sessions.
+    fn bosh(&self, content: Bytes, peer: SocketAddr) -> BoxFuture<'static, Option<Bytes>>;
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -18,12 +19,16 @@ pub(crate) async fn xmpp(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     // RFC 7395 section 3.9 leaves to the origin model which pages may connect.
     if !cors::is_welcome(&site, &headers) {
         return (StatusCode::FORBIDDEN, "pages of this origin are not served\n").into_response();
     }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
     let upgrade = upgrade
         .protocols(["xmpp"])
         .max_frame_size(site.max_frame_bytes)

@@ -1,5 +1,6 @@
 //! Sockets and tasks of client streams: bytes in, bytes out, deadlines. Decides nothing.
 
+mod bosh;
 mod component;
 mod login;
 mod outbox;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use self::bosh::BoshSessions;
 pub use self::component::Components;
 use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};

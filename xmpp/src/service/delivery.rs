@@ -205,6 +205,7 @@ impl Server {
         };
         if !matches!(outcome, Outcome::Refused(_)) {
             self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
+            self.wake(&stanza, &to.bare()).await;
         }
         outcome
     }

@@ -6,7 +6,8 @@
 use super::archive;
 use super::attached::Attachment;
 use super::caps::{CAPS, CAPS2, Identity, Info};
-use super::{Outcome, Server, adhoc, extdisco, pep};
+use super::{Outcome, Server, adhoc, extdisco, pep, push};
+
 use crate::jid::Jid;
 use crate::router;
 use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
@@ -40,7 +41,7 @@ const SERVER_FEATURES: &[&str] = &[
 ];
 
 /// What an account's bare address serves, for its owner and who may see it.
-const ACCOUNT_FEATURES: &[&str] = &[INFO, ITEMS, "urn:xmpp:ping"];
+const ACCOUNT_FEATURES: &[&str] = &[INFO, ITEMS, "urn:xmpp:ping", push::NS];
 
 /// Where the server's capabilities can be looked up by humans; clients take it as a name (XEP-0115 section 4).
 const SERVER_NODE: &str = "https://tandem.example/server";

@@ -1,10 +1,9 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
-use super::{
-    Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, pep, private, vcard,
-};
-
 use super::registration::REGISTER;
+use super::{
+    Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, pep, private, push, vcard,
+};
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
 use crate::router::Place;
@@ -54,6 +53,7 @@ impl Server {
             if stanza.id().is_some_and(|id| id.starts_with(disco::QUESTION)) {
                 self.learn_features(&stanza).await;
             }
+            self.push_answered(&stanza).await;
             return Outcome::Ignored;
         }
         self.answer_iq(&stanza, &from, &to).await
@@ -157,6 +157,7 @@ impl Server {
             }
             ("query", about::VERSION) if get && server => self.answer_version(stanza),
             ("time", about::TIME) if get && server => self.answer_time(stanza),
+            ("enable" | "disable", push::NS) if own && !get => self.answer_push(stanza, from).await,
             ("services" | "credentials", extdisco::NS) if get && server => {
                 self.answer_services(stanza, from)
             }

@@ -23,6 +23,7 @@ mod offline;
 mod pep;
 mod presence;
 mod private;
+mod push;
 mod registration;
 mod removal;
 mod reports;
@@ -56,6 +57,7 @@ pub use self::login::derive;
 use self::offline::Waiting;
 use self::pep::Profiles;
 use self::presence::addressed;
+use self::push::PushDesk;
 pub use self::registration::Registration;
 use self::registration::Registrations;
 pub use self::resume::Held;
@@ -206,6 +208,7 @@ struct Inner {
     commands: adhoc::Sessions,
     registrations: Registrations,
     halls: muc::Halls,
+    push: PushDesk,
 }
 
 impl Server {
@@ -238,6 +241,7 @@ impl Server {
             commands: adhoc::Sessions::default(),
             registrations: Registrations::default(),
             halls: muc::Halls::default(),
+            push: PushDesk::default(),
         }))
     }
 

@@ -14,6 +14,7 @@ mod pep_elsewhere;
 mod pep_interest;
 mod pep_owner;
 mod pep_profile;
+mod push;
 mod registration;
 mod rooms;
 mod roster;

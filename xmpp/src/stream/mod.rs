@@ -2,6 +2,7 @@
 
 pub mod bind2;
 pub mod binding;
+pub mod bosh;
 pub mod c2s;
 pub mod certified;
 pub mod component;
