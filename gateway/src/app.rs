@@ -241,7 +241,8 @@ impl App {
         let https = certificate.server_config(&["http/1.1", "xmpp-client"])?;
         let render = telemetry.renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
-        let node = Arc::new(Node { xmpp: self.xmpp.clone(), store: self.store.clone() });
+        let bosh = net::BoshSessions::new(self.xmpp.clone(), Default::default());
+        let node = Arc::new(Node { xmpp: self.xmpp.clone(), bosh, store: self.store.clone() });
         let public = tandem_web::router(site).merge(tandem_web::invite::router(node));
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
