@@ -15,6 +15,7 @@ use tandem_web::invite::{InvitePage, InvitePages};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
+use tandem_xmpp::net::s2s::Federation;
 use tandem_xmpp::ports::{Relays, StoreError, Uploads};
 use tandem_xmpp::{Ports, Server, net};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +34,7 @@ use crate::bridge::{echo, exchange};
 use crate::certificate::{Certificate, CertificateError};
 use crate::cluster::Local;
 use crate::config::{self, Config};
+use crate::federation::Incoming;
 use crate::guard::Guard;
 use crate::relays::ConfiguredRelays;
 use crate::store::{Store, random_password};
@@ -98,6 +100,10 @@ pub struct Addresses {
     pub metrics: Vec<SocketAddr>,
     /// External components.
     pub components: Vec<SocketAddr>,
+    /// Other servers, with STARTTLS.
+    pub s2s: Vec<SocketAddr>,
+    /// Other servers over TLS.
+    pub s2s_tls: Vec<SocketAddr>,
 }
 
 /// A running node.
@@ -139,9 +145,13 @@ impl App {
         };
         let hosts = config.components.iter().map(config::Component::host).collect();
         let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
-        let outside = Arc::new(Outside { components: components.clone() });
+        let secret = store.secret("dialback").await?;
+        let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
+        let outside =
+            Arc::new(Outside { components: components.clone(), federation: federation.clone() });
         let outward = (outside, depot.clone());
         let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), outward).await?;
+        federation.serve(xmpp.clone());
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
                 // Nobody knows its password: it is an account so that it can be written to and watched.
@@ -196,7 +206,7 @@ impl App {
             chat,
             listeners: JoinSet::new(),
         };
-        app.listen(&config, &certificate, site, telemetry, components).await?;
+        app.listen(&config, &certificate, site, telemetry, (components, federation, s2s)).await?;
         Ok(app)
     }
 
@@ -231,8 +241,9 @@ impl App {
         certificate: &Certificate,
         site: Site,
         telemetry: Telemetry,
-        components: net::Components,
+        neighbours: (net::Components, Federation, Incoming),
     ) -> Result<(), StartError> {
+        let (components, federation, s2s) = neighbours;
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let end_point = certificate.end_point();
         let starttls =
@@ -261,6 +272,8 @@ impl App {
             ),
             ("metrics", &config.listen.metrics, metrics),
             ("components", &config.listen.components, Door::Components(components)),
+            ("s2s", &config.listen.s2s, Door::Federation(federation.clone(), s2s.starttls)),
+            ("s2s_tls", &config.listen.s2s_tls, Door::FederationTls(federation, s2s.direct)),
         ];
         for (setting, addresses, door) in doors {
             for address in addresses {
@@ -272,6 +285,8 @@ impl App {
                     "xmpps" => self.addresses.xmpps.push(bound),
                     "https" => self.addresses.https.push(bound),
                     "components" => self.addresses.components.push(bound),
+                    "s2s" => self.addresses.s2s.push(bound),
+                    "s2s_tls" => self.addresses.s2s_tls.push(bound),
                     _ => self.addresses.metrics.push(bound),
                 }
                 let serve = accept(listener, door.clone(), self.xmpp.clone(), permits.clone());
@@ -285,11 +300,13 @@ impl App {
 /// The way out of this server.
 struct Outside {
     components: net::Components,
+    federation: Federation,
 }
 
 impl tandem_xmpp::ports::Remote for Outside {
-    fn send(&self, _: &Jid, to: &Jid, stanza: Bytes) -> bool {
-        self.components.send(to.domain(), stanza).unwrap_or(false)
+    fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
+        let component = self.components.send(to.domain(), stanza.clone());
+        component.unwrap_or_else(|| tandem_xmpp::ports::Remote::send(&self.federation, from, to, stanza))
     }
 }
 
@@ -458,6 +475,10 @@ enum Door {
     Http { router: axum::Router },
     /// External components.
     Components(net::Components),
+    /// Other servers, in the clear first.
+    Federation(Federation, Arc<rustls::ServerConfig>),
+    /// Other servers over TLS.
+    FederationTls(Federation, Arc<rustls::ServerConfig>),
 }
 
 async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Semaphore>) {
@@ -487,6 +508,13 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
     match door {
         Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls).await,
         Door::Components(components) => components.serve(xmpp, tcp, peer).await,
+        Door::Federation(federation, tls) => federation.serve_starttls(tcp, peer, tls).await,
+        Door::FederationTls(federation, tls) => {
+            let handshake = TlsAcceptor::from(tls).accept(tcp);
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+                federation.serve_tls(stream, peer).await;
+            }
+        }
         Door::Http { router } => serve_http(TokioIo::new(tcp), router, peer).await,
         Door::Tls { tls, router } => {
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);

@@ -61,6 +61,11 @@ impl Certificate {
         self.chain.first().and_then(|certificate| binding::end_point(certificate))
     }
 
+    /// Chain and key, for TLS of another kind.
+    pub(crate) fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), self.key.clone_key())
+    }
+
     /// TLS settings that offer these application protocols (ALPN).
     ///
     /// # Errors
@@ -85,7 +90,14 @@ impl Certificate {
 fn make(domains: &[String], certificate: &Path, key: &Path) -> Result<(), CertificateError> {
     let unusable = |e: rcgen::Error| CertificateError::Unusable(e.to_string());
     let pair = rcgen::KeyPair::generate().map_err(unusable)?;
-    let params = rcgen::CertificateParams::new(domains.to_vec()).map_err(unusable)?;
+    // The services beside a domain show the same certificate to other servers.
+    let services = |domain: &String| {
+        let names = [tandem_xmpp::router::ROOMS, tandem_xmpp::router::UPLOADS];
+        names.map(|name| format!("{name}.{domain}"))
+    };
+    let names: Vec<String> =
+        domains.iter().cloned().chain(domains.iter().flat_map(services)).collect();
+    let params = rcgen::CertificateParams::new(names).map_err(unusable)?;
     let made = params.self_signed(&pair).map_err(unusable)?;
     write(key, pair.serialize_pem().as_bytes(), 0o600)?;
     write(certificate, made.pem().as_bytes(), 0o644)

@@ -15,6 +15,8 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod desk;
+pub mod dns;
+pub mod federation;
 pub mod guard;
 #[allow(clippy::disallowed_methods)]
 pub mod relays;

@@ -42,7 +42,7 @@ pub(crate) fn tandem(accounts: usize) -> Started {
         let config = dir.path().join("tandem.toml");
         let text = format!(
             "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
-             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\n\
+             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\ns2s = []\ns2s_tls = []\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = []\n[xmpp]\nscram_iterations = 4096\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
             dir.path().join("data").display()

@@ -20,6 +20,8 @@ has node || missing+=(nodejs)
 has npm || missing+=(npm)
 has chromium || missing+=(chromium)
 has tcpdump || missing+=(tcpdump)
+has prosody || missing+=(prosody)
+[ -x /usr/sbin/ejabberdctl ] || missing+=(ejabberd)
 has openssl || missing+=(openssl)
 if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive

@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 
 mod capture;
 mod dice;
+#[allow(clippy::disallowed_methods)]
+pub mod names;
+#[allow(clippy::disallowed_methods)]
+pub mod neighbour;
 #[allow(clippy::disallowed_methods)] // waits for programs that live in real time
 mod peer;
 
@@ -68,6 +72,10 @@ pub struct Server {
     pub sip: u16,
     /// SIP over TLS.
     pub sips: u16,
+    /// Other servers, with STARTTLS.
+    pub s2s: u16,
+    /// Other servers over TLS.
+    pub s2s_tls: u16,
     domain: String,
 }
 
@@ -102,12 +110,19 @@ impl Server {
         sections: &str,
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let [xmpp, xmpps, https, metrics, sip, sips] = free_ports()?;
+        let [xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls] = free_ports()?;
+        // Two tables may not say the same.
+        let neighbours = if listen.contains("s2s") {
+            String::new()
+        } else {
+            format!("s2s = [\"127.0.0.1:{s2s}\"]\ns2s_tls = [\"127.0.0.1:{s2s_tls}\"]")
+        };
         let config = format!(
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\nlog = \"info,tandem_gateway=debug,tandem_media=debug\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
-             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n{listen}\n\
+             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
+             {neighbours}\n{listen}\n\
              [xmpp]\nscram_iterations = 4096\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",
             dir.path().join("data").display()
@@ -126,12 +141,17 @@ impl Server {
         let log = Log::default();
         let process = launch(dir.path(), &log)?;
         let domain = domain.to_owned();
-        Ok(Self { process, log, dir, xmpp, xmpps, https, metrics, sip, sips, domain })
+        Ok(Self { process, log, dir, xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls, domain })
     }
 
     /// Where the server keeps its data.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The process.
@@ -274,7 +294,7 @@ impl Server {
         variables: &[(&str, &str)],
     ) -> Result<String> {
         let output = Command::new("timeout")
-            .arg("60")
+            .arg("120")
             .args(interpreter(script)?)
             .arg(root().join("tests/peers").join(script))
             .args(arguments)

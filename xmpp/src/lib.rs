@@ -32,6 +32,7 @@ pub mod router;
 pub mod service;
 pub mod stanza;
 pub mod stream;
+pub mod subscription;
 pub mod xml;
 
 pub use config::Config;

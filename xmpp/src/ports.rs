@@ -4,6 +4,7 @@ mod archive;
 mod bearer_tokens;
 mod blocking;
 mod directory;
+mod dns;
 mod invites;
 mod login_tokens;
 #[cfg(any(test, feature = "memory"))]
@@ -39,6 +40,7 @@ pub use self::archive::{
 pub use self::bearer_tokens::BearerTokens;
 pub use self::blocking::{Blocklists, Evidence, Report};
 pub use self::directory::{Directory, Listed};
+pub use self::dns::{Dns, DnsError};
 pub use self::invites::{Invite, Invites};
 pub use self::login_tokens::LoginTokens;
 pub use self::passwords::Passwords;
@@ -102,6 +104,8 @@ pub struct RosterItem {
     pub from: bool,
     /// The user has asked to see the contact.
     pub ask: bool,
+    /// The user has agreed to be seen before it was asked (RFC 6121 section 3.4).
+    pub approved: bool,
     /// The roster's version in which it came to be as it is.
     pub changed: u64,
 }
@@ -109,7 +113,16 @@ pub struct RosterItem {
 impl RosterItem {
     /// A contact without any subscription.
     pub fn new(jid: Jid) -> Self {
-        Self { jid, name: None, groups: Vec::new(), to: false, from: false, ask: false, changed: 0 }
+        Self {
+            jid,
+            name: None,
+            groups: Vec::new(),
+            to: false,
+            from: false,
+            ask: false,
+            approved: false,
+            changed: 0,
+        }
     }
 
     /// The wire word.

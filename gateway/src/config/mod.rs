@@ -3,6 +3,7 @@
 mod archive;
 mod components;
 mod contact;
+mod federation;
 mod login;
 mod pubsub;
 mod registration;
@@ -20,6 +21,7 @@ use tandem_xmpp::stream::c2s::Limits;
 pub use self::archive::Archive;
 pub use self::components::Component;
 pub use self::contact::Contact;
+pub use self::federation::{Dns, Federation, Host};
 pub use self::login::Login;
 pub use self::pubsub::PubSub;
 pub use self::registration::Registration;
@@ -69,6 +71,10 @@ pub struct Config {
     pub sip: Sip,
     /// The media of calls.
     pub media: Media,
+    /// Other servers.
+    pub federation: Federation,
+    /// Where they are.
+    pub dns: Dns,
     /// External components.
     pub components: Vec<Component>,
 }
@@ -119,6 +125,10 @@ pub struct Listen {
     pub xmpp: Vec<SocketAddr>,
     /// XMPP over TLS.
     pub xmpps: Vec<SocketAddr>,
+    /// Other servers, with STARTTLS.
+    pub s2s: Vec<SocketAddr>,
+    /// Other servers over TLS.
+    pub s2s_tls: Vec<SocketAddr>,
     /// SIP over UDP and TCP.
     pub sip: Vec<SocketAddr>,
     /// SIP over TLS.
@@ -192,6 +202,8 @@ impl Default for Config {
             rooms: Rooms::default(),
             sip: Sip::default(),
             media: Media::default(),
+            federation: Federation::default(),
+            dns: Dns::default(),
             components: Vec::new(),
         }
     }
@@ -203,6 +215,8 @@ impl Default for Listen {
         Self {
             xmpp: any(5222),
             xmpps: any(5223),
+            s2s: any(5269),
+            s2s_tls: any(5270),
             sip: any(5060),
             sips: any(5061),
             https: any(8443),

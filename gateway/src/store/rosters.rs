@@ -28,8 +28,8 @@ impl Rosters for Store {
                 let groups = serde_json::to_string(&item.groups).unwrap_or_else(|_| "[]".into());
                 sqlx::query(
                     "INSERT OR REPLACE INTO roster_items \
-                     (owner, contact, name, groups, sub_to, sub_from, ask, changed) \
-                     SELECT id, $3, $4, $5, $6, $7, $8, $9 FROM accounts \
+                     (owner, contact, name, groups, sub_to, sub_from, ask, changed, approved) \
+                     SELECT id, $3, $4, $5, $6, $7, $8, $9, $10 FROM accounts \
                      WHERE domain = $1 AND name = $2",
                 )
                 .bind(owner.domain())
@@ -41,6 +41,7 @@ impl Rosters for Store {
                 .bind(item.from)
                 .bind(item.ask)
                 .bind(stored(item.changed))
+                .bind(item.approved)
                 .execute(c)
                 .await
                 .map(|_| ())
@@ -168,7 +169,8 @@ impl Rosters for Store {
 impl Store {
     async fn load_roster(&self, owner: &Jid) -> Result<Roster, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT contact, roster_items.name, groups, sub_to, sub_from, ask, changed FROM roster_items \
+            "SELECT contact, roster_items.name, groups, sub_to, sub_from, ask, changed, approved \
+             FROM roster_items \
              JOIN accounts ON accounts.id = owner WHERE domain = $1 AND accounts.name = $2",
         )
         .bind(owner.domain())
@@ -188,6 +190,7 @@ impl Store {
                 from: row.try_get(4)?,
                 ask: row.try_get(5)?,
                 changed: row.try_get::<i64, _>(6)?.unsigned_abs(),
+                approved: row.try_get(7)?,
             });
         }
         let pending = sqlx::query(

@@ -1,5 +1,6 @@
 //! Instant messaging with programs not written here: one feature a module.
 mod archive;
 mod components;
+mod federation;
 mod login;
 mod pubsub;

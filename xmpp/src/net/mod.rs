@@ -6,6 +6,7 @@ mod login;
 mod outbox;
 mod pipe;
 mod resume;
+pub mod s2s;
 #[cfg(test)]
 mod sm_tests;
 #[cfg(test)]

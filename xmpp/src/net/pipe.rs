@@ -22,6 +22,7 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     wake: Notify,
+    ending: Notify,
     max_bytes: usize,
 }
 
@@ -39,7 +40,12 @@ pub(super) enum Flow {
 
 impl Pipe {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self(Arc::new(Shared { state: Mutex::default(), wake: Notify::new(), max_bytes }))
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            wake: Notify::new(),
+            ending: Notify::new(),
+            max_bytes,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,6 +93,35 @@ impl Pipe {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().stanzas.is_empty()
+    }
+
+    /// Whether the stream is to end.
+    pub(super) fn is_ended(&self) -> bool {
+        self.state().end.is_some()
+    }
+
+    /// Resolves when the stream is to end.
+    pub(super) async fn ending(&self) {
+        loop {
+            let ending = self.0.ending.notified();
+            if self.is_ended() {
+                return;
+            }
+            ending.await;
+        }
+    }
+
+    /// What was taken and not written comes first again, bound or not.
+    pub(super) fn put_back(&self, batch: Vec<Bytes>) {
+        let mut state = self.state();
+        for stanza in batch.into_iter().rev() {
+            state.bytes += stanza.len();
+            state.stanzas.push_front(stanza);
+        }
+    }
+
     /// Everything that is left; nothing more is taken.
     pub(super) fn close(&self) -> Vec<Bytes> {
         let mut state = self.state();
@@ -130,6 +165,7 @@ impl Outbox for Pipe {
 
     fn end(&self, condition: &'static str) {
         self.state().end.get_or_insert(condition);
+        self.0.ending.notify_waiters();
         self.0.wake.notify_one();
     }
 }

@@ -34,19 +34,14 @@ impl Server {
             (
                 Some(kind @ ("subscribe" | "subscribed" | "unsubscribe" | "unsubscribed")),
                 Some(to),
-            ) => {
-                if !self.is_local(&to) {
-                    let error = StanzaError::new(Condition::RemoteServerNotFound);
-                    return self.bounce(&stanza, error);
-                }
-                match self.subscription(&from.bare(), &to.bare(), kind, &stanza).await {
-                    Ok(None) => {}
-                    Ok(Some(refused)) => return self.bounce(&stanza, refused),
-                    Err(error) => return self.store_failed(&stanza, &error),
-                }
-            }
-            (Some("probe"), Some(to)) => self.probe(&from, &to.bare()).await,
-            (Some("error"), _) => {}
+            ) => match self.subscription(&from.bare(), &to.bare(), kind, &stanza).await {
+                Ok(None) => {}
+                Ok(Some(refused)) => return self.bounce(&stanza, refused),
+                Err(error) => return self.store_failed(&stanza, &error),
+            },
+            (Some("probe"), Some(to)) => self.probe(&from, &to).await,
+            (Some("error"), Some(to)) => self.pass_presence_error(&to, &stanza),
+            (Some("error"), None) => {}
             _ => return self.bounce(&stanza, StanzaError::new(Condition::BadRequest)),
         }
         Outcome::Ignored
@@ -83,8 +78,12 @@ impl Server {
     async fn welcome(&self, jid: &Jid) {
         let account = jid.bare();
         let Ok(roster) = self.roster(&account).await else { return };
-        for item in roster.items.iter().filter(|i| i.to && self.is_local(&i.jid)) {
-            self.show_account(&item.jid, jid);
+        for item in roster.items.iter().filter(|i| i.to) {
+            match self.place(&item.jid) {
+                Place::Account => self.show_account(&item.jid, jid),
+                Place::Elsewhere => self.send_probe(jid, &item.jid),
+                Place::Host | Place::Rooms | Place::Uploads => {}
+            }
         }
         self.show_account(&account, jid);
         self.show_requests(&account, jid, &roster.pending_in).await;
@@ -95,15 +94,15 @@ impl Server {
         if self.blocks_now(account, to) || self.blocks_now(&to.bare(), account) {
             return;
         }
-        let shown: Vec<Bytes> = self
+        let shown: Vec<(Jid, Bytes)> = self
             .sessions()
             .of(account)
             .iter()
             .filter(|r| r.jid != *to)
-            .filter_map(|r| r.presence.as_ref().map(|p| p.stanza.clone()))
+            .filter_map(|r| Some((r.jid.clone(), r.presence.as_ref()?.stanza.clone())))
             .collect();
-        for stanza in shown {
-            self.send_bytes(to, &addressed(&stanza, to));
+        for (jid, stanza) in shown {
+            self.emit(&jid, to, &addressed(&stanza, to));
         }
     }
 
@@ -121,15 +120,19 @@ impl Server {
         let account = from.bare();
         let Ok(roster) = self.roster(&account).await else { return };
         let blocked = self.blocks_of(&account).await.unwrap_or_default();
-        let seers = roster.items.iter().filter(|i| i.from && self.is_local(&i.jid));
+        let seers = roster.items.iter().filter(|i| i.from);
         let seers = seers.filter(|i| !blocked.holds(&i.jid));
         for contact in seers.map(|i| &i.jid).chain([&account]) {
             self.send_presence(contact, from, stanza);
         }
     }
 
-    /// To the available streams of an account.
+    /// To the available streams of an account; once to the server of one elsewhere.
     pub(super) fn send_presence(&self, account: &Jid, except: &Jid, stanza: &Bytes) {
+        if self.place(account) == Place::Elsewhere {
+            self.emit(except, account, &addressed(stanza, account));
+            return;
+        }
         if self.blocks_now(account, except) {
             return;
         }
@@ -182,7 +185,7 @@ impl Server {
         self.broadcast(from, goodbye).await;
         for to in directed {
             if to.resource().is_some() {
-                self.send_bytes(&to, &addressed(goodbye, &to));
+                self.emit(from, &to, &addressed(goodbye, &to));
             } else {
                 self.send_presence(&to, from, goodbye);
             }
@@ -192,10 +195,11 @@ impl Server {
 
     /// Presence for one addressee only (section 4.6).
     fn direct(&self, from: &Jid, to: &Jid, stanza: &Stanza) {
-        if !self.is_local(to) {
+        if !matches!(self.place(to), Place::Account | Place::Elsewhere) {
             return;
         }
-        {
+        // Who is elsewhere has a server that remembers.
+        if self.place(from) == Place::Account {
             let mut sessions = self.sessions();
             let Some(resource) = sessions.get_mut(from) else { return };
             resource.directed.retain(|j| j != to);
@@ -203,17 +207,60 @@ impl Server {
                 resource.directed.push(to.clone());
             }
         }
-        if to.resource().is_some() {
-            self.send_bytes(to, &stanza.bytes());
+        if to.resource().is_some() || self.place(to) == Place::Elsewhere {
+            self.emit(from, to, &stanza.bytes());
         } else {
             self.send_presence(to, from, &stanza.bytes());
         }
     }
 
-    async fn probe(&self, from: &Jid, target: &Jid) {
-        if self.may_see(from, target).await.unwrap_or(false) {
-            self.show_account(target, from);
+    /// Asks the server of a contact elsewhere how it is (section 4.3.1).
+    fn send_probe(&self, from: &Jid, contact: &Jid) {
+        let probe = Element::new("presence", ns::CLIENT)
+            .with_attr("from", from.as_str())
+            .with_attr("to", contact.as_str())
+            .with_attr("type", "probe")
+            .to_bytes();
+        self.emit(from, contact, &probe);
+    }
+
+    /// Answers a probe (section 4.3.2): who may see gets each resource, or that there is none; who may not is told so
+    /// by another server alone, and the same whether there is an account or not.
+    async fn probe(&self, from: &Jid, to: &Jid) {
+        if self.place(to) != Place::Account {
+            return;
         }
+        let account = to.bare();
+        let Ok(may_see) = self.may_see(from, &account).await else { return };
+        let is_elsewhere = self.place(from) == Place::Elsewhere;
+        let kind = if !may_see {
+            "unsubscribed"
+        } else if self.presences(&account).is_empty() {
+            "unavailable"
+        } else {
+            return self.show_account(&account, from);
+        };
+        if is_elsewhere {
+            let answer = Element::new("presence", ns::CLIENT)
+                .with_attr("from", account.as_str())
+                .with_attr("to", from.as_bare_str())
+                .with_attr("type", kind)
+                .to_bytes();
+            self.emit(&account, &from.bare(), &answer);
+        }
+    }
+
+    /// Presence that could not be delivered comes back to the device that sent it; who it was for need not be told
+    /// when that device goes.
+    fn pass_presence_error(&self, to: &Jid, stanza: &Stanza) {
+        let Some(from) = stanza.from() else { return };
+        if self.place(to) != Place::Account || to.resource().is_none() {
+            return;
+        }
+        if let Some(resource) = self.sessions().get_mut(to) {
+            resource.directed.retain(|j| j != from);
+        }
+        self.send_bytes(to, &stanza.bytes());
     }
 }
 

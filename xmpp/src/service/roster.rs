@@ -124,7 +124,7 @@ impl Server {
         if item.to || item.ask {
             self.change_subscription(owner, contact, "unsubscribe", None).await?;
         }
-        if item.from {
+        if item.from || item.approved {
             self.change_subscription(owner, contact, "unsubscribed", None).await?;
         }
         let version = self.roster(owner).await?.version + 1;
@@ -250,5 +250,6 @@ fn item_element(item: &RosterItem) -> Element {
         .with_attr_opt("name", item.name.as_deref())
         .with_attr("subscription", item.subscription())
         .with_attr_opt("ask", item.ask.then_some("subscribe"))
+        .with_attr_opt("approved", item.approved.then_some("true"))
         .with_children(item.groups.iter().map(|g| Element::new("group", ROSTER).with_text(g)))
 }

@@ -1,4 +1,4 @@
-//! Subscriptions (RFC 6121 section 3 and appendix A), both ends local.
+//! Subscriptions (RFC 6121 section 3 and appendix A) between accounts here and elsewhere.
 //!
 //! Each change takes the turn of both accounts, so the two rosters never disagree.
 
@@ -7,8 +7,10 @@ use bytes::Bytes;
 use super::invites::PREAUTH;
 use super::{Server, addressed};
 use crate::jid::Jid;
-use crate::ports::{RosterItem, StoreError};
+use crate::ports::{Roster, RosterItem, StoreError};
+use crate::router::Place;
 use crate::stanza::{Condition, Stanza, StanzaError};
+use crate::subscription::{self, Effect, Request, State};
 use crate::xml::{Element, ns};
 
 /// Most unanswered requests to see one account; what comes after is not kept.
@@ -44,63 +46,148 @@ impl Server {
         kind: &str,
         stanza: Option<Bytes>,
     ) -> Changed {
-        if from == to || to.node().is_none() {
+        let Some(request) = Request::from_name(kind).filter(|_| from != to) else {
+            return Ok(None);
+        };
+        if matches!(self.place(to), Place::Host | Place::Rooms | Place::Uploads) {
             return Ok(None);
         }
         let stanza = stanza.unwrap_or_else(|| plain(from, to, kind));
-        match kind {
-            "subscribe" => return self.subscribe(from, to, stanza).await,
-            "subscribed" => self.approve(from, to, &stanza).await?,
-            "unsubscribe" => {
-                self.lose_sight(from, to).await?;
-                self.drop_pending(to, from).await?;
-                self.revoke(to, from).await?;
-                self.show_subscription(to, &stanza);
+        // Who is elsewhere has a server that has changed its side.
+        if self.place(from) != Place::Account {
+            if self.place(to) == Place::Account {
+                self.pass_request(from, to, request, stanza).await?;
             }
-            _ => {
-                self.drop_pending(from, to).await?;
-                self.revoke(from, to).await?;
-                self.lose_sight(to, from).await?;
-                self.show_subscription(to, &stanza);
+            return Ok(None);
+        }
+        match self.ask(from, to, request).await? {
+            Asked::Refused(error) => Ok(Some(error)),
+            Asked::Done { routed: false, .. } => Ok(None),
+            Asked::Done { granted, revoked, .. } => {
+                self.pass_request(from, to, request, stanza).await?;
+                self.after_change(from, to, granted, revoked).await?;
+                Ok(None)
             }
         }
-        Ok(None)
     }
 
-    async fn subscribe(&self, user: &Jid, contact: &Jid, stanza: Bytes) -> Changed {
+    /// The sender's own side (appendix A.2).
+    async fn ask(&self, user: &Jid, contact: &Jid, request: Request) -> Result<Asked, StoreError> {
         let roster = self.roster(user).await?;
-        let known = roster.item(contact).cloned();
-        if known.is_none() && roster.items.len() >= self.config().max_contacts {
-            return Ok(Some(StanzaError::new(Condition::ResourceConstraint)));
+        let before = state_of(&roster, contact);
+        let (after, routed) = subscription::sent(before, request);
+        let is_new = roster.item(contact).is_none() && item_facts(after) != item_facts(before);
+        if is_new && roster.items.len() >= self.config().max_contacts {
+            return Ok(Asked::Refused(StanzaError::new(Condition::ResourceConstraint)));
         }
-        let mut item = known.unwrap_or_else(|| RosterItem::new(contact.clone()));
-        if !item.to {
-            item.ask = true;
-            self.put_item(user, item).await?;
+        self.apply(user, contact, (before, after), None).await?;
+        let granted = after.from && !before.from;
+        let revoked = before.from && !after.from;
+        Ok(Asked::Done { routed, granted, revoked })
+    }
+
+    /// Takes a request to its addressee: to its side here (appendix A.3), or to its server.
+    async fn pass_request(
+        &self,
+        from: &Jid,
+        to: &Jid,
+        request: Request,
+        stanza: Bytes,
+    ) -> Result<(), StoreError> {
+        if self.place(to) != Place::Account {
+            self.emit(from, to, &stanza);
+            return Ok(());
         }
-        if !self.0.ports.accounts.exists(contact).await? {
+        if self.take_request(to, from, request, stanza).await? {
+            self.agree(to, from).await?;
+        }
+        Ok(())
+    }
+
+    /// The addressee's side. True when its server is to agree on its behalf.
+    async fn take_request(
+        &self,
+        user: &Jid,
+        contact: &Jid,
+        request: Request,
+        stanza: Bytes,
+    ) -> Result<bool, StoreError> {
+        if request == Request::Subscribe {
             // Unknown and unwilling look alike: nothing comes back (section 3.1.3).
-            return Ok(None);
-        }
-        if self.is_blocked(contact, user).await? {
-            return Ok(None);
-        }
-        if self.accept_invited(contact, user, &stanza).await? {
-            return Ok(None);
-        }
-        let theirs = self.roster(contact).await?;
-        if theirs.item(user).is_some_and(|i| i.from) {
-            self.grant(contact, user, &plain(contact, user, "subscribed")).await?;
-            return Ok(None);
-        }
-        if !theirs.pending_in.contains(user) {
-            if theirs.pending_in.len() >= MAX_PENDING {
-                return Ok(None);
+            let is_known = self.0.ports.accounts.exists(user).await?;
+            if !is_known || self.is_blocked(user, contact).await? {
+                return Ok(false);
             }
-            self.keep_request(contact, user, &stanza).await?;
+            if self.accept_invited(user, contact, &stanza).await? {
+                return Ok(false);
+            }
         }
-        self.show_subscription(contact, &stanza);
-        Ok(None)
+        let roster = self.roster(user).await?;
+        let before = state_of(&roster, contact);
+        let (after, effect) = subscription::received(before, request);
+        if after.pending_in && !before.pending_in && roster.pending_in.len() >= MAX_PENDING {
+            return Ok(false);
+        }
+        self.apply(user, contact, (before, after), Some(&stanza)).await?;
+        if effect == Effect::Deliver {
+            self.show_subscription(user, &stanza);
+        }
+        // What the contact saw of the user ends by its own request too (section 3.3.3).
+        self.after_change(user, contact, false, before.from && !after.from).await?;
+        Ok(effect == Effect::Agree)
+    }
+
+    /// The server answers for a user who has agreed already (sections 3.1.3 and 3.4.2).
+    async fn agree(&self, user: &Jid, contact: &Jid) -> Result<(), StoreError> {
+        let answer = plain(user, contact, Request::Subscribed.name());
+        if self.place(contact) == Place::Account {
+            self.take_request(contact, user, Request::Subscribed, answer).await?;
+        } else {
+            self.emit(user, contact, &answer);
+        }
+        self.after_change(user, contact, true, false).await
+    }
+
+    /// Stores what differs, the item before the request that it answers.
+    async fn apply(
+        &self,
+        user: &Jid,
+        contact: &Jid,
+        (before, after): (State, State),
+        request: Option<&Bytes>,
+    ) -> Result<(), StoreError> {
+        if item_facts(after) != item_facts(before) {
+            let known = self.roster(user).await?.item(contact).cloned();
+            let item = known.unwrap_or_else(|| RosterItem::new(contact.clone()));
+            let (to, from, ask, approved) = item_facts(after);
+            self.put_item(user, RosterItem { to, from, ask, approved, ..item }).await?;
+        }
+        match (before.pending_in, after.pending_in, request) {
+            (false, true, Some(stanza)) => self.keep_request(user, contact, stanza).await,
+            (true, false, _) => self.set_pending_in(user, contact, false).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// `contact` sees `user` from now on, or no longer (sections 3.1.5, 3.2.2 and 3.3.3).
+    async fn after_change(
+        &self,
+        user: &Jid,
+        contact: &Jid,
+        granted: bool,
+        revoked: bool,
+    ) -> Result<(), StoreError> {
+        if granted {
+            self.show_to(user, contact);
+            self.show_last_items(user, contact).await?;
+            self.0.ports.watch.permission_changed(user, contact, true);
+        }
+        if revoked {
+            self.cancel_subscriptions(user, contact).await?;
+            self.show_gone(user, contact);
+            self.0.ports.watch.permission_changed(user, contact, false);
+        }
+        Ok(())
     }
 
     /// A request with the token of an invitation of `contact` is granted, and `contact` asks to see `user` in turn
@@ -118,13 +205,30 @@ impl Server {
             return Ok(false);
         }
         self.set_pending_in(contact, user, true).await?;
-        self.approve(contact, user, &plain(contact, user, "subscribed")).await?;
-        Box::pin(self.change_subscription(contact, user, "subscribe", None)).await?;
-        if self.is_local(user) {
-            let agreed = plain(user, contact, "subscribed");
-            self.approve(user, contact, &agreed).await?;
+        let (subscribe, subscribed) = (Request::Subscribe.name(), Request::Subscribed.name());
+        Box::pin(self.change_subscription(contact, user, subscribed, None)).await?;
+        Box::pin(self.change_subscription(contact, user, subscribe, None)).await?;
+        if self.place(user) == Place::Account {
+            Box::pin(self.change_subscription(user, contact, subscribed, None)).await?;
         }
         Ok(true)
+    }
+
+    /// Shows every available resource of `owner` to `watcher`: to each of its streams, or by its server.
+    fn show_to(&self, owner: &Jid, watcher: &Jid) {
+        if self.place(watcher) != Place::Account {
+            return self.show_account(owner, watcher);
+        }
+        let streams: Vec<Jid> = self
+            .sessions()
+            .of(watcher)
+            .iter()
+            .filter(|r| r.outbox.is_some())
+            .map(|r| r.jid.clone())
+            .collect();
+        for jid in streams {
+            self.show_account(owner, &jid);
+        }
     }
 
     async fn keep_request(
@@ -155,82 +259,6 @@ impl Server {
             let request = kept.unwrap_or_else(|| plain(contact, account, "subscribe"));
             self.send_bytes(device, &addressed(&request, account));
         }
-    }
-
-    /// `owner` lets `watcher` see it, if it was asked.
-    async fn approve(&self, owner: &Jid, watcher: &Jid, stanza: &Bytes) -> Result<(), StoreError> {
-        let roster = self.roster(owner).await?;
-        if !roster.pending_in.contains(watcher) {
-            return Ok(());
-        }
-        let mut item =
-            roster.item(watcher).cloned().unwrap_or_else(|| RosterItem::new(watcher.clone()));
-        item.from = true;
-        self.put_item(owner, item).await?;
-        self.drop_pending(owner, watcher).await?;
-        self.grant(owner, watcher, stanza).await
-    }
-
-    async fn grant(&self, owner: &Jid, watcher: &Jid, stanza: &Bytes) -> Result<(), StoreError> {
-        self.change(watcher, owner, |i| {
-            i.to |= i.ask;
-            i.ask = false;
-        })
-        .await?;
-        self.show_subscription(watcher, stanza);
-        let streams: Vec<Jid> = self
-            .sessions()
-            .of(watcher)
-            .iter()
-            .filter(|r| r.outbox.is_some())
-            .map(|r| r.jid.clone())
-            .collect();
-        for jid in streams {
-            self.show_account(owner, &jid);
-        }
-        self.show_last_items(owner, watcher).await?;
-        self.0.ports.watch.permission_changed(owner, watcher, true);
-        Ok(())
-    }
-
-    /// `watcher` no longer sees `owner`, whoever of them wished so.
-    async fn revoke(&self, owner: &Jid, watcher: &Jid) -> Result<(), StoreError> {
-        self.change(owner, watcher, |i| i.from = false).await?;
-        self.cancel_subscriptions(owner, watcher).await?;
-        self.show_gone(owner, watcher);
-        self.0.ports.watch.permission_changed(owner, watcher, false);
-        Ok(())
-    }
-
-    async fn lose_sight(&self, watcher: &Jid, owner: &Jid) -> Result<(), StoreError> {
-        self.change(watcher, owner, |i| {
-            i.to = false;
-            i.ask = false;
-        })
-        .await
-    }
-
-    async fn change(
-        &self,
-        owner: &Jid,
-        contact: &Jid,
-        change: impl FnOnce(&mut RosterItem),
-    ) -> Result<(), StoreError> {
-        let roster = self.roster(owner).await?;
-        let Some(old) = roster.item(contact) else { return Ok(()) };
-        let mut item = old.clone();
-        change(&mut item);
-        if item == *old {
-            return Ok(());
-        }
-        self.put_item(owner, item).await
-    }
-
-    async fn drop_pending(&self, owner: &Jid, contact: &Jid) -> Result<(), StoreError> {
-        if self.roster(owner).await?.pending_in.contains(contact) {
-            self.set_pending_in(owner, contact, false).await?;
-        }
-        Ok(())
     }
 
     /// Shows a subscription stanza to the addressee's streams.
@@ -268,6 +296,29 @@ impl Server {
             self.send_presence(watcher, &jid, &gone);
         }
     }
+}
+
+/// What became of a user's own request.
+enum Asked {
+    Refused(StanzaError),
+    Done { routed: bool, granted: bool, revoked: bool },
+}
+
+fn state_of(roster: &Roster, contact: &Jid) -> State {
+    let pending_in = roster.pending_in.contains(contact);
+    let item = roster.item(contact);
+    item.map_or(State { pending_in, ..State::default() }, |item| State {
+        to: item.to,
+        from: item.from,
+        pending_out: item.ask,
+        pending_in,
+        approved: item.approved,
+    })
+}
+
+/// What of a state stands in the roster: to, from, ask, approved.
+fn item_facts(state: State) -> (bool, bool, bool, bool) {
+    (state.to, state.from, state.pending_out, state.approved)
 }
 
 fn plain(from: &Jid, to: &Jid, kind: &str) -> Bytes {

@@ -6,6 +6,7 @@ mod blocking;
 mod delivery;
 mod disco;
 mod extdisco;
+mod federation;
 mod login;
 mod offline;
 mod pep;

@@ -33,6 +33,8 @@ const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 const ROSTER_VERSIONS: &str = "urn:xmpp:features:rosterver";
+/// RFC 6121 section 3.4.
+const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 const LIMITS: &str = "urn:xmpp:stream-limits:0";
 const PING: &str = "urn:xmpp:ping";
 /// Bytes of prefixes and namespaces remembered of a stream's header.
@@ -570,7 +572,8 @@ impl C2s {
         }
         let features = features
             .with_child(Element::new("csi", csi::NS))
-            .with_child(Element::new("ver", ROSTER_VERSIONS));
+            .with_child(Element::new("ver", ROSTER_VERSIONS))
+            .with_child(Element::new("sub", PRE_APPROVAL));
         features.with_child(limits).with_children(self.caps.clone())
     }
 
