@@ -306,7 +306,8 @@ struct Outside {
 impl tandem_xmpp::ports::Remote for Outside {
     fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
         let component = self.components.send(to.domain(), stanza.clone());
-        component.unwrap_or_else(|| tandem_xmpp::ports::Remote::send(&self.federation, from, to, stanza))
+        component
+            .unwrap_or_else(|| tandem_xmpp::ports::Remote::send(&self.federation, from, to, stanza))
     }
 }
 
