@@ -127,11 +127,7 @@ async fn publish(
 ) -> Result<Kept, sqlx::Error> {
     let id = match node_id(c, owner, &node.name).await? {
         Some(id) => id,
-        // An account that has just been removed: nothing is kept of it, as of its other data.
-        None => match put_node(c, owner, node).await? {
-            Some(id) => id,
-            None => return Ok(Kept::Yes(Vec::new())),
-        },
+        None => put_node(c, owner, node).await?,
     };
     expire(c, id).await?;
     let now = chrono::Utc::now().timestamp();
@@ -173,12 +169,8 @@ async fn publish(
     Ok(Kept::Yes(gone.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?))
 }
 
-/// Adds or replaces a node; `None` when there is no such account.
-async fn put_node(
-    c: &mut SqliteConnection,
-    owner: &Jid,
-    node: &Node,
-) -> Result<Option<i64>, sqlx::Error> {
+/// Adds or replaces a node; an error when there is no such account.
+async fn put_node(c: &mut SqliteConnection, owner: &Jid, node: &Node) -> Result<i64, sqlx::Error> {
     let affiliations: Vec<(&str, Affiliation)> =
         node.affiliations.iter().map(|(jid, what)| (jid.as_str(), *what)).collect();
     let subscriptions: Vec<&str> = node.subscriptions.iter().map(Jid::as_str).collect();
@@ -194,9 +186,9 @@ async fn put_node(
     .bind(json(&node.config))
     .bind(json(&affiliations))
     .bind(json(&subscriptions))
-    .fetch_optional(&mut *c)
+    .fetch_one(&mut *c)
     .await?;
-    row.map(|row| row.try_get(0)).transpose()
+    row.try_get(0)
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -163,7 +163,8 @@ pub enum Kept {
 }
 
 /// The nodes and items of all accounts. Each change resolves after its commit. Items are ordered by when they were last
-/// published, and one older than its node's [`NodeConfig::item_expire`] is not there.
+/// published, and one older than its node's [`NodeConfig::item_expire`] is not there. Nothing is kept of who has no account:
+/// that is an error.
 pub trait PubSub: Send + Sync {
     /// All nodes of an account, by name.
     fn nodes<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Node>, StoreError>>;

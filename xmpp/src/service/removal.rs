@@ -27,6 +27,7 @@ impl Server {
         self.leave_contacts(&account).await?;
         let removed = self.0.ports.passwords.remove(&account).await?;
         self.forget_blocks(&account);
+        self.forget_profile(&account).await;
         done();
         self.end_sessions(&account, None);
         self.forget_roster(&account);

@@ -155,7 +155,7 @@ async fn nodes_go_with_their_account() {
     store.publish(&a, &node("n"), &[item("1", 1)], BOUNDS).await.unwrap();
     store.remove_account(&a).await.unwrap();
     assert!(store.nodes(&a).await.unwrap().is_empty());
-    let kept = store.publish(&a, &node("n"), &[item("1", 1)], BOUNDS).await.unwrap();
-    assert_eq!(kept, Kept::Yes(vec![]));
+    assert!(store.publish(&a, &node("n"), &[item("1", 1)], BOUNDS).await.is_err());
+    assert!(store.put_node(&a, &node("n")).await.is_err());
     assert!(store.nodes(&a).await.unwrap().is_empty());
 }

@@ -259,6 +259,15 @@ impl Server {
         known.insert(owner.clone(), Arc::new(profile));
     }
 
+    /// Drops what is kept in memory of an account that has been removed.
+    pub(super) async fn forget_profile(&self, owner: &Jid) {
+        // Whoever is still publishing for it has come to an end, and finds no account from now on.
+        let _turn = self.pep_turn(owner).await;
+        let mut known = self.0.profiles.lock();
+        self.0.profiles.commits.fetch_add(1, Ordering::SeqCst);
+        known.remove(owner);
+    }
+
     /// The item published last to a node.
     pub(super) async fn last_item(
         &self,

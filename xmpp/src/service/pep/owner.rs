@@ -28,11 +28,12 @@ impl Server {
             let default = Element::new("default", OWNER).with_child(form);
             return Ok(Some(wire::owner_of(&default)));
         }
-        // The old bookmarks are a view of the new ones.
-        let name = match node_name(verb)? {
-            STORAGE => BOOKMARKS,
-            name => name,
-        };
+        let name = node_name(verb)?;
+        if name == STORAGE && set {
+            // It is a view of the new bookmarks: who means the old node must not lose or open these.
+            return Err(Refusal::new(Condition::NotAllowed));
+        }
+        let name = if name == STORAGE { BOOKMARKS } else { name };
         let _turn = self.pep_turn(owner).await;
         let profile = self.profile(owner).await?;
         let known = profile.find(name).filter(|_| !is_hidden(name));

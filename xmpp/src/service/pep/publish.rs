@@ -46,6 +46,7 @@ impl Server {
         }
         let draft = self.draft(verb)?;
         let id = draft.id.clone();
+        let options = request.child("publish-options", NS);
         if name == STORAGE {
             if from.bare() != *owner {
                 return Err(Refusal::new(Condition::Forbidden));
@@ -54,9 +55,14 @@ impl Server {
             let storage = storage.filter(|e| e.is("storage", STORAGE));
             let storage = storage
                 .ok_or_else(|| Refusal::because(Condition::BadRequest, "invalid-payload"))?;
+            let kept = default_config(STORAGE);
+            if let Some(options) = options
+                && config::with_options(&kept, options)?.access != kept.access
+            {
+                return Err(config::not_met());
+            }
             self.replace_bookmarks(owner, storage).await?;
         } else {
-            let options = request.child("publish-options", NS);
             let _turn = self.pep_turn(owner).await;
             let node = self.node_to_publish(from, owner, name, options).await?;
             self.check_payload(&node, &draft)?;

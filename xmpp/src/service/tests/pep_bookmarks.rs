@@ -96,6 +96,13 @@ async fn old_bookmarks_change_what_differs() {
     assert!(!done(&ana, &items("ana@d", BOOKMARKS)).await.contains("<item "));
     let read = ask(&ana, &publish("storage:bookmarks", "current", "<odd xmlns='urn:x'/>")).await;
     assert!(read.contains("<invalid-payload"), "{read}");
+    let open = [("access_model", "open")];
+    let read = ask(&ana, &publish_with("storage:bookmarks", "current", one, &open)).await;
+    assert!(read.contains("<precondition-not-met"), "{read}");
+    // Who means the old node alone must not take the new bookmarks away.
+    let delete = "<iq type='set' id='o'><pubsub xmlns='http://jabber.org/protocol/pubsub#owner'>\
+                  <delete node='storage:bookmarks'/></pubsub></iq>";
+    assert!(ask(&ana, delete).await.contains("<not-allowed"));
 }
 
 /// XEP-0402 section 2, XEP-0469 section 3: what is in the extensions comes back as it was.

@@ -52,6 +52,21 @@ async fn a_vcard_is_written_by_its_owner_and_read_by_all() {
     assert!(ask(&ana, &long).await.contains("<not-acceptable"));
 }
 
+/// XEP-0077 section 3.2: of an account that was removed nothing is left in memory for the next one of its name.
+#[tokio::test]
+async fn a_removed_account_leaves_no_profile() {
+    let (world, memory) = World::with_pubsub(crate::config::PubSubLimits::default());
+    let ana = world.online("ana@d/a").await;
+    done(&ana, &publish("n", "1", "<x xmlns='urn:x'/>")).await;
+    let reads = memory.reads();
+    done(&ana, &items("ana@d", "n")).await;
+    assert_eq!(memory.reads(), reads + 1);
+    assert!(world.server.remove_account(&jid("ana@d")).await.unwrap());
+    // The nodes are read again.
+    ana.say(&items("ana@d", "n")).await;
+    assert_eq!(memory.reads(), reads + 3);
+}
+
 /// XEP-0398 section 3.2: the photo of a vCard becomes the avatar, and contacts are told.
 #[tokio::test]
 async fn the_photo_of_a_vcard_is_the_avatar() {
