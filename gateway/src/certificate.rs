@@ -111,3 +111,20 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
         options.write(true).create(true).truncate(true).mode(mode).open(path).map_err(fault)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fault)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// XEP-0388 section 3, XEP-0440 section 3.
+    #[test]
+    fn sessions_are_resumed_and_no_early_data_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().to_owned(), ..Config::default() };
+        let certificate = Certificate::load(&config).unwrap();
+        let settings = certificate.server_config(&["xmpp-client"]).unwrap();
+        assert!(settings.ticketer.enabled());
+        assert_eq!(settings.max_early_data_size, 0);
+        assert_eq!(certificate.end_point().map(|hash| hash.len()), Some(32));
+    }
+}

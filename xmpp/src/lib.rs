@@ -2,7 +2,7 @@
 //!
 //! | specification | state |
 //! |---|---|
-//! | RFC 6120, 7590 | client streams, STARTTLS, direct TLS (XEP-0368), SASL (SCRAM, PLAIN), binding; no server streams |
+//! | RFC 6120, 7590 | client streams, STARTTLS, direct TLS (XEP-0368), SASL, binding; no server streams |
 //! | RFC 6121 | roster, subscriptions, presence, delivery between local accounts |
 //! | RFC 7395 | WebSocket framing: one element a message |
 //! | RFC 7622, 5890 | addresses; one form of a domain, with U-labels |
@@ -17,7 +17,11 @@
 //! | XEP-0352 | client state: presence and typing wait for somebody who looks |
 //! | XEP-0402, 0048, 0049 | bookmarks in all three forms, kept as one; private storage |
 //! | XEP-0469, 0490, 0492 | pinned chats, displayed state (without server assist), notification settings |
-//! | XEP-0440 | announced channel binding types |
+//! | RFC 5802, 7677, 9266, 5929 | SCRAM by SHA-512, SHA-256 and SHA-1, bound by tls-exporter or tls-server-end-point |
+//! | RFC 4616, 7628, XEP-0178 | PLAIN (a setting); OAUTHBEARER once an issuer is plugged in; EXTERNAL once the TLS layer asks for certificates |
+//! | XEP-0388, 0386 | SASL2 and Bind 2, with stream management, carbons and client state inline |
+//! | XEP-0440, 0474, 0480 | announced channel bindings, protection of the announced lists, upgrades of old passwords |
+//! | XEP-0484 | FAST: tokens by installation, rotated, given back, counted; no 0-RTT |
 //!
 //! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature
 //! `net`) drives sockets. What is unknown to the server passes through untouched or is answered `service-unavailable`.

@@ -35,3 +35,21 @@ fn xmppjs_logs_in_by_sasl2_binds_inline_and_comes_back_by_a_token() {
         }
     }
 }
+
+/// RFC 5929, XEP-0474 and XEP-0484: logins bound to the certificate, by password and by a token that outlives the program.
+#[test]
+fn a_login_is_bound_to_the_certificate_and_its_token_survives_kill_nine() {
+    let mut server = Server::start("localhost", PEOPLE).unwrap();
+    let story = server.story("sasl2.py", &["password"]).unwrap();
+    assert!(story.contains("bound to the channel"), "{story}");
+    let token = story.lines().find_map(|line| line.strip_prefix("token ")).unwrap().to_owned();
+    server.crash_and_restart().unwrap();
+    for (arguments, outcome) in [
+        (&["token", &token][..], "logged in by the token"),
+        (&["token", &token, "back"], "logged in by the token"),
+        (&["token", &token], "refused"),
+    ] {
+        let story = server.story("sasl2.py", arguments).unwrap();
+        assert!(story.contains(outcome), "{story}");
+    }
+}

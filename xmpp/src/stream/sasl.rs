@@ -109,7 +109,7 @@ impl Offer {
         Self { mechanisms, bindings: bindings.names() }
     }
 
-    /// The announced lists as XEP-0474 section 5.1 joins them.
+    /// The announced lists as XEP-0474 section 6.1 joins them.
     pub fn joined(&self) -> String {
         let sorted = |list: &[&str]| {
             let mut list = list.to_vec();

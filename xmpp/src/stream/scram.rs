@@ -283,7 +283,7 @@ impl First {
         })
     }
 
-    /// The server-first-message, and what waits for its answer. `offered` is what was announced, as XEP-0474 section 5.1
+    /// The server-first-message, and what waits for its answer. `offered` is what was announced, as XEP-0474 section 6.1
     /// joins it.
     pub(super) fn challenge(
         self,

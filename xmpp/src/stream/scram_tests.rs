@@ -62,7 +62,7 @@ fn the_transcripts_of_the_rfcs_are_accepted() {
     .check();
 }
 
-/// XEP-0474 section 5.3, with an attribute that nobody knows in the client's last message.
+/// XEP-0474 section 6.3, with an attribute that nobody knows in the client's last message.
 #[test]
 fn the_transcript_of_xep_0474_is_accepted_and_its_hash_is_ours() {
     let offer = Offer {

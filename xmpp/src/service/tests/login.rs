@@ -172,7 +172,7 @@ pub(super) fn agent(device: &str) -> String {
 
 const BIND: &str = "<bind xmlns='urn:xmpp:bind:0'><tag>Phone</tag></bind>";
 
-/// XEP-0388 section 2.1 and 4: never without TLS, with what goes inline.
+/// XEP-0388 sections 2.1 and 3: never without TLS, with what goes inline.
 #[tokio::test]
 async fn sasl2_is_offered_behind_tls_only_with_what_goes_inline() {
     let logins = Logins::new();
@@ -228,7 +228,7 @@ async fn features_follow_the_success_without_a_new_stream() {
     assert_eq!(client.counted, [true]);
 }
 
-/// XEP-0388 section 6.8: once is enough.
+/// XEP-0388 section 4.8: once is enough.
 #[tokio::test]
 async fn a_second_login_on_a_stream_ends_it() {
     let logins = Logins::new();
@@ -310,7 +310,7 @@ async fn every_fault_has_its_condition() {
     assert!(said.contains("<temporary-auth-failure"), "{said}");
 }
 
-/// XEP-0388 sections 2.4 and 6.6, RFC 6120 section 6.4.4.
+/// XEP-0388 sections 2.4 and 4.5, RFC 6120 section 6.4.4.
 #[tokio::test]
 async fn a_login_can_be_aborted_and_bears_nothing_else_meanwhile() {
     let logins = Logins::new();
@@ -336,7 +336,7 @@ async fn a_login_can_be_aborted_and_bears_nothing_else_meanwhile() {
     }
 }
 
-/// XEP-0388 sections 2.1, 2.3 and 6.5: who the header says the client is must agree with whom it acts for.
+/// XEP-0388 sections 2.1, 2.3 and 4.4: who the header says the client is must agree with whom it acts for.
 #[tokio::test]
 async fn the_stream_s_from_and_the_authorization_identity_agree() {
     let logins = Logins::new();

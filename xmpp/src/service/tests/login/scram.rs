@@ -158,7 +158,7 @@ async fn a_login_on_another_channel_is_refused() {
     assert!(said.contains("<success"), "{said}");
 }
 
-/// XEP-0474 section 5.1: of the lists as they were announced in the profile that is used.
+/// XEP-0474 section 6.1: of the lists as they were announced in the profile that is used.
 #[tokio::test]
 async fn the_challenge_protects_what_was_announced() {
     let logins = Logins::new();
