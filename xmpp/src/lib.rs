@@ -10,10 +10,13 @@
 //! | XEP-0054, 0292, 0172 | vCards of both kinds, nicknames |
 //! | XEP-0060, 0163, 0223 | each account publishes: nodes, access models, options, pages of items, news by +notify here and elsewhere, subscriptions by request; no approval of subscribers |
 //! | XEP-0084, 0153, 0398 | avatars, in vCards and presence too |
+//! | XEP-0045 | rooms at `rooms.<domain>`: all use cases of entities, occupants, moderators, admins and owners |
 //! | XEP-0092, 0199 | version, ping |
 //! | XEP-0160, 0203 | offline messages |
 //! | XEP-0198 | stream management with resumption over any transport; sessions wait for their clients |
+//! | XEP-0249 | direct invitations, passed |
 //! | XEP-0280 | carbons |
+//! | XEP-0317 | hats of rooms, made and given by commands |
 //! | XEP-0352 | client state: presence and typing wait for somebody who looks |
 //! | XEP-0402, 0048, 0049 | bookmarks in all three forms, kept as one; private storage |
 //! | XEP-0469, 0490, 0492 | pinned chats, displayed state (without server assist), notification settings |
@@ -22,6 +25,9 @@
 //! | XEP-0388, 0386 | SASL2 and Bind 2, with stream management, carbons and client state inline |
 //! | XEP-0440, 0474, 0480 | announced channel bindings, protection of the announced lists, upgrades of old passwords |
 //! | XEP-0484 | FAST: tokens by installation, rotated, given back, counted; no 0-RTT |
+//! | XEP-0410, 0421 | self-pings answered by the room, occupant ids |
+//! | XEP-0425 | moderators take messages back |
+//! | XEP-0486 | pictures of rooms |
 //!
 //! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature
 //! `net`) drives sockets. What is unknown to the server passes through untouched or is answered `service-unavailable`.

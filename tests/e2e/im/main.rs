@@ -4,3 +4,4 @@ mod components;
 mod federation;
 mod login;
 mod pubsub;
+mod rooms;

@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// It is answered with this.
     Answer(Element),
     /// This is to be kept, then it is done.
-    Change(RoomChange),
+    Change(Box<RoomChange>),
 }
 
 fn refused<T>(condition: Condition) -> Result<T, StanzaError> {
@@ -109,7 +109,7 @@ impl Room {
             "destroy" => self.plan_no_hat(&answers)?,
             _ => self.plan_wearing(&answers, name == "assign")?,
         };
-        Ok(Command::Change(change))
+        Ok(Command::Change(Box::new(change)))
     }
 
     fn plan_hat(&self, answers: &Answers) -> Result<RoomChange, StanzaError> {

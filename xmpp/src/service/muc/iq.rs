@@ -358,7 +358,7 @@ impl Server {
             Command::Change(_) => {
                 let plan =
                     |room: &mut Room, _: &mut Vec<Action>| match room.command(from, command)? {
-                        Command::Change(change) => Ok((change, ())),
+                        Command::Change(change) => Ok((*change, ())),
                         Command::Answer(_) => Ok((RoomChange::default(), ())),
                     };
                 let node = command.attr("node").unwrap_or_default();

@@ -81,7 +81,7 @@ impl From<StoreError> for Refusal {
 /// What the store must do before a change is applied.
 enum Keep {
     Nothing,
-    Save(RoomChange),
+    Save(Box<RoomChange>),
     Remove,
 }
 
@@ -212,7 +212,7 @@ impl Server {
         let persists = match keep {
             Keep::Nothing => None,
             Keep::Save(change) => {
-                self.0.ports.rooms.save(jid, change).await?;
+                self.0.ports.rooms.save(jid, *change).await?;
                 Some(true)
             }
             Keep::Remove => {
@@ -378,7 +378,7 @@ fn keep(room: &Room, change: &RoomChange, unlocks: bool) -> Keep {
         (false, false) => Keep::Nothing,
         (false, true) => Keep::Remove,
         (true, true) if change.is_empty() => Keep::Nothing,
-        (true, true) => Keep::Save(change.clone()),
+        (true, true) => Keep::Save(Box::new(change.clone())),
         (true, false) => {
             let mut people = room.people.clone();
             for (jid, member) in &change.people {
@@ -387,11 +387,11 @@ fn keep(room: &Room, change: &RoomChange, unlocks: bool) -> Keep {
                     None => people.remove(jid),
                 };
             }
-            Keep::Save(RoomChange {
+            Keep::Save(Box::new(RoomChange {
                 record: Some(change.record.clone().unwrap_or_else(|| room.record.clone())),
                 people: people.into_iter().map(|(jid, member)| (jid, Some(member))).collect(),
                 vcard: change.vcard.clone().or_else(|| room.vcard.clone()),
-            })
+            }))
         }
     }
 }

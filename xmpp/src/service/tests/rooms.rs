@@ -70,7 +70,7 @@ impl House {
     }
 
     /// Somebody of another server says something.
-    async fn from_afar(&self, text: &str) -> Outcome {
+    async fn afar(&self, text: &str) -> Outcome {
         self.world.server.handle(Stanza::parse(text.to_owned().into()).unwrap()).await
     }
 }
@@ -78,6 +78,9 @@ impl House {
 fn at(name: &str) -> Jid {
     jid(&format!("{name}@d"))
 }
+
+/// Fields of a configuration form with their values.
+type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// An open room, in which the rest is as usual.
 const OPEN: (&str, &str) = ("muc#roomconfig_membersonly", "0");

@@ -14,9 +14,9 @@ async fn history(guest: &Guest, form: &str) -> Vec<String> {
                 Some(result) => {
                     let forwarded = result.elements().next().unwrap();
                     let message = forwarded.elements().find(|e| e.name() == "message").unwrap();
-                    brief(&String::from_utf8(message.to_bytes().to_vec()).unwrap())
+                    brief(std::str::from_utf8(&message.to_bytes()).unwrap())
                 }
-                None => brief(&String::from_utf8(stanza.to_bytes().to_vec()).unwrap()),
+                None => brief(std::str::from_utf8(&stanza.to_bytes()).unwrap()),
             }
         })
         .collect()
@@ -93,7 +93,7 @@ async fn who_may_not_enter_may_not_read() {
     let protected = ("muc#roomconfig_passwordprotectedroom", "1");
     let secret = ("muc#roomconfig_roomsecret", "s");
     let off = ("muc#roomconfig_enablelogging", "0");
-    let table: &[(&[(&str, &str)], &str)] = &[
+    let table: &[(Fields<'_>, &str)] = &[
         (&[], "forbidden"),
         (&[OPEN], "result"),
         (&[OPEN, protected, secret], "forbidden"),

@@ -68,7 +68,7 @@ async fn public_rooms_are_listed() {
 /// Section 6.4 and 16.3.
 #[tokio::test]
 async fn a_room_says_what_kind_it_is() {
-    let table: &[(&[(&str, &str)], &[&str])] = &[
+    let table: &[(Fields<'_>, &[&str])] = &[
         (
             &[],
             &[

@@ -52,7 +52,7 @@ async fn the_order_of_entering_is_sacred() {
 async fn who_may_not_enter_learns_why() {
     let secret = ("muc#roomconfig_roomsecret", "s");
     let locked = ("muc#roomconfig_passwordprotectedroom", "1");
-    let table: &[(&[(&str, &str)], &str, &str, &str)] = &[
+    let table: &[(Fields<'_>, &str, &str, &str)] = &[
         (&[], "Bob", "", "registration-required"),
         (&[OPEN, secret, locked], "Bob", "", "not-authorized"),
         (&[OPEN, secret, locked], "Bob", "<password>x</password>", "not-authorized"),
@@ -92,7 +92,7 @@ async fn the_banned_and_the_nameless_stay_outside() {
     // A ban of a domain is one of everybody there.
     ana.admin("<item affiliation='outcast' jid='evil.example'/>").await;
     house
-        .from_afar(
+        .afar(
             "<presence from='x@evil.example/y' to='tea@rooms.d/X'>\
              <x xmlns='http://jabber.org/protocol/muc'/></presence>",
         )
@@ -108,7 +108,7 @@ async fn only_so_many_rooms_are_made_and_by_whom() {
         "<presence to='other@rooms.d/A'><x xmlns='http://jabber.org/protocol/muc'/></presence>";
     ana.say(make).await;
     assert_eq!(ana.read().await, ["presence not-allowed"]);
-    house.from_afar(&make.replacen("<presence", "<presence from='x@far/y'", 1)).await;
+    house.afar(&make.replacen("<presence", "<presence from='x@far/y'", 1)).await;
     assert_eq!(house.remote(), ["presence not-allowed"]);
     let house = House::with(|config| config.rooms.max_rooms = 0);
     let bob = house.online("bob@d/b").await;
@@ -414,24 +414,24 @@ async fn who_cannot_be_reached_is_put_out() {
     };
     for condition in ["gone", "item-not-found", "recipient-unavailable", "remote-server-not-found"]
     {
-        house.from_afar(&enter("x@far/y", "X")).await;
+        house.afar(&enter("x@far/y", "X")).await;
         ana.read().await;
         let bounce = format!(
             "<message from='x@far/y' to='tea@rooms.d/Ana' type='error'><error type='cancel'>\
              <{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
         );
-        house.from_afar(&bounce).await;
+        house.afar(&bounce).await;
         assert_eq!(ana.read().await, ["-X none/none x@far/y 333"], "{condition}");
     }
-    house.from_afar(&enter("x@far/y", "X")).await;
+    house.afar(&enter("x@far/y", "X")).await;
     ana.read().await;
-    house.from_afar("<presence from='x@far/y' to='tea@rooms.d/X' type='error'/>").await;
+    house.afar("<presence from='x@far/y' to='tea@rooms.d/X' type='error'/>").await;
     assert_eq!(ana.read().await, ["-X none/none x@far/y 333"]);
     // A refusal that is no sign of absence changes nothing.
-    house.from_afar(&enter("x@far/y", "X")).await;
+    house.afar(&enter("x@far/y", "X")).await;
     ana.read().await;
     house
-        .from_afar(
+        .afar(
             "<message from='x@far/y' to='tea@rooms.d/Ana' type='error'><error type='modify'>\
              <policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
         )
@@ -445,7 +445,7 @@ async fn who_cannot_even_be_sent_to_is_put_out() {
     let house = House::new();
     let ana = house.tea(&[OPEN]).await;
     house
-        .from_afar(
+        .afar(
             "<presence from='x@far/y' to='tea@rooms.d/X'>\
              <x xmlns='http://jabber.org/protocol/muc'/></presence>",
         )

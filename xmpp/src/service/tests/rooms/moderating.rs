@@ -148,7 +148,7 @@ async fn a_ban_puts_out_and_keeps_out() {
 async fn a_ban_of_a_domain_puts_its_people_out() {
     let cast = Cast::new(&[OPEN]).await;
     cast.house
-        .from_afar(
+        .afar(
             "<presence from='x@far/y' to='tea@rooms.d/X'>\
              <x xmlns='http://jabber.org/protocol/muc'/></presence>",
         )

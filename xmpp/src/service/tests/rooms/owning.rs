@@ -77,7 +77,7 @@ async fn a_maker_who_leaves_before_configuring_leaves_nothing() {
 /// Section 10.2: only for owners, and the occupants are told what changed.
 #[tokio::test]
 async fn a_change_of_settings_is_told() {
-    let table: &[(&[(&str, &str)], &str)] = &[
+    let table: &[(Fields<'_>, &str)] = &[
         (&[("muc#roomconfig_roomname", "Tea")], " 104"),
         (&[("muc#roomconfig_enablelogging", "0")], " 171"),
         (&[SEMI], " 173"),

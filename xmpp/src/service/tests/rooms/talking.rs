@@ -358,7 +358,7 @@ async fn people_of_other_servers_take_part() {
     let house = House::new();
     let ana = house.tea(&[OPEN]).await;
     house
-        .from_afar(
+        .afar(
             "<presence from='x@far/y' to='tea@rooms.d/X'>\
              <x xmlns='http://jabber.org/protocol/muc'/></presence>",
         )
@@ -375,9 +375,7 @@ async fn people_of_other_servers_take_part() {
     ana.talk("x").await;
     assert_eq!(house.remote(), ["Ana: x"]);
     house
-        .from_afar(
-            "<message from='x@far/y' to='tea@rooms.d' type='groupchat'><body>z</body></message>",
-        )
+        .afar("<message from='x@far/y' to='tea@rooms.d' type='groupchat'><body>z</body></message>")
         .await;
     assert_eq!(ana.read().await, ["Ana: x", "X: z"]);
     assert_eq!(house.remote(), ["X: z"]);
