@@ -18,14 +18,19 @@ class Guest(Client):
         self.heard, self.seen, self.invited = asyncio.Queue(), asyncio.Queue(), asyncio.Queue()
         self.add_event_handler("groupchat_message", self.heard.put_nowait)
         self.add_event_handler("groupchat_subject", self.heard.put_nowait)
+        self.add_event_handler("moderated_message", self.heard.put_nowait)
         self.add_event_handler("groupchat_presence", self.seen.put_nowait)
         self.add_event_handler("groupchat_invite", self.invited.put_nowait)
         self.add_event_handler("groupchat_direct_invite", self.invited.put_nowait)
 
     async def enter(self, nick, **wishes):
-        result = await self.muc.join_muc_wait(ROOM, nick, timeout=10, **wishes)
-        await asyncio.sleep(0)
-        return result
+        try:
+            own, subject, occupants, history = await self.muc.join_muc_wait(ROOM, nick, timeout=10, **wishes)
+        except PresenceError:
+            # Else the plugin believes to be inside, and hides invitations.
+            self.muc.rooms[None].pop(ROOM, None)
+            raise
+        return own, subject, [p for p in occupants if p["from"] != own["from"]], history
 
     async def hears(self, test):
         return await self.until(self.heard, test)

@@ -256,9 +256,13 @@ impl Server {
                 StanzaError::new(Condition::InternalServerError)
             }
         };
-        if let (Some(reply), Some(from), Some(to)) =
+        if let (Some(mut reply), Some(from), Some(to)) =
             (stanza.error_reply(&error), stanza.from(), stanza.to())
         {
+            // Clients tell a refused entry from other errors by it (section 7.2).
+            if stanza.kind() == Kind::Presence && stanza.has("x", MUC) {
+                reply.push(crate::xml::Element::new("x", MUC));
+            }
             self.emit(to, from, &reply.to_bytes());
         }
         Outcome::Refused(error)
