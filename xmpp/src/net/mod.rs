@@ -65,7 +65,7 @@ pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tl
         connection.c2s.handle_tls(secured(&stream, tls.end_point));
         end = connection.run(&mut Stream(stream)).await;
     }
-    connection.finish(end).await;
+    Box::pin(connection.finish(end)).await;
 }
 
 /// Serves a connection that is TLS from its first byte (XEP-0368).
@@ -80,7 +80,7 @@ pub async fn serve_tls(
     let c2s = machine(&server, Transport::Tls, secured(&stream, end_point));
     let mut connection = Connection::new(server, c2s, peer);
     let end = connection.run(&mut Stream(stream)).await;
-    connection.finish(end).await;
+    Box::pin(connection.finish(end)).await;
 }
 
 /// Serves a WebSocket whose frames travel over these channels (RFC 7395).
@@ -94,7 +94,7 @@ pub async fn serve_websocket(
     let c2s = machine(&server, Transport::WebSocket, Secured::default());
     let mut connection = Connection::new(server, c2s, peer);
     let end = connection.run(&mut Frames { incoming, outgoing }).await;
-    connection.finish(end).await;
+    Box::pin(connection.finish(end)).await;
 }
 
 /// How to accept TLS, and with which certificate.
@@ -214,7 +214,7 @@ impl Connection {
                     }
                     Item::End(condition) => self.c2s.fail(condition, ""),
                     Item::Taken => {
-                        self.give_away(wire).await;
+                        Box::pin(self.give_away(wire)).await;
                         return End::Closed;
                     }
                 },
@@ -246,7 +246,7 @@ impl Connection {
             match action {
                 Action::Send(bytes) => out.push(bytes),
                 Action::StartTls => return Some(End::StartTls),
-                Action::Ask(question) => self.ask(*question).await,
+                Action::Ask(question) => Box::pin(self.ask(*question)).await,
                 Action::LoggedIn(success) => {
                     let accounts = &self.server.ports().accounts;
                     accounts.tried(self.peer.ip(), &self.username, success);
@@ -261,7 +261,8 @@ impl Connection {
                     self.c2s.handle_registered(&answer, now());
                 }
                 Action::Stanza(stanza) => {
-                    let begun = self.server.begin(*stanza).await;
+                    // Boxed like all that is done for one stanza: an idle session holds no room for it.
+                    let begun = Box::pin(self.server.begin(*stanza)).await;
                     self.take(Work::Stanza(begun, self.managed)).await;
                 }
                 Action::Reply(bytes) => {
@@ -270,11 +271,11 @@ impl Connection {
                 Action::Answered => self.take(Work::Answered).await,
                 Action::AckAsked => self.take(Work::AckAsked).await,
                 Action::Manage(granted) => self.manage(granted),
-                Action::Resume(resume) => self.resume(resume).await,
+                Action::Resume(resume) => Box::pin(self.resume(resume)).await,
                 Action::Acked(h) => self.acknowledged(h),
                 Action::Active(active) => self.queue.set_active(active),
                 Action::Close { last, resumable } => {
-                    return Some(self.close(wire, last, resumable).await);
+                    return Some(Box::pin(self.close(wire, last, resumable)).await);
                 }
             }
         }
@@ -327,7 +328,7 @@ impl Connection {
     async fn finish_one(&mut self, work: Work) {
         match work {
             Work::Stanza(begun, counts) => {
-                self.server.finish(begun).await;
+                Box::pin(self.server.finish(begun)).await;
                 if counts {
                     self.queue.handled();
                 }
