@@ -8,6 +8,8 @@ mod pipe;
 mod resume;
 pub mod s2s;
 #[cfg(test)]
+mod sim_tests;
+#[cfg(test)]
 mod sm_tests;
 #[cfg(test)]
 mod tests;
@@ -202,6 +204,7 @@ impl Connection {
     async fn run<W: Wire>(&mut self, wire: &mut W) -> End {
         loop {
             let deadline = self.c2s.poll_timeout();
+            let is_paused = self.c2s.is_paused();
             let is_full = self.work.len() >= MAX_WORK;
             tokio::select! {
                 biased;
@@ -221,7 +224,7 @@ impl Connection {
                 // 2. What it sent before and is kept now.
                 () = first_kept(&mut self.work) => self.finish_ready().await,
                 // 3. What it sends; no more is read while much waits for the store.
-                received = wire.receive(), if !is_full => match received {
+                received = wire.receive(), if !is_full && !is_paused => match received {
                     Some(bytes) => self.c2s.handle_bytes(&bytes, now()),
                     None => return End::Lost,
                 },

@@ -281,31 +281,15 @@ async fn the_server_s_capabilities_are_announced_and_can_be_asked_for() {
     }
 }
 
+/// What an idle session's task takes (the sum is much of what a session costs).
 #[tokio::test]
-async fn sizes() {
+async fn an_idle_session_s_task_is_small() {
     let world = World::new();
     let server = world.server.clone();
     let c2s = machine(&server, Transport::Tls, crate::stream::c2s::Secured::default());
-    println!("c2s {}", size_of::<C2s>());
-    println!("connection {}", size_of::<Connection>());
-    println!("begun {}", size_of::<Begun>());
-    println!("action {}", size_of::<Action>());
-    println!("stanza {}", size_of::<Stanza>());
-    println!("rustls conn {}", size_of::<rustls::ServerConnection>());
-    println!("tls stream {}", size_of::<TlsStream<TcpStream>>());
-    let mut c = Connection::new(server.clone(), c2s, "127.0.0.1:9".parse().unwrap());
+    let mut connection = Connection::new(server, c2s, "127.0.0.1:9".parse().unwrap());
     let (_pipe, near) = tokio::io::duplex(PIPE);
     let mut wire = Stream(near);
-    println!("run {}", size_of_val(&c.run(&mut wire)));
-    println!("act {}", size_of_val(&c.act(&mut wire)));
-    println!("close {}", size_of_val(&c.close(&mut wire, Bytes::new(), false)));
-    println!("finish_ready {}", size_of_val(&c.finish_ready()));
-    println!("write {}", size_of_val(&c.write(&mut wire, &[])));
-    println!("receive {}", size_of_val(&wire.receive()));
-    println!("send {}", size_of_val(&wire.send(&[], Duration::ZERO)));
-    println!("resume {}", size_of_val(&c.resume(sm::Resume { previd: String::new(), h: 0 })));
-    println!("finish {}", size_of_val(&c.finish(End::Closed)));
-    let stanza = Stanza::parse("<message/>".into()).unwrap();
-    println!("begin {}", size_of_val(&server.begin(stanza.clone())));
-    println!("handle {}", size_of_val(&server.handle(stanza.clone())));
+    let (kept, running) = (size_of::<Connection>(), size_of_val(&connection.run(&mut wire)));
+    assert!(kept + running < 2_500, "{kept} + {running}");
 }

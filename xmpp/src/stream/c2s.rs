@@ -19,6 +19,7 @@ use super::binding::Bindings;
 use super::csi;
 use super::login::{Login, Outcome, SASL};
 use super::question::Question;
+use super::rate::{Bucket, Rate};
 use super::sasl::{Failure, Policy};
 use super::sasl2;
 use super::sm::{self, Resumption};
@@ -57,6 +58,12 @@ pub struct Limits {
     pub login_failures: u32,
     /// Time in which a client that is written to must take at least something. Default 30 s.
     pub write_stall: Duration,
+    /// Bytes a logged-in client may send. Default 8 MiB a second, 32 MiB at once.
+    pub bytes: Rate,
+    /// Stanzas it may send. Default 5,000 a second, 20,000 at once.
+    pub stanzas: Rate,
+    /// How long it may be at these limits without a pause. Default 5 min.
+    pub at_limit: Duration,
     /// How long a session waits for its client to resume it; zero for never. Default 5 min.
     pub resume: Duration,
 }
@@ -71,6 +78,9 @@ impl Default for Limits {
             ping_answer: Duration::from_secs(60),
             login_failures: 3,
             write_stall: Duration::from_secs(30),
+            bytes: Rate { per_second: 8 * 1024 * 1024, burst: 32 * 1024 * 1024 },
+            stanzas: Rate { per_second: 5_000, burst: 20_000 },
+            at_limit: Duration::from_secs(300),
             resume: Duration::from_secs(300),
         }
     }
@@ -203,6 +213,12 @@ pub struct C2s {
     deadline: Option<Instant>,
     ping_sent: bool,
     managed: bool,
+    byte_rate: Bucket,
+    stanza_rate: Bucket,
+    /// Parts of the stream since bytes came last.
+    parts: usize,
+    /// Until when no more is read.
+    pause: Option<Instant>,
     actions: VecDeque<Action>,
 }
 
@@ -243,6 +259,10 @@ impl C2s {
             deadline: Some(now + limits.unauthenticated_time),
             ping_sent: false,
             managed: false,
+            byte_rate: Bucket::new(limits.bytes, now),
+            stanza_rate: Bucket::new(limits.stanzas, now),
+            parts: 0,
+            pause: None,
             actions: VecDeque::new(),
         }
     }
@@ -293,7 +313,25 @@ impl C2s {
 
     /// The next deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        self.pause.into_iter().chain(self.deadline).min()
+    }
+
+    /// Whether the client has sent so much that no more is to be read before [`C2s::poll_timeout`].
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// A client that sends too fast is not read for a while; one that never stops is ended (RFC 6120 section 13.12).
+    fn throttle(&mut self, bytes: usize, now: Instant) {
+        let parts = std::mem::take(&mut self.parts);
+        if self.account.is_none() || matches!(self.state, State::Closed) {
+            return;
+        }
+        let wait = self.byte_rate.take(bytes, now).max(self.stanza_rate.take(parts, now));
+        self.pause = (!wait.is_zero()).then(|| now + wait);
+        if self.byte_rate.low_for(now).max(self.stanza_rate.low_for(now)) > self.limits.at_limit {
+            self.fail("policy-violation", "too much is sent for too long");
+        }
     }
 
     /// Takes bytes; over WebSocket exactly one frame.
@@ -322,6 +360,7 @@ impl C2s {
         }
         self.framer.push(bytes);
         self.drain(now);
+        self.throttle(bytes.len(), now);
     }
 
     /// Continues after the driver has answered a question.
@@ -339,7 +378,10 @@ impl C2s {
         ) {
             match self.framer.poll() {
                 Ok(Some(Frame::Header(raw))) => self.handle_header(&raw),
-                Ok(Some(Frame::Stanza(raw))) => self.handle_part(raw, now),
+                Ok(Some(Frame::Stanza(raw))) => {
+                    self.parts += 1;
+                    self.handle_part(raw, now);
+                }
                 Ok(Some(Frame::End)) => self.close(),
                 Ok(None) => return,
                 Err(error) => return self.fail(error.condition(), &error.to_string()),
@@ -438,6 +480,7 @@ impl C2s {
 
     /// Acts on a deadline that `now` has reached.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.pause = self.pause.filter(|until| now < *until);
         if self.deadline.is_none_or(|at| now < at) {
             return;
         }
