@@ -507,25 +507,30 @@ async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Se
 
 async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
     match door {
-        Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls).await,
-        Door::Components(components) => components.serve(xmpp, tcp, peer).await,
-        Door::Federation(federation, tls) => federation.serve_starttls(tcp, peer, tls).await,
+        // Each is boxed: a task has no room for what it does not do.
+        Door::StartTls { tls } => Box::pin(net::serve_starttls(xmpp, tcp, peer, tls)).await,
+        Door::Components(components) => Box::pin(components.serve(xmpp, tcp, peer)).await,
+        Door::Federation(federation, tls) => {
+            Box::pin(federation.serve_starttls(tcp, peer, tls)).await;
+        }
         Door::FederationTls(federation, tls) => {
             let handshake = TlsAcceptor::from(tls).accept(tcp);
-            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-                federation.serve_tls(stream, peer).await;
+            let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
+            if let Ok(Ok(stream)) = handshake.await {
+                Box::pin(federation.serve_tls(stream, peer)).await;
             }
         }
-        Door::Http { router } => serve_http(TokioIo::new(tcp), router, peer).await,
+        Door::Http { router } => Box::pin(serve_http(TokioIo::new(tcp), router, peer)).await,
         Door::Tls { tls, router } => {
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
+            let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
+            let Ok(Ok(stream)) = handshake.await else { return };
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
-                    serve_http(TokioIo::new(stream), router, peer).await;
+                    Box::pin(serve_http(TokioIo::new(stream), router, peer)).await;
                 }
-                _ => net::serve_tls(xmpp, stream, peer, tls.end_point).await,
+                _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)).await,
             }
         }
     }

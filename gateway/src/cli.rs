@@ -118,6 +118,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Run { config } => {
             let config = Config::load(&config)?;
             telemetry::log_to_stderr(&config.log).map_err(anyhow::Error::msg)?;
+            raise_descriptors();
             let app = App::start(config).await?;
             tracing::info!(addresses = ?app.addresses(), "tandem runs");
             wait_for_stop().await?;
@@ -233,4 +234,14 @@ async fn check(path: &Path) -> anyhow::Result<()> {
         println!("ok   {address} is free");
     }
     Ok(())
+}
+
+/// A connection is a descriptor: takes as many as the system allows, where the shell allows fewer.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files stays as it is");
+    }
 }

@@ -79,6 +79,8 @@ pub struct Config {
     pub scram_iterations: u32,
     /// Whether PLAIN is offered, for clients that know nothing better. Default true.
     pub plain: bool,
+    /// Most connections from one address that are not logged in. Default 200.
+    pub max_strangers: usize,
     /// Bytes queued for a client that does not read before it is dropped. Default 4 MiB.
     pub max_queued_bytes: usize,
     /// Most entries of one block list. Default 1,000.
@@ -163,6 +165,7 @@ impl Default for Config {
             max_contacts: 2_000,
             scram_iterations: 10_000,
             plain: true,
+            max_strangers: 200,
             max_queued_bytes: 4 * 1024 * 1024,
             max_blocked: 1_000,
             registration: RegistrationConfig::default(),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
+use tandem_xmpp::stream::rate::Rate;
 
 pub use self::archive::Archive;
 pub use self::components::Component;
@@ -167,6 +168,12 @@ pub struct Xmpp {
     pub login_seconds: u64,
     /// Seconds of silence before a ping.
     pub idle_seconds: u64,
+    /// Bytes a client may send in a second.
+    pub max_bytes_per_second: u32,
+    /// Stanzas a client may send in a second.
+    pub max_stanzas_per_second: u32,
+    /// Connections from one address that are not logged in.
+    pub max_unauthenticated_per_address: usize,
     /// Seconds a session waits for its client after the connection is lost.
     pub resume_seconds: u64,
     /// Bytes queued for a client.
@@ -263,6 +270,9 @@ impl Default for Xmpp {
             max_unauthenticated_bytes: 16 * 1024,
             login_seconds: 15,
             idle_seconds: 300,
+            max_bytes_per_second: 8 * 1024 * 1024,
+            max_stanzas_per_second: 5_000,
+            max_unauthenticated_per_address: 200,
             resume_seconds: 300,
             max_queued_bytes: 4 * 1024 * 1024,
             scram_iterations: 10_000,
@@ -430,6 +440,8 @@ impl Config {
                 stanza_bytes: self.xmpp.max_stanza_bytes,
                 idle: Duration::from_secs(self.xmpp.idle_seconds),
                 resume: Duration::from_secs(self.xmpp.resume_seconds),
+                bytes: Rate::of(self.xmpp.max_bytes_per_second),
+                stanzas: Rate::of(self.xmpp.max_stanzas_per_second),
                 ..Limits::default()
             },
             max_sessions: self.xmpp.max_sessions,
@@ -437,6 +449,7 @@ impl Config {
             scram_iterations: self.xmpp.scram_iterations,
             plain: self.login.plain,
             max_queued_bytes: self.xmpp.max_queued_bytes,
+            max_strangers: self.xmpp.max_unauthenticated_per_address,
             max_blocked: self.xmpp.max_blocked,
             admins: self.xmpp.admins.iter().filter_map(|a| Jid::parse(a).ok()).collect(),
             show_version: self.xmpp.show_version,

@@ -32,7 +32,7 @@ use self::outbox::{Item, Queue, QueueReader};
 use self::wire::{Frames, Stream, Wire};
 use crate::jid::Jid;
 use crate::ports::Outbox;
-use crate::service::{Begun, OpenStream, Registration, Server};
+use crate::service::{Begun, OpenStream, Registration, Server, Stranger};
 use crate::stream::binding::Bindings;
 use crate::stream::c2s::{Action, C2s, Secured, Transport};
 use crate::stream::certified;
@@ -59,8 +59,10 @@ pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tl
     let mut end = connection.run(&mut wire).await;
     if end == End::StartTls {
         let limit = connection.server.config().limits.unauthenticated_time;
+        let accepting = TlsAcceptor::from(tls.config.clone()).accept(wire.0);
+        let accepting = Box::pin(tokio::time::timeout(limit, accepting));
         let accepted = tokio::select! {
-            accepted = tokio::time::timeout(limit, TlsAcceptor::from(tls.config.clone()).accept(wire.0)) => accepted,
+            accepted = accepting => accepted,
             _ = connection.reader.ending() => return,
         };
         let Ok(Ok(stream)) = accepted else { return };
@@ -172,6 +174,8 @@ struct Connection {
     work: VecDeque<Work>,
     /// Stanzas are counted (XEP-0198).
     managed: bool,
+    /// Until it is logged in.
+    stranger: Option<Stranger>,
     /// Under which id the session may be resumed, and whose it is.
     session: Option<(String, Jid)>,
     /// Dropped last, when nothing is queued any more.
@@ -184,6 +188,10 @@ impl Connection {
         let (queue, reader) = outbox::queue(server.config().max_queued_bytes, clock);
         let outbox: Arc<dyn Outbox> = Arc::new(queue.clone());
         let open = server.open_stream(outbox.clone());
+        let stranger = server.admit(peer.ip());
+        if stranger.is_none() {
+            outbox.end("policy-violation");
+        }
         let (username, work, managed) = (String::new(), VecDeque::new(), false);
         Self {
             server,
@@ -196,6 +204,7 @@ impl Connection {
             registration: Registration::default(),
             work,
             managed,
+            stranger,
             session: None,
             open,
         }
@@ -251,6 +260,9 @@ impl Connection {
                 Action::StartTls => return Some(End::StartTls),
                 Action::Ask(question) => Box::pin(self.ask(*question)).await,
                 Action::LoggedIn(success) => {
+                    if success {
+                        self.stranger = None;
+                    }
                     let accounts = &self.server.ports().accounts;
                     accounts.tried(self.peer.ip(), &self.username, success);
                 }

@@ -346,8 +346,10 @@ async fn an_inactive_client_hears_only_what_matters() {
     let mut client = world.login("ana", "r").await;
     let mut other = world.login("ana", "s").await;
     client.rest().await;
+    other.rest().await;
     client.write(&format!("<inactive xmlns='{CSI}'/>")).await;
     client.rest().await;
+    assert_eq!(other.rest().await, "", "nobody learns of it");
     let state = |name: &str| {
         format!(
             "<message to='ana@d/r' type='chat'><{name} xmlns='http://jabber.org/protocol/chatstates'/></message>"
@@ -468,4 +470,87 @@ async fn a_login_by_sasl2_resumes_a_session_or_begins_a_managed_one() {
     third.say(HEADER, "</stream:features>").await;
     let said = log_in_with(&mut third, &format!("<resume xmlns='{SM}'/>")).await;
     assert!(said.contains("<bad-request") && jid_of(&said) == "ana@d", "{said}");
+}
+
+/// A client over WebSocket.
+struct Socket {
+    said: tokio::sync::mpsc::Sender<bytes::Bytes>,
+    heard: tokio::sync::mpsc::Receiver<bytes::Bytes>,
+}
+
+impl Socket {
+    fn connect(world: &World) -> Self {
+        let (said, incoming) = tokio::sync::mpsc::channel(16);
+        let (outgoing, heard) = tokio::sync::mpsc::channel(16);
+        let peer = "127.0.0.1:9".parse().unwrap();
+        tokio::spawn(super::serve_websocket(world.server.clone(), incoming, outgoing, peer));
+        Self { said, heard }
+    }
+
+    async fn say(&mut self, text: &str, until: &str) -> String {
+        self.said.send(text.to_owned().into()).await.unwrap();
+        loop {
+            let frame = self.heard.recv().await.expect("still open");
+            let frame = String::from_utf8(frame.to_vec()).unwrap();
+            if frame.contains(until) {
+                return frame;
+            }
+        }
+    }
+
+    async fn log_in(&mut self) {
+        let open = "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='d' version='1.0'/>";
+        self.say(open, "features").await;
+        let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFuYQBzZWNyZXQ=</auth>";
+        self.say(auth, "<success").await;
+        self.say(open, "features").await;
+    }
+}
+
+/// Section 5 says nothing of the transport, and RFC 7395 section 3.6 wants the session kept.
+#[tokio::test(start_paused = true)]
+async fn a_session_moves_from_a_websocket_to_tls_and_back() {
+    let world = World::new();
+    let mut socket = Socket::connect(&world);
+    socket.log_in().await;
+    let bind = "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r</resource></bind></iq>";
+    socket.say(bind, "</iq>").await;
+    let enabled = socket.say(&format!("<enable xmlns='{SM}' resume='true'/>"), "<enabled").await;
+    let id = enabled.split(" id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    socket.said.send("<presence xmlns='jabber:client'/>".into()).await.unwrap();
+    after(1).await;
+    // The socket is lost without a close.
+    drop(socket);
+    after(1).await;
+    world.message("ana@d/r", "first").await;
+    let mut client = world.connect();
+    client.log_in("ana").await;
+    let said = client.resume(&id, 0).await + &client.rest().await;
+    assert!(
+        said.contains("h='1'") && said.contains("<message from=") && said.contains("first"),
+        "{said}"
+    );
+    drop(client.pipe);
+    after(1).await;
+    let mut socket = Socket::connect(&world);
+    socket.log_in().await;
+    socket.say(&format!("<resume xmlns='{SM}' previd='{id}' h='0'/>"), "<resumed").await;
+    let said = socket.say(&format!("<r xmlns='{SM}'/>"), "first").await;
+    assert!(said.starts_with("<message xmlns='jabber:client'"), "{said}");
+}
+
+/// RFC 6120 section 13.12: one address does not take all the connections.
+#[tokio::test(start_paused = true)]
+async fn too_many_connections_that_are_not_logged_in_are_refused() {
+    let world = World::new();
+    let mut waiting = Vec::new();
+    for _ in 0..world.server.config().max_strangers {
+        waiting.push(world.connect());
+    }
+    let mut refused = world.connect();
+    assert!(refused.hear("</stream:stream>").await.contains("<policy-violation"));
+    // Who logs in makes room.
+    waiting.last_mut().unwrap().log_in("ana").await;
+    let mut next = world.connect();
+    next.log_in("bob").await;
 }

@@ -30,6 +30,7 @@ mod reports;
 mod resume;
 mod roster;
 mod sessions;
+mod strangers;
 mod streams;
 mod subscription;
 #[cfg(test)]
@@ -64,6 +65,8 @@ pub use self::resume::Held;
 use self::resume::Resumables;
 use self::sessions::Sessions;
 pub use self::sessions::{ResourcePresence, Show};
+pub use self::strangers::Stranger;
+use self::strangers::Strangers;
 use self::streams::Streams;
 pub use self::streams::{OpenStream, Unfinished};
 use self::turns::Turns;
@@ -199,6 +202,7 @@ struct Inner {
     profiles: Profiles,
     clients: Clients,
     streams: Streams,
+    strangers: Strangers,
     blocks: Blocks,
     asked_services: Asked,
     archive_ids: ArchiveIds,
@@ -233,6 +237,7 @@ impl Server {
             profiles: Profiles::default(),
             clients: Clients::default(),
             streams: Streams::default(),
+            strangers: Strangers::default(),
             blocks: Blocks::default(),
             asked_services: Asked::default(),
             archive_ids,

@@ -78,8 +78,8 @@ impl Default for Limits {
             ping_answer: Duration::from_secs(60),
             login_failures: 3,
             write_stall: Duration::from_secs(30),
-            bytes: Rate { per_second: 8 * 1024 * 1024, burst: 32 * 1024 * 1024 },
-            stanzas: Rate { per_second: 5_000, burst: 20_000 },
+            bytes: Rate::of(8 * 1024 * 1024),
+            stanzas: Rate::of(5_000),
             at_limit: Duration::from_secs(300),
             resume: Duration::from_secs(300),
         }
@@ -293,7 +293,12 @@ impl C2s {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // An idle stream holds no room for what it once had to do.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// Makes a routed stanza fit for this stream: over WebSocket each declares its namespace (RFC 7395 section 3.3.3).
@@ -405,6 +410,7 @@ impl C2s {
             .with_child(Element::new("jid", BIND).with_text(jid.as_str()));
         self.send_now(&iq_result(&id).with_child(bind));
         self.jid = Some(jid);
+        self.settle();
         self.deadline = Some(now + self.limits.idle);
         self.drain(now);
     }
@@ -433,12 +439,20 @@ impl C2s {
         self.drain(now);
     }
 
+    /// A stream that is bound is negotiated: what was needed for that is dropped.
+    fn settle(&mut self) {
+        self.caps = Vec::new();
+        self.secured = Secured::default();
+        self.from = None;
+    }
+
     /// The stream carries on a session with its counters.
     fn carry_on(&mut self, jid: Jid, now: Instant) {
         self.jid = Some(jid);
         self.state = State::Bound;
         self.managed = true;
         self.deadline = Some(now + self.limits.idle);
+        self.settle();
     }
 
     /// Begins to manage the stream and gives the answer to the `<enable/>`. Once for a stream, after a resource is

@@ -368,3 +368,81 @@ fn accounts_are_made_before_login_where_that_is_offered() {
         assert!(client.say(REGISTER).contains("<not-authorized"));
     }
 }
+
+/// XEP-0478: a client knows before and after login how long its stanzas may be.
+#[test]
+fn the_limits_are_told_before_and_after_login() {
+    let mut client = Client::new(Transport::Tls);
+    let limits = |bytes: usize| format!("<limits xmlns='{LIMITS}'><max-bytes>{bytes}</max-bytes>");
+    let said = client.say(HEADER);
+    assert!(said.contains(&limits(Limits::default().unauthenticated_bytes)), "{said}");
+    client.say(&Client::plain("secret"));
+    let said = client.say(HEADER);
+    assert!(said.contains(&limits(Limits::default().stanza_bytes)), "{said}");
+}
+
+/// RFC 6120 section 4.7.
+#[test]
+fn the_header_names_the_server_and_an_id_that_is_new() {
+    let mut client = Client::new(Transport::Tls);
+    let first = client.say(HEADER);
+    client.say(&Client::plain("secret"));
+    let second = client.say(HEADER);
+    let id =
+        |said: &str| said.split(" id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    for said in [&first, &second] {
+        for attribute in [" from='d'", " version='1.0'", " xml:lang='en'"] {
+            assert!(said.contains(attribute), "{attribute}: {said}");
+        }
+    }
+    assert_ne!(id(&first), id(&second));
+    assert!(id(&first).len() >= 22, "128 bits at least");
+}
+
+/// RFC 6120 section 13.12.
+#[test]
+fn who_sends_too_fast_is_not_read_for_a_while_and_ended_when_it_never_stops() {
+    let mut client = Client::bound();
+    let limits = Limits::default();
+    let flood = "<iq type='get' id='f'><q xmlns='x'/></iq>".repeat(2_500);
+    let mut sent = 0;
+    while !client.machine.is_paused() {
+        client.say(&flood);
+        sent += 2_500;
+    }
+    assert!(sent > limits.stanzas.burst as usize);
+    assert_eq!(client.stanzas.len(), sent, "none is dropped");
+    // It may go on as soon as what it owes has come back.
+    let pause = client.machine.poll_timeout().unwrap();
+    assert!(pause <= client.now + Duration::from_secs(1));
+    client.now = pause;
+    client.machine.handle_timeout(client.now);
+    assert!(!client.machine.is_paused() && !client.closed);
+    let mut said = String::new();
+    for _ in 0..2_000 {
+        said = client.say(&flood);
+        if client.closed {
+            break;
+        }
+        client.stanzas.clear();
+        client.now = client.machine.poll_timeout().unwrap();
+        client.machine.handle_timeout(client.now);
+    }
+    assert!(client.closed && said.contains("<policy-violation"), "{said}");
+}
+
+/// RFC 7395 section 3.3: one element a message, also at the end.
+#[test]
+fn over_websocket_an_error_and_the_close_are_two_messages() {
+    let mut client = Client::new(Transport::WebSocket);
+    client.machine.handle_bytes(b"<open xmlns='x'/><b/>", client.now);
+    let mut messages = Vec::new();
+    while let Some(action) = client.machine.poll_action() {
+        if let Action::Send(bytes) | Action::Close { last: bytes, .. } = action {
+            messages.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+    }
+    let [open, error, close] = messages.as_slice() else { panic!("{messages:?}") };
+    assert!(open.starts_with("<open ") && error.starts_with("<stream:error "), "{messages:?}");
+    assert_eq!(close, &format!("<close xmlns='{FRAMING}'/>"));
+}

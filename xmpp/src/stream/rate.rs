@@ -11,6 +11,13 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// So many a second, and four times as many at once.
+    pub fn of(per_second: u32) -> Self {
+        Self { per_second, burst: per_second.saturating_mul(4) }
+    }
+}
+
 /// A bucket. It may be overdrawn; what is owed is waited for before anything more is taken.
 #[derive(Debug, Clone)]
 pub struct Bucket {
