@@ -291,5 +291,5 @@ async fn an_idle_session_s_task_is_small() {
     let (_pipe, near) = tokio::io::duplex(PIPE);
     let mut wire = Stream(near);
     let (kept, running) = (size_of::<Connection>(), size_of_val(&connection.run(&mut wire)));
-    assert!(kept + running < 2_500, "{kept} + {running}");
+    assert!(kept + running < 2_800, "{kept} + {running}");
 }

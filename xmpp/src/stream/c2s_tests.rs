@@ -410,7 +410,7 @@ fn who_sends_too_fast_is_not_read_for_a_while_and_ended_when_it_never_stops() {
         client.say(&flood);
         sent += 2_500;
     }
-    assert!(sent > limits.stanzas.burst as usize);
+    assert!(sent >= limits.stanzas.burst as usize);
     assert_eq!(client.stanzas.len(), sent, "none is dropped");
     // It may go on as soon as what it owes has come back.
     let pause = client.machine.poll_timeout().unwrap();
