@@ -39,24 +39,28 @@ fn main() -> Result<()> {
 }
 
 async fn run() -> Result<()> {
-    // `bench sip` leaves XMPP out, `bench xmpp` everything else.
-    let part = std::env::args().nth(1).unwrap_or_default();
-    let (has_xmpp, has_sip) = (part != "sip", part != "xmpp");
-    let mut figures = Vec::new();
-    if has_xmpp {
-        figures.extend(xmpp_figures().await?);
+    // `bench sip` measures the figures of SIP, `bench xmpp.room` that one; `bench ours xmpp` ours alone.
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_alone = arguments.first().is_some_and(|first| first == "ours");
+    if is_alone {
+        arguments.remove(0);
     }
-    if has_sip {
+    let wants = |name: &str| {
+        arguments.is_empty() || arguments.iter().any(|a| name.starts_with(a) || a.starts_with(name))
+    };
+    let mut figures = Vec::new();
+    figures.extend(xmpp_figures(is_alone, &wants).await?);
+    if wants("sip") || wants("bridge") {
         figures.extend(sip_figures().await?);
     }
     report(figures)
 }
 
 /// Beside Prosody and ejabberd, archive on at all three.
-async fn xmpp_figures() -> Result<Vec<Figure>> {
+async fn xmpp_figures(is_alone: bool, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Figure>> {
     const ALL: [Start; 3] = [servers::tandem, servers::prosody, servers::ejabberd];
-    let measured = xmpp::measure(&ALL).await?;
-    Ok(vec![
+    let measured = xmpp::measure(if is_alone { &ALL[..1] } else { &ALL }, wants).await?;
+    let figures = vec![
         figure(
             "xmpp.chat",
             "messages per CPU-second",
@@ -94,7 +98,8 @@ async fn xmpp_figures() -> Result<Vec<Figure>> {
             &measured.way_p50,
         ),
         figure("xmpp.way_p99_ms", "ms", "lower", "as before, 99th percentile", &measured.way_p99),
-    ])
+    ];
+    Ok(figures.into_iter().filter(|f| f.ours > 0.0).collect())
 }
 
 async fn sip_figures() -> Result<Vec<Figure>> {
