@@ -76,6 +76,8 @@ enum Command {
     },
     /// Print the commented example of the configuration.
     Config,
+    /// Print which specifications are served (XEP-0453).
+    Doap,
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,6 +135,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Check { config } => check(&config).await,
         Command::Config => {
             print!("{EXAMPLE}");
+            Ok(())
+        }
+        Command::Doap => {
+            print!("{}", tandem_xmpp::specs::doap());
             Ok(())
         }
     }

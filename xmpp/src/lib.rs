@@ -29,6 +29,8 @@
 //! | XEP-0425 | moderators take messages back |
 //! | XEP-0486 | pictures of rooms |
 //!
+//! [`specs`] has the same list as data, with versions; `conf/tandem.doap` is generated from it.
+//!
 //! Layers: `xml`, `jid`, `stanza` and `stream` are core, without I/O; `service` answers out of the ports; `net` (feature
 //! `net`) drives sockets. What is unknown to the server passes through untouched or is answered `service-unavailable`.
 
@@ -40,6 +42,7 @@ pub mod net;
 pub mod ports;
 pub mod router;
 pub mod service;
+pub mod specs;
 pub mod stanza;
 pub mod stream;
 pub mod subscription;
