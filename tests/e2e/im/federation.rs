@@ -71,7 +71,8 @@ fn meet(
     let log = server.log();
     for line in ["stream from another server", "stream to another server"] {
         let of = |by: &str| {
-            let by = format!("by=\"{by}\"");
+            // The log is coloured between the name and the value.
+            let by = format!("\"{by}\"");
             log.iter().filter(|l| l.contains(line) && l.contains(&by)).count()
         };
         assert!(of(by) > 0 && of(not) == 0, "{line}: {log:?}");
