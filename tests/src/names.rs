@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -162,7 +162,12 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let first = names.first().context("no name")?.clone();
         let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &self.issuer)?;
+        let mut params = CertificateParams::new(names)?;
+        // COMPAT ejabberd 23.01 sets a timer for the end, which may not be further away than 49 days.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        params.not_after =
+            rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(30 * 86_400);
+        let certificate = params.signed_by(&key, &self.issuer)?;
         let write = |name: String, text: String| {
             let path = self.dir.path().join(name);
             std::fs::write(&path, text).map(|()| path)
