@@ -31,11 +31,12 @@ use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
 use crate::bridge::presence::{self, PresenceDesk};
 use crate::bridge::{echo, exchange};
-use crate::certificate::{Certificate, CertificateError};
+use crate::certificate::CertificateError;
 use crate::cluster::Local;
 use crate::config::{self, Config};
 use crate::federation::Incoming;
 use crate::guard::Guard;
+use crate::live_certificate::{Front, LiveCertificate};
 use crate::relays::ConfiguredRelays;
 use crate::store::{Store, random_password};
 use crate::telemetry::Telemetry;
@@ -126,7 +127,7 @@ impl App {
     /// [`StartError`] says what to change.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let store = Store::open_in(&config.data_dir).await?;
-        let certificate = Certificate::load(&config)?;
+        let certificate = LiveCertificate::load(&config)?;
         let telemetry = Telemetry::global();
         let guard = Arc::new(Guard::default());
         let (echo_queue, echo_events) = mpsc::channel(ECHO_QUEUE);
@@ -146,7 +147,9 @@ impl App {
         let hosts = config.components.iter().map(config::Component::host).collect();
         let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
         let secret = store.secret("dialback").await?;
-        let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
+        // Towards other servers the certificate stays that of the start.
+        let own = crate::certificate::Certificate::load(&config)?;
+        let (federation, s2s) = crate::federation::prepare(&config, &own, secret)?;
         let outside =
             Arc::new(Outside { components: components.clone(), federation: federation.clone() });
         let outward = (outside, depot.clone());
@@ -184,6 +187,7 @@ impl App {
         tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
         let bosh = net::BoshSessions::new(xmpp.clone(), Default::default());
         let node = Arc::new(Node { xmpp: xmpp.clone(), bosh, store: store.clone() });
+        tokio::spawn(certificate.clone().watch());
         let site = Site {
             domains: config.domains.clone(),
             health: node.clone(),
@@ -238,18 +242,16 @@ impl App {
     async fn listen(
         &mut self,
         config: &Config,
-        certificate: &Certificate,
+        certificate: &LiveCertificate,
         site: Site,
         telemetry: Telemetry,
         neighbours: (net::Components, Federation, Incoming),
     ) -> Result<(), StartError> {
         let (components, federation, s2s) = neighbours;
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let end_point = certificate.end_point();
-        let starttls =
-            net::Tls { config: certificate.server_config(&[])?, end_point: end_point.clone() };
-        let direct = certificate.server_config(&["xmpp-client"])?;
-        let https = certificate.server_config(&["http/1.1", "xmpp-client"])?;
+        let starttls = certificate.front(&[])?;
+        let direct = certificate.front(&["xmpp-client"])?;
+        let https = certificate.front(&["http/1.1", "xmpp-client"])?;
         let render = telemetry.renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
         let bosh = net::BoshSessions::new(self.xmpp.clone(), Default::default());
@@ -257,19 +259,8 @@ impl App {
         let public = tandem_web::router(site).merge(tandem_web::invite::router(node));
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
-            (
-                "xmpps",
-                &config.listen.xmpps,
-                Door::Tls {
-                    tls: net::Tls { config: direct, end_point: end_point.clone() },
-                    router: None,
-                },
-            ),
-            (
-                "https",
-                &config.listen.https,
-                Door::Tls { tls: net::Tls { config: https, end_point }, router: Some(public) },
-            ),
+            ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
+            ("https", &config.listen.https, Door::Tls { tls: https, router: Some(public) }),
             ("metrics", &config.listen.metrics, metrics),
             ("components", &config.listen.components, Door::Components(components)),
             ("s2s", &config.listen.s2s, Door::Federation(federation.clone(), s2s.starttls)),
@@ -381,12 +372,12 @@ async fn start_sip(
     store: &Store,
     guard: Arc<Guard>,
     hub: &Arc<Hub>,
-    certificate: &Certificate,
+    certificate: &LiveCertificate,
 ) -> Result<(SipHandle, Addresses), StartError> {
     let accounts = Arc::new(PhoneAccounts::new(store.clone(), guard));
     let listeners = config.sip_listeners();
     let ports = hub::ports(hub, accounts);
-    let tls = certificate.server_config(&[])?;
+    let tls = certificate.server_config()?;
     let (sip, bound) =
         Sip::start(config.sip_config(), ports, &listeners, Some(tls), random()).await?;
     let mut addresses = Addresses::default();
@@ -469,9 +460,9 @@ impl Streams for Node {
 #[derive(Clone)]
 enum Door {
     /// XMPP in the clear that must start TLS.
-    StartTls { tls: net::Tls },
+    StartTls { tls: Front },
     /// TLS; ALPN chooses between XMPP and HTTP, XMPP alone where there is no router.
-    Tls { tls: net::Tls, router: Option<axum::Router> },
+    Tls { tls: Front, router: Option<axum::Router> },
     /// Plain HTTP.
     Http { router: axum::Router },
     /// External components.
@@ -508,11 +499,14 @@ async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Se
 async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
     match door {
         // Each is boxed: a task has no room for what it does not do.
-        Door::StartTls { tls } => Box::pin(net::serve_starttls(xmpp, tcp, peer, tls)).await,
+        Door::StartTls { tls } => Box::pin(net::serve_starttls(xmpp, tcp, peer, tls.tls())).await,
         Door::Components(components) => Box::pin(components.serve(xmpp, tcp, peer)).await,
         Door::Federation(federation, tls) => {
             Box::pin(federation.serve_starttls(tcp, peer, tls)).await;
         }
+        Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls.tls()).await,
+        Door::Components(components) => components.serve(xmpp, tcp, peer).await,
+        Door::Federation(federation, tls) => federation.serve_starttls(tcp, peer, tls).await,
         Door::FederationTls(federation, tls) => {
             let handshake = TlsAcceptor::from(tls).accept(tcp);
             let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
@@ -522,6 +516,7 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
         }
         Door::Http { router } => Box::pin(serve_http(TokioIo::new(tcp), router, peer)).await,
         Door::Tls { tls, router } => {
+            let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
             let Ok(Ok(stream)) = handshake.await else { return };

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -37,15 +37,11 @@ impl Certificate {
     ///
     /// [`CertificateError`] names the file.
     pub fn load(config: &Config) -> Result<Self, CertificateError> {
-        let (certificate, key) = if config.tls.certificate.as_os_str().is_empty() {
-            let paths = (config.data_dir.join("certificate.pem"), config.data_dir.join("key.pem"));
-            if !paths.0.exists() || !paths.1.exists() {
-                make(&config.domains, &paths.0, &paths.1)?;
-            }
-            paths
-        } else {
-            (config.tls.certificate.clone(), config.tls.key.clone())
-        };
+        let [certificate, key] = Self::files(config);
+        let is_self_made = config.tls.certificate.as_os_str().is_empty();
+        if is_self_made && !(certificate.exists() && key.exists()) {
+            make(&config.domains, &certificate, &key)?;
+        }
         let fault = |path: &Path, e: rustls::pki_types::pem::Error| {
             CertificateError::File(path.display().to_string(), e.to_string())
         };
@@ -64,6 +60,25 @@ impl Certificate {
     /// Chain and key, for TLS of another kind.
     pub(crate) fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
+    }
+
+    /// Where chain and key are.
+    pub fn files(config: &Config) -> [PathBuf; 2] {
+        if config.tls.certificate.as_os_str().is_empty() {
+            return ["certificate.pem", "key.pem"].map(|name| config.data_dir.join(name));
+        }
+        [config.tls.certificate.clone(), config.tls.key.clone()]
+    }
+
+    /// TLS of a listener that offers these application protocols (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::Unusable`] when key and chain do not fit.
+    pub fn tls(&self, alpn: &[String]) -> Result<tandem_xmpp::net::Tls, CertificateError> {
+        let alpn: Vec<&str> = alpn.iter().map(String::as_str).collect();
+        let (config, end_point) = (self.server_config(&alpn)?, self.end_point());
+        Ok(tandem_xmpp::net::Tls { config, end_point })
     }
 
     /// TLS settings that offer these application protocols (ALPN).

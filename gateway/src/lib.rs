@@ -19,6 +19,8 @@ pub mod dns;
 pub mod federation;
 pub mod guard;
 #[allow(clippy::disallowed_methods)]
+pub mod live_certificate;
+#[allow(clippy::disallowed_methods)]
 pub mod relays;
 #[allow(clippy::disallowed_methods)]
 pub mod store;

@@ -23,6 +23,7 @@ has tcpdump || missing+=(tcpdump)
 has prosody || missing+=(prosody)
 [ -x /usr/sbin/ejabberdctl ] || missing+=(ejabberd)
 has openssl || missing+=(openssl)
+has turnserver || missing+=(coturn)
 if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   { apt-get update && apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"; } >&2 ||
@@ -40,7 +41,7 @@ if ! cmp -s "$here/package-lock.json" "$dir/node/installed.json"; then
   mkdir -p "$dir/node"
   cp "$here/package.json" "$here/package-lock.json" "$dir/node"
   (cd "$dir/node" && npm ci --ignore-scripts --no-audit --no-fund) >&2 ||
-    { echo "cannot install from npm: stanza @xmpp/client @roamhq/wrtc esbuild puppeteer-core" >&2; exit 1; }
+    { echo "cannot install from npm: stanza @xmpp/client strophe.js @roamhq/wrtc esbuild puppeteer-core" >&2; exit 1; }
   cp "$here/package-lock.json" "$dir/node/installed.json"
 fi
 echo "$dir"

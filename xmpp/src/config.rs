@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::jid::Jid;
+use crate::service::FilterRule;
 use crate::stream::c2s::Limits;
 
 /// Bounds of what an account publishes and keeps (XEP-0060, XEP-0163).
@@ -69,6 +70,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Domains of external components (XEP-0114). Default none.
     pub components: Vec<String>,
+    /// Which components are shown the messages of which chats. Default none.
+    pub filters: Vec<FilterRule>,
     /// Bounds of a stream.
     pub limits: Limits,
     /// Most sessions of one account. Default 50.
@@ -160,6 +163,7 @@ impl Default for Config {
         Self {
             domains: vec!["localhost".into()],
             components: Vec::new(),
+            filters: Vec::new(),
             limits: Limits::default(),
             max_sessions: 50,
             max_contacts: 2_000,

@@ -28,6 +28,11 @@
 //! | XEP-0410, 0421 | self-pings answered by the room, occupant ids |
 //! | XEP-0425 | moderators take messages back |
 //! | XEP-0486 | pictures of rooms |
+//! | XEP-0124, 0206 | BOSH: one stream a session, over the web port |
+//! | XEP-0215 | relays with credentials that expire, renewed by push |
+//! | XEP-0297 | copies for content filters |
+//! | XEP-0357 | push to app servers, obeying XEP-0492 |
+//! | XEP-0363 | slots for files; purposes other than messages are not told apart |
 //!
 //! [`specs`] has the same list as data, with versions; `conf/tandem.doap` is generated from it.
 //!

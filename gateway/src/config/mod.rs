@@ -433,6 +433,7 @@ impl Config {
     pub fn xmpp_config(&self) -> tandem_xmpp::Config {
         tandem_xmpp::Config {
             domains: self.domains.clone(),
+            filters: self.filter_rules(),
             components: self.components.iter().map(|c| c.host.clone()).collect(),
             limits: Limits {
                 unauthenticated_bytes: self.xmpp.max_unauthenticated_bytes,

@@ -132,6 +132,15 @@ impl super::Config {
         self.upload.dir.clone()
     }
 
+    /// Who is shown what, as the XMPP server wants it.
+    pub(super) fn filter_rules(&self) -> Vec<tandem_xmpp::service::FilterRule> {
+        let rule = |filter: &Filter| {
+            let component = tandem_xmpp::jid::Jid::parse(&filter.component).ok()?;
+            Some(tandem_xmpp::service::FilterRule { watch: filter.watch.clone(), component })
+        };
+        self.filters.iter().filter_map(rule).collect()
+    }
+
     /// What is wrong with these sections.
     pub(super) fn check_web(&self) -> Option<String> {
         if !self.web.url.is_empty() && !self.web.url.starts_with("https://") {
@@ -148,6 +157,9 @@ impl super::Config {
         for filter in &self.filters {
             if filter.component.is_empty() || filter.watch.is_empty() {
                 return Some("filters: watch and component are needed".into());
+            }
+            if !self.components.iter().any(|component| component.host == filter.component) {
+                return Some(format!("filters: `{}` is none of the components", filter.component));
             }
         }
         None

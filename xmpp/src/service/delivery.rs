@@ -206,6 +206,7 @@ impl Server {
         if !matches!(outcome, Outcome::Refused(_)) {
             self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
             self.wake(&stanza, &to.bare()).await;
+            self.show_delivered(&stanza, seq.filter(|_| archiving.recipient));
         }
         outcome
     }

@@ -2,7 +2,8 @@
 
 use super::registration::REGISTER;
 use super::{
-    Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, pep, private, push, vcard,
+    Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, filter, pep, private, push,
+    vcard,
 };
 use crate::jid::Jid;
 use crate::ports::{Parcel, StoreError};
@@ -157,6 +158,7 @@ impl Server {
             }
             ("query", about::VERSION) if get && server => self.answer_version(stanza),
             ("time", about::TIME) if get && server => self.answer_time(stanza),
+            ("verdict", filter::NS) if !get && server => self.answer_verdict(stanza, from).await,
             ("enable" | "disable", push::NS) if own && !get => self.answer_push(stanza, from).await,
             ("services" | "credentials", extdisco::NS) if get && server => {
                 self.answer_services(stanza, from)

@@ -15,9 +15,11 @@ mod delivery;
 mod disco;
 mod elsewhere;
 pub mod extdisco;
+mod filter;
 mod invites;
 mod iq;
 mod login;
+mod mentions;
 mod muc;
 mod offline;
 mod pep;
@@ -53,6 +55,8 @@ pub use self::bookmarks::NotificationSetting;
 use self::clients::Clients;
 use self::delivery::Archiving;
 use self::extdisco::Asked;
+use self::filter::FilterCount;
+pub use self::filter::FilterRule;
 pub use self::invites::{Invitation, invite_uri};
 pub use self::login::derive;
 use self::offline::Waiting;
@@ -213,6 +217,7 @@ struct Inner {
     registrations: Registrations,
     halls: muc::Halls,
     push: PushDesk,
+    filters: FilterCount,
 }
 
 impl Server {
@@ -247,6 +252,7 @@ impl Server {
             registrations: Registrations::default(),
             halls: muc::Halls::default(),
             push: PushDesk::default(),
+            filters: FilterCount::default(),
         }))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A device enables a node of its app server; the node is told of each important message that comes while nobody looks:
 //! how many there are and from whom, no word of what they say. A call (XEP-0353) is told to every enabled device that is
-//! not itself in use, and marked as urgent.
+//! not itself in use, and marked as urgent. What a user has set for a chat (XEP-0492) holds here too; it is about messages, so calls ring all the
+//! same.
 //!
 //! A node has one unanswered notification at most: what comes meanwhile is summed up in the next. Calls do not wait.
 
@@ -10,6 +11,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
+use super::bookmarks::NotificationSetting;
+use super::mentions::{Called, mentions};
 use super::turns::Turns;
 use super::{Outcome, Server};
 use crate::jid::Jid;
@@ -60,6 +65,29 @@ enum Weight {
 struct Notice {
     sender: Jid,
     weight: Weight,
+}
+
+/// Where a message was said, and what its reader is called there.
+#[derive(Clone, Copy)]
+struct Chat<'a> {
+    address: &'a Jid,
+    is_public: bool,
+    called: Called<'a>,
+}
+
+/// Somebody in a room who does not look.
+pub(super) struct Absent {
+    pub(super) account: Jid,
+    pub(super) nick: String,
+    pub(super) occupant: Jid,
+    pub(super) occupant_id: String,
+}
+
+/// What was said in a room, and who has not seen it.
+pub(super) struct Heard {
+    pub(super) bytes: Bytes,
+    pub(super) away: Vec<Absent>,
+    pub(super) is_public: bool,
 }
 
 /// A node and how far its notifications have come.
@@ -175,6 +203,36 @@ impl Server {
         if from.bare() == *owner || self.place(owner) != Place::Account {
             return;
         }
+        let called = Called { account: owner, nick: None, occupant: None, occupant_id: None };
+        // Of a room elsewhere it is not known whether it is public.
+        let is_public = stanza.type_() == Some("groupchat");
+        let chat = Chat { address: &from.bare(), is_public, called };
+        self.wake_for(owner, &Notice { sender: from.clone(), weight }, stanza, chat).await;
+    }
+
+    /// Tells the app servers of those in a room who do not look of what was said there.
+    pub(super) async fn wake_room(&self, room: &Jid, heard: Heard) {
+        let Ok(stanza) = Stanza::parse(heard.bytes) else { return };
+        let (Some(weight), Some(from)) = (weigh(&stanza), stanza.from()) else { return };
+        for person in heard.away {
+            let owner = &person.account;
+            let called = Called {
+                account: owner,
+                nick: Some(&person.nick),
+                occupant: Some(&person.occupant),
+                occupant_id: Some(&person.occupant_id),
+            };
+            let chat = Chat { address: room, is_public: heard.is_public, called };
+            self.wake_for(owner, &Notice { sender: from.clone(), weight }, &stanza, chat).await;
+        }
+    }
+
+    /// Whether somebody is of this server and nobody looks at any of their clients.
+    pub(super) fn is_away(&self, account: &Jid) -> bool {
+        self.place(account) == Place::Account && self.active_resources(account).is_empty()
+    }
+
+    async fn wake_for(&self, owner: &Jid, notice: &Notice, stanza: &Stanza, chat: Chat<'_>) {
         match self.knows_nodes(owner).await {
             Ok(true) => {}
             Ok(false) => return,
@@ -183,15 +241,20 @@ impl Server {
             }
         }
         let active = self.active_resources(owner);
-        if !active.is_empty() && weight == Weight::Usual {
+        if !active.is_empty() && notice.weight == Weight::Usual {
             if let Some(watched) = self.0.push.state().known.get_mut(owner) {
                 watched.missed = 0;
             }
             return;
         }
-        let notice = Notice { sender: from.clone(), weight };
-        for (node, missed) in self.due_nodes(owner, &notice, &active) {
-            self.publish_notice(owner, &node, &notice, missed);
+        if notice.weight == Weight::Usual {
+            let setting = self.notification_setting(owner, chat.address, chat.is_public).await;
+            if !is_wanted(setting, stanza, chat.called) {
+                return;
+            }
+        }
+        for (node, missed) in self.due_nodes(owner, notice, &active) {
+            self.publish_notice(owner, &node, notice, missed);
         }
     }
 
@@ -326,6 +389,15 @@ impl Server {
 
 fn is_at(node: &Node, target: &PushTarget) -> bool {
     node.target.service == target.service && node.target.node == target.node
+}
+
+/// XEP-0492 section 3.
+fn is_wanted(setting: NotificationSetting, stanza: &Stanza, called: Called<'_>) -> bool {
+    match setting {
+        NotificationSetting::Never => false,
+        NotificationSetting::OnMention => mentions(stanza, called),
+        NotificationSetting::Always => true,
+    }
 }
 
 /// Reads `<enable/>` (section 5).

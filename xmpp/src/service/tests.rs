@@ -7,6 +7,7 @@ mod delivery;
 mod disco;
 mod extdisco;
 mod federation;
+mod filters;
 mod login;
 mod offline;
 mod pep;

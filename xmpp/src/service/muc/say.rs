@@ -1,14 +1,17 @@
 //! What is said to everybody on its way through the archive (XEP-0313 section 6.1.2): taken, kept, given out. What was
 //! taken first is given out first, whatever is kept first: the room and its archive have one order.
 
+use bytes::Bytes;
+
 use super::message::Spoken;
 use super::moderate::Moderation;
-use super::room::{Action, Now, Room};
+use super::room::{Action, Now, Occupant, Room};
 use super::{Hall, Refusal, lock};
 use crate::jid::Jid;
-use crate::ports::{ArchiveQuery, RoomChange, Stored};
+use crate::ports::{ArchiveQuery, RoomChange, StoreError, Stored};
 use crate::service::archive::RETRACT;
 use crate::service::blocking::Verdict;
+use crate::service::push::{Absent, Heard};
 use crate::service::{Begun, Keeping, Outcome, Server};
 use crate::stanza::{Condition, Stanza, StanzaError, stamp};
 use crate::xml::Element;
@@ -153,9 +156,40 @@ impl Server {
             None => spoken.kept.then(|| self.room_message_id()),
         };
         let micros = stored.map_or_else(|| self.now().1, |stored| stored.seq);
-        let reached = lock(&ticket.hall).sessions.len();
+        let (reached, heard) = {
+            let room = lock(&ticket.hall);
+            (room.sessions.len(), self.heard(&room, &spoken, id.as_deref()))
+        };
         ticket.turn_in(Ready { spoken, id, micros });
+        if let Some(heard) = heard {
+            self.wake_room(jid, heard).await;
+        }
         Outcome::Delivered { sessions: reached, attached: 0 }
+    }
+
+    /// Shows what was said to the filters of the room, and finds who is inside and does not look.
+    fn heard(&self, room: &Room, spoken: &Spoken, id: Option<&str>) -> Option<Heard> {
+        let is_away = |o: &&Occupant| o.real != spoken.sender && self.is_away(&o.real);
+        let away: Vec<Absent> = room
+            .occupants
+            .values()
+            .filter(is_away)
+            .map(|occupant| Absent {
+                account: occupant.real.clone(),
+                nick: occupant.nick.clone(),
+                occupant: occupant.jid.clone(),
+                occupant_id: occupant.id.clone(),
+            })
+            .collect();
+        let is_filtered = self.is_filtered(&room.jid);
+        if away.is_empty() && !is_filtered {
+            return None;
+        }
+        let bytes = Bytes::from(spoken.finished(&room.jid, id).text().to_owned());
+        if is_filtered && spoken.kept {
+            self.show_filters(&room.jid, &bytes, id);
+        }
+        Some(Heard { bytes, away, is_public: room.record.config.public })
     }
 
     async fn keep_subject(&self, jid: &Jid, spoken: &Spoken) -> Result<(), Refusal> {
@@ -219,6 +253,24 @@ impl Server {
         };
         ticket.turn_in(Ready { spoken, id: Some(id), micros });
         Ok(())
+    }
+
+    /// A content filter takes a message of a room back; false when the room does not know it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub(in crate::service) async fn filter_out(
+        &self,
+        room: &Jid,
+        id: &str,
+        reason: &str,
+    ) -> Result<bool, StoreError> {
+        match self.take_back(room, &Moderation::new(id, None, Some(reason))).await {
+            Ok(()) => Ok(true),
+            Err(Refusal::Stanza(_)) => Ok(false),
+            Err(Refusal::Store(error)) => Err(error),
+        }
     }
 
     /// The last messages of a room that comes out of the store, for those who enter.

@@ -265,3 +265,20 @@ async fn registrations_outlive_the_server() {
     make().enable("ana@d/phone", "n1").await;
     assert_eq!(make().say("<body>hi</body>").await.len(), 1);
 }
+
+/// XEP-0492 section 3: a chat that is silenced wakes nobody; its calls still ring.
+#[tokio::test]
+async fn a_silenced_chat_wakes_nobody() {
+    let pushed = Pushed::enabled("n1").await;
+    let ana = pushed.world.bind("ana@d/desk");
+    let bookmark = "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+        <publish node='urn:xmpp:bookmarks:1'><item id='bob@d'>\
+        <conference xmlns='urn:xmpp:bookmarks:1'><extensions>\
+        <notify xmlns='urn:xmpp:notification-settings:1'><never/></notify>\
+        </extensions></conference></item></publish></pubsub></iq>";
+    let answer = ask(&ana, bookmark).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+    assert!(pushed.say("<body>hi</body>").await.is_empty());
+    let propose = "<propose xmlns='urn:xmpp:jingle-message:0' id='c1'/>";
+    assert_eq!(pushed.say(propose).await.len(), 1);
+}
