@@ -27,6 +27,10 @@ impl Server {
     /// Attaches a device as an available resource, or replaces it.
     pub async fn attach(&self, full: &Jid, attachment: Attachment) {
         let announced = announce(full, &attachment);
+        // In memory from here on, as that of whoever says something: see `blocks_now`.
+        if let Err(error) = self.blocks_of(&full.bare()).await {
+            tracing::error!(%error, "a block list cannot be read");
+        }
         self.sessions().attach(full, attachment, announced);
         self.broadcast_presence(full).await;
     }

@@ -3,7 +3,7 @@
 use super::Server;
 use super::blocking::BLOCKING;
 use crate::jid::Jid;
-use crate::ports::{Evidence, Report, StoreError};
+use crate::ports::{ArchiveQuery, Evidence, Report, StoreError};
 use crate::stanza::{Condition, StanzaError};
 use crate::xml::Element;
 
@@ -14,6 +14,8 @@ const STANZA_ID: &str = "urn:xmpp:sid:0";
 const MAX_EVIDENCE: usize = 50;
 /// Longest text of a report, in bytes; of a longer one the beginning.
 const MAX_TEXT: usize = 4 * 1024;
+/// Bytes of the messages that are kept with one report.
+const MAX_BYTES: usize = 1024 * 1024;
 /// Longest reason, id and address.
 const MAX_NAME: usize = 1_023;
 
@@ -55,8 +57,21 @@ impl Server {
     /// Adds the messages that are named, as the reporter's archive has them now.
     pub(super) async fn with_evidence(
         &self,
-        reports: Vec<Report>,
+        mut reports: Vec<Report>,
     ) -> Result<Vec<Report>, StoreError> {
+        for report in &mut reports {
+            let own = report.reporter.clone();
+            let mut room = MAX_BYTES;
+            for evidence in report.evidence.iter_mut().filter(|e| e.by == own.as_str()) {
+                let Some(seq) = self.archive_seq(&evidence.id) else { continue };
+                let query =
+                    ArchiveQuery { ids: Some(vec![seq]), ..ArchiveQuery::new(own.clone(), 1) };
+                let page = self.0.ports.archive.page(&query).await?;
+                let found = page.and_then(|page| page.messages.into_iter().next());
+                evidence.stanza = found.map(|m| m.stanza).filter(|s| s.len() <= room);
+                room -= evidence.stanza.as_ref().map_or(0, bytes::Bytes::len);
+            }
+        }
         Ok(reports)
     }
 }

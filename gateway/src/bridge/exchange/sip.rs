@@ -8,6 +8,7 @@ use tandem_media::sdp::{Encryption, Session};
 use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
 use tandem_xmpp::jid::Jid;
+use tandem_xmpp::ports::StoreError;
 use tandem_xmpp::stanza::jingle::Info;
 
 use super::entry::{CallKey, Entry, Kind, Leg};
@@ -68,6 +69,9 @@ impl Exchange {
         if !exists.map_err(|_| 500_u16)? {
             return Err(404);
         }
+        if self.is_cut_off(&caller, &callee).await.map_err(|_| 500_u16)? {
+            return Err(480);
+        }
         let offer = match &invited.offer {
             Some(body) => Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?),
             None => None,
@@ -106,6 +110,12 @@ impl Exchange {
         self.ring_clients(key, &mut entry);
         self.begin(key, entry, false, now);
         Ok(())
+    }
+
+    /// Whether one of two does not want to hear from the other (XEP-0191); a phone is then told that nobody is there.
+    async fn is_cut_off(&self, caller: &Jid, callee: &Jid) -> Result<bool, StoreError> {
+        let xmpp = &self.parts.xmpp;
+        Ok(xmpp.is_blocked(callee, caller).await? || xmpp.is_blocked(caller, callee).await?)
     }
 
     /// Invites every phone of the called account but the one that calls.

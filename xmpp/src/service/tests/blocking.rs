@@ -275,3 +275,32 @@ async fn a_report_without_a_reason_is_refused_whole() {
     assert!(say(&ana, &request).await.contains("<bad-request"));
     assert!(!say(&ana, LIST).await.contains("bob@d"));
 }
+
+/// What is reported is kept as it was, also when it is retracted later (XEP-0424).
+#[tokio::test]
+async fn evidence_is_copied_out_of_the_archive() {
+    let store = store();
+    let desk = Arc::new(MemoryDesk::default());
+    let ports = Ports { blocklists: desk.clone(), ..ports(&store) };
+    let world = World::with(store, ports);
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/b").await);
+    bob.say(&chat("ana@d", "buy now")).await;
+    let message = ana.read().await.join("");
+    let (_, id) = message.split_once("<stanza-id").unwrap();
+    let id = id.split("id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    let report = |by: &str, id: &str| {
+        set(&format!(
+            "<block xmlns='urn:xmpp:blocking'><item jid='bob@d'>\
+             <report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:abuse'>\
+             <stanza-id xmlns='urn:xmpp:sid:0' by='{by}' id='{id}'/></report></item></block>"
+        ))
+    };
+    for (by, id) in [("ana@d", id.as_str()), ("bob@d", &id), ("ana@d", "made up")] {
+        assert!(say(&ana, &report(by, id)).await.contains("type='result'"));
+    }
+    let kept: Vec<_> = desk.reports().into_iter().map(|r| r.evidence[0].stanza.clone()).collect();
+    let text = String::from_utf8(kept[0].as_ref().unwrap().to_vec()).unwrap();
+    assert!(text.contains("<body>buy now</body>") && text.contains("from='bob@d/b'"), "{text}");
+    // Only what is in the reporter's own archive.
+    assert_eq!(&kept[1..], [None, None]);
+}
