@@ -109,6 +109,23 @@ impl Server {
         listen: &str,
         sections: &str,
     ) -> Result<Self> {
+        Self::start_all(domain, accounts, [listen, "", sections])
+    }
+
+    /// As [`Server::start_with`], with these lines more in `[xmpp]`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_set(domain: &str, accounts: &[&str], xmpp: &str, sections: &str) -> Result<Self> {
+        Self::start_all(domain, accounts, ["", xmpp, sections])
+    }
+
+    fn start_all(
+        domain: &str,
+        accounts: &[&str],
+        [listen, set, sections]: [&str; 3],
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let [xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls] = free_ports()?;
         // Two tables may not say the same.
@@ -123,7 +140,7 @@ impl Server {
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
              {neighbours}\n{listen}\n\
-             [xmpp]\nscram_iterations = 4096\n\
+             [xmpp]\nscram_iterations = 4096\n{set}\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",
             dir.path().join("data").display()
         );
@@ -142,6 +159,19 @@ impl Server {
         let process = launch(dir.path(), &log)?;
         let domain = domain.to_owned();
         Ok(Self { process, log, dir, xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls, domain })
+    }
+
+    /// What the program prints for an operator who types this.
+    ///
+    /// # Errors
+    ///
+    /// When it fails.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let config = self.dir.path().join("tandem.toml");
+        let output =
+            Command::new(program()?).args(arguments).arg("--config").arg(config).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Where the server keeps its data.

@@ -1,4 +1,5 @@
 //! Instant messaging with programs not written here: one feature a module.
+mod accounts;
 mod archive;
 mod components;
 mod federation;
