@@ -3,7 +3,7 @@
 //! | specification | state |
 //! |---|---|
 //! | RFC 6120, 7590 | client streams, STARTTLS, direct TLS (XEP-0368), SASL, binding; no server streams |
-//! | RFC 6121 | roster, subscriptions, presence, delivery between local accounts |
+//! | RFC 6121 | roster with versions, subscriptions, presence, delivery between local accounts |
 //! | RFC 7395 | WebSocket framing: one element a message |
 //! | RFC 7622, 5890 | addresses; one form of a domain, with U-labels |
 //! | XEP-0030, 0115, 0390 | disco and capabilities of the server, among its stream features too, and of attached devices; those of clients by proven hashes |
@@ -11,7 +11,10 @@
 //! | XEP-0060, 0163, 0223 | each account publishes: nodes, access models, options, pages of items, news by +notify here and elsewhere, subscriptions by request; no approval of subscribers |
 //! | XEP-0084, 0153, 0398 | avatars, in vCards and presence too |
 //! | XEP-0045 | rooms at `rooms.<domain>`: all use cases of entities, occupants, moderators, admins and owners |
-//! | XEP-0092, 0199 | version, ping |
+//! | XEP-0004, 0050, 0133 | data forms, ad-hoc commands, accounts administered with them; no message of the day, no restart |
+//! | XEP-0077, 0401, 0445, 0379 | registration before login where it is set or by invitation, passwords, removal; invitations with a page |
+//! | XEP-0092, 0199, 0202, 0157 | version, ping, time, contact addresses |
+//! | XEP-0191, 0377 | blocking, for phones too; reports with their evidence, read by operators |
 //! | XEP-0160, 0203 | offline messages |
 //! | XEP-0198 | stream management with resumption over any transport; sessions wait for their clients |
 //! | XEP-0249 | direct invitations, passed |

@@ -239,6 +239,8 @@ fn fault(error: &sqlx::Error) -> StoreError {
 }
 
 #[cfg(test)]
+mod desk_tests;
+#[cfg(test)]
 mod login_tests;
 #[cfg(test)]
 mod tests;

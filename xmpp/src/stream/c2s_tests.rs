@@ -445,4 +445,12 @@ fn over_websocket_an_error_and_the_close_are_two_messages() {
     let [open, error, close] = messages.as_slice() else { panic!("{messages:?}") };
     assert!(open.starts_with("<open ") && error.starts_with("<stream:error "), "{messages:?}");
     assert_eq!(close, &format!("<close xmlns='{FRAMING}'/>"));
+
+/// RFC 6121 section 2.6.1.
+#[test]
+fn roster_versions_are_announced_to_who_has_logged_in() {
+    let mut client = Client::new(Transport::Tls);
+    assert!(!client.say(HEADER).contains("rosterver"));
+    client.say(&Client::plain("secret"));
+    assert!(client.say(HEADER).contains("<ver xmlns='urn:xmpp:features:rosterver'/>"));
 }

@@ -304,3 +304,16 @@ async fn evidence_is_copied_out_of_the_archive() {
     // Only what is in the reporter's own archive.
     assert_eq!(&kept[1..], [None, None]);
 }
+
+/// XEP-0377 section 3 and XEP-0191 section 3.1.
+#[tokio::test]
+async fn the_feature_of_reports_is_announced() {
+    let world = World::new();
+    let ana = world.bind("ana@d/a");
+    let question = "<iq type='get' id='q' to='d'>\
+                    <query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+    let answer = say(&ana, question).await;
+    for feature in ["urn:xmpp:blocking", "urn:xmpp:reporting:1"] {
+        assert!(answer.contains(&format!("<feature var='{feature}'/>")), "{answer}");
+    }
+}

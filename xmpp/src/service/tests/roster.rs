@@ -305,3 +305,37 @@ async fn a_roster_set_is_held_against_the_rules() {
     let contact = stored.item(&jid("x@e")).unwrap();
     assert!(!contact.to && !contact.from && !contact.ask);
 }
+
+/// RFC 6121 section 2.1.4.
+#[tokio::test]
+async fn the_roster_of_somebody_new_is_empty() {
+    let world = World::new();
+    let ana = world.bind("ana@d/a");
+    ana.say(GET).await;
+    let read = ana.read().await.join("");
+    assert!(read.contains("type='result'") && !read.contains("<item"), "{read}");
+    assert!(read.contains("<query xmlns='jabber:iq:roster'"), "{read}");
+}
+
+/// RFC 6121 section 2.5.2.
+#[tokio::test]
+async fn a_contact_that_is_removed_sees_both_subscriptions_end() {
+    let world = World::new();
+    let (ana, bob) = (world.interested("ana@d/a").await, world.interested("bob@d/b").await);
+    for (one, other) in [(&ana, &bob), (&bob, &ana)] {
+        one.say(&format!("<presence to='{}' type='subscribe'/>", other.jid.bare())).await;
+        other.say(&format!("<presence to='{}' type='subscribed'/>", one.jid.bare())).await;
+    }
+    ana.read().await;
+    bob.read().await;
+    ana.say(
+        "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>\
+         <item jid='bob@d' subscription='remove'/></query></iq>",
+    )
+    .await;
+    assert!(ana.read().await.join("").contains("<item jid='bob@d' subscription='remove'/>"));
+    let seen = bob.read().await.join("");
+    for sign in ["type='unsubscribe'", "type='unsubscribed'", "subscription='none'"] {
+        assert!(seen.contains(sign), "{sign} {seen}");
+    }
+}
