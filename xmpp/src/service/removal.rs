@@ -31,7 +31,6 @@ impl Server {
         done();
         self.end_sessions(&account, None);
         self.forget_roster(&account);
-        self.forget_profile(&account);
         tracing::info!(removed, "an account was removed");
         Ok(removed)
     }

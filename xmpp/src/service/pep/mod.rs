@@ -110,15 +110,6 @@ impl Profiles {
     }
 }
 
-impl Server {
-    /// An account is gone.
-    pub(super) fn forget_profile(&self, owner: &Jid) {
-        let profiles = &self.0.profiles;
-        profiles.commits.fetch_add(1, Ordering::SeqCst);
-        profiles.lock().remove(owner);
-    }
-}
-
 /// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
