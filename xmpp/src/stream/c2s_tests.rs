@@ -445,6 +445,7 @@ fn over_websocket_an_error_and_the_close_are_two_messages() {
     let [open, error, close] = messages.as_slice() else { panic!("{messages:?}") };
     assert!(open.starts_with("<open ") && error.starts_with("<stream:error "), "{messages:?}");
     assert_eq!(close, &format!("<close xmlns='{FRAMING}'/>"));
+}
 
 /// RFC 6121 section 2.6.1.
 #[test]
