@@ -156,7 +156,7 @@ impl Server {
             ensure!(status.success(), "cannot add {account}");
         }
         let log = Log::default();
-        let process = launch(dir.path(), &log)?;
+        let process = launch(dir.path(), &log, &[])?;
         let domain = domain.to_owned();
         Ok(Self { process, log, dir, xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls, domain })
     }
@@ -286,9 +286,51 @@ impl Server {
     ///
     /// When it does not come up again.
     pub fn crash_and_restart(&mut self) -> Result<()> {
+        self.crash_and_restart_with(&[])
+    }
+
+    /// As [`Server::crash_and_restart`], with these variables in its environment from now on.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up again.
+    pub fn crash_and_restart_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = launch(self.dir.path(), &self.log)?;
+        self.process = launch(self.dir.path(), &self.log, variables)?;
+        Ok(())
+    }
+
+    /// Kills the process and starts it again on what was synced of its database: on the copy that
+    /// `tests/peers/synced.c`, which `variables` preload, keeps in `synced`. The first time that copy is made.
+    ///
+    /// # Errors
+    ///
+    /// When files cannot be copied, or it does not come up again.
+    pub fn lose_power(&mut self, synced: &Path, variables: &[(&str, &str)]) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let data = self.data();
+        let is_database = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("tandem.db") && !name.ends_with("-shm")
+        };
+        let (from, to) =
+            if synced.exists() { (synced, data.as_path()) } else { (data.as_path(), synced) };
+        std::fs::create_dir_all(to)?;
+        for file in std::fs::read_dir(&data)? {
+            let path = file?.path();
+            if to == data && path.to_string_lossy().contains("tandem.db") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        for file in std::fs::read_dir(from)? {
+            let path = file?.path();
+            if is_database(&path) {
+                std::fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
+            }
+        }
+        self.process = launch(self.dir.path(), &self.log, variables)?;
         Ok(())
     }
 
@@ -378,10 +420,11 @@ impl Drop for Server {
 }
 
 /// Starts the program and waits for the line that says it runs.
-fn launch(dir: &Path, log: &Log) -> Result<Child> {
+fn launch(dir: &Path, log: &Log, variables: &[(&str, &str)]) -> Result<Child> {
     let mut process = Command::new(program()?)
         .args(["run", "--config"])
         .arg(dir.join("tandem.toml"))
+        .envs(variables.iter().copied())
         .stderr(Stdio::piped())
         .spawn()?;
     let output = process.stderr.take().context("no log")?;

@@ -17,8 +17,8 @@ use super::{address, name_key, once_key};
 const GROUP: usize = 2_048;
 /// Bytes of messages that may wait to be written; more is refused.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Rows of one statement. Few sizes, so that each is prepared once.
-const CHUNKS: [usize; 4] = [256, 32, 4, 1];
+/// Most rows of one statement; fewer are brought up to a power of two, so that few statements are ever prepared.
+const MAX_ROWS: usize = 512;
 /// Addresses whose numbers the writer remembers.
 const MAX_ADDRESSES: usize = 100_000;
 
@@ -221,9 +221,9 @@ async fn known(
     keys: impl Iterator<Item = &Vec<u8>>,
 ) -> Result<HashMap<Vec<u8>, Seq>, sqlx::Error> {
     let mut found = HashMap::new();
-    let mut keys: &[&Vec<u8>] = &keys.collect::<Vec<_>>();
-    while let Some((chunk, rest)) = cut(keys) {
-        let marks = vec!["?"; chunk.len()].join(",");
+    let keys: Vec<&Vec<u8>> = keys.collect();
+    for chunk in keys.chunks(MAX_ROWS) {
+        let marks = vec!["?"; chunk.len().next_power_of_two()].join(",");
         let sql =
             format!("SELECT once, seq FROM bodies WHERE once IN ({marks}) AND once IS NOT NULL");
         let mut arguments = SqliteArguments::default();
@@ -233,7 +233,6 @@ async fn known(
         for row in sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(&mut *c).await? {
             found.insert(row.try_get(0)?, row.try_get(1)?);
         }
-        keys = rest;
     }
     Ok(found)
 }
@@ -242,8 +241,7 @@ async fn insert_bodies(
     c: &mut SqliteConnection,
     bodies: Vec<(&Append, Option<Vec<u8>>)>,
 ) -> Result<(), sqlx::Error> {
-    let mut bodies = bodies.as_slice();
-    while let Some((chunk, rest)) = cut(bodies) {
+    for chunk in bodies.chunks(MAX_ROWS) {
         let mut arguments = SqliteArguments::default();
         arguments.reserve(3 * chunk.len(), 0);
         for (append, once) in chunk {
@@ -251,14 +249,13 @@ async fn insert_bodies(
             bind(&mut arguments, append.entry.stanza.as_ref())?;
             bind(&mut arguments, once.as_deref())?;
         }
-        insert(c, "bodies (seq, stanza, once)", "(?,?,?)", chunk.len(), arguments).await?;
-        bodies = rest;
+        insert(c, "bodies (seq, stanza, once)", 3, chunk.len(), arguments).await?;
     }
     Ok(())
 }
 
-async fn insert_rows(c: &mut SqliteConnection, mut rows: &[Numbered]) -> Result<(), sqlx::Error> {
-    while let Some((chunk, rest)) = cut(rows) {
+async fn insert_rows(c: &mut SqliteConnection, rows: &[Numbered]) -> Result<(), sqlx::Error> {
+    for chunk in rows.chunks(MAX_ROWS) {
         let mut arguments = SqliteArguments::default();
         arguments.reserve(6 * chunk.len(), 0);
         for row in chunk {
@@ -269,45 +266,44 @@ async fn insert_rows(c: &mut SqliteConnection, mut rows: &[Numbered]) -> Result<
             bind(&mut arguments, row.name)?;
             bind(&mut arguments, row.groupchat)?;
         }
-        let columns = "archive (owner, seq, peer, resource, name, groupchat)";
-        insert(c, columns, "(?,?,?,?,?,?)", chunk.len(), arguments).await?;
-        rows = rest;
+        let table = "archive (owner, seq, peer, resource, name, groupchat)";
+        insert(c, table, 6, chunk.len(), arguments).await?;
     }
     Ok(())
 }
 
 async fn insert_waiting(
     c: &mut SqliteConnection,
-    mut waiting: &[(i64, Seq)],
+    waiting: &[(i64, Seq)],
 ) -> Result<(), sqlx::Error> {
-    while let Some((chunk, rest)) = cut(waiting) {
+    for chunk in waiting.chunks(MAX_ROWS) {
         let mut arguments = SqliteArguments::default();
         for (owner, seq) in chunk {
             bind(&mut arguments, *owner)?;
             bind(&mut arguments, *seq)?;
+            bind(&mut arguments, true)?;
         }
-        let columns = "waiting (owner, seq, archived)";
-        insert(c, columns, "(?,?,1)", chunk.len(), arguments).await?;
-        waiting = rest;
+        insert(c, "waiting (owner, seq, archived)", 3, chunk.len(), arguments).await?;
     }
     Ok(())
 }
 
+/// Inserts rows of so many columns with one statement. Its surplus rows are not bound, so NULL, and left out.
 async fn insert(
     c: &mut SqliteConnection,
-    columns: &str,
-    row: &str,
-    count: usize,
+    table: &str,
+    columns: usize,
+    rows: usize,
     arguments: SqliteArguments,
 ) -> Result<(), sqlx::Error> {
-    let sql = format!("INSERT INTO {columns} VALUES {}", vec![row; count].join(","));
+    let row = format!("({})", vec!["?"; columns].join(","));
+    let names: Vec<String> = (1..=columns).map(|n| format!("column{n}")).collect();
+    let sql = format!(
+        "INSERT INTO {table} SELECT {} FROM (VALUES {}) WHERE column1 IS NOT NULL",
+        names.join(","),
+        vec![row; rows.next_power_of_two()].join(",")
+    );
     sqlx::query_with(AssertSqlSafe(sql), arguments).execute(c).await.map(|_| ())
-}
-
-/// The largest chunk that is there, and the rest.
-fn cut<T>(items: &[T]) -> Option<(&[T], &[T])> {
-    let size = CHUNKS.into_iter().find(|size| *size <= items.len())?;
-    items.split_at_checked(size)
 }
 
 fn bind<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
