@@ -27,7 +27,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
-use tandem_xmpp::ports::{BoxFuture, StoreError};
+use tandem_xmpp::ports::{BoxFuture, StoreError, Stored};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
@@ -182,42 +182,54 @@ async fn write_all(
     let _ = connection.close().await;
 }
 
+/// One commit. Transactions are spelt out: when the disk is full, SQLite may have undone one by itself, and whoever counts
+/// how deep it is in them counts wrong from then on, and takes a savepoint's release for a commit.
 async fn commit(
     connection: &mut SqliteConnection,
     writer: &mut Writer,
-    mut appends: Vec<Append>,
+    appends: Vec<Append>,
     group: &mut Vec<Job>,
 ) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let mut stored = Vec::new();
-    if !appends.is_empty() {
-        match writer.write(&mut transaction, &appends).await {
-            Ok(written) => stored = written,
-            Err(error) => {
-                tracing::error!(%error, "messages cannot be archived");
-                refuse(std::mem::take(&mut appends), &fault(&error));
-                writer.forget();
-                transaction.rollback().await?;
-                transaction = connection.begin().await?;
-            }
+    let done = match write_group(connection, writer, &appends, group).await {
+        Ok(done) => done,
+        Err(error) => {
+            // Where nothing is open any more, there is nothing to undo.
+            let _ = run(connection, "ROLLBACK").await;
+            refuse(appends, &fault(&error));
+            return Err(error);
         }
-    }
+    };
+    let (stored, finished) = done;
+    confirm(appends, stored);
+    finished.into_iter().for_each(|finished| finished());
+    Ok(())
+}
+
+async fn write_group(
+    connection: &mut SqliteConnection,
+    writer: &mut Writer,
+    appends: &[Append],
+    group: &mut Vec<Job>,
+) -> Result<(Vec<Stored>, Vec<Done>), sqlx::Error> {
+    run(connection, "BEGIN IMMEDIATE").await?;
+    let stored =
+        if appends.is_empty() { Vec::new() } else { writer.write(connection, appends).await? };
     let mut done = Vec::with_capacity(group.len());
     for job in group.drain(..) {
         // One change that fails leaves the others of its group alone.
-        let mut savepoint = transaction.begin().await?;
-        match job(&mut savepoint).await {
-            Some(finished) => {
-                savepoint.commit().await?;
-                done.push(finished);
-            }
-            None => savepoint.rollback().await?,
+        run(connection, "SAVEPOINT change").await?;
+        match job(connection).await {
+            Some(finished) => done.push(finished),
+            None => run(connection, "ROLLBACK TO change").await?,
         }
+        run(connection, "RELEASE change").await?;
     }
-    transaction.commit().await?;
-    confirm(appends, stored);
-    done.into_iter().for_each(|finished| finished());
-    Ok(())
+    run(connection, "COMMIT").await?;
+    Ok((stored, done))
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(sql).execute(connection).await.map(|_| ())
 }
 
 /// The last place that was given to a message.

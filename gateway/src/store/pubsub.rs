@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Connection, QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::pubsub::{Affiliation, Bounds, Item, Kept, Node, Page, PubSub, Wanted};
 use tandem_xmpp::ports::{BoxFuture, StoreError};
 
-use super::{Store, fault};
+use super::{Store, fault, run};
 
 /// What an item's row is read from.
 const ITEM: &str = "item, publisher, stamp, payload";
@@ -74,12 +74,12 @@ impl PubSub for Store {
         let (owner, node, items) = (owner.bare(), node.clone(), items.to_vec());
         Box::pin(self.write(move |c| {
             Box::pin(async move {
-                let mut part = c.begin().await?;
-                let kept = publish(&mut part, &owner, &node, &items, bounds).await?;
-                match kept {
-                    Kept::Yes(_) => part.commit().await?,
-                    Kept::Full => part.rollback().await?,
+                run(c, "SAVEPOINT part").await?;
+                let kept = publish(c, &owner, &node, &items, bounds).await?;
+                if matches!(kept, Kept::Full) {
+                    run(c, "ROLLBACK TO part").await?;
                 }
+                run(c, "RELEASE part").await?;
                 Ok(kept)
             })
         }))
