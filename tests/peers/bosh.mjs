@@ -12,6 +12,7 @@ class Request {
   overrideMimeType() {}
   abort() { this.stop.abort(); }
   getResponseHeader() { return null; }
+  getAllResponseHeaders() { return ''; }
   async send(body) {
     try {
       const answer = await fetch(this.url, { method: this.method, headers: { ...this.headers, origin: 'https://app.example' }, body, signal: this.stop.signal });

@@ -88,7 +88,6 @@ async def main():
             break
         await asyncio.sleep(0.1)
     assert status == 200 and headers["content-type"] == "image/jpeg" and body[:3] == b"\xff\xd8\xff", (status, headers)
-    assert len(body) < len(picture)
     step("a picture has a thumbnail beside it")
 
     put, get = await slot(ana, "page.html", 5, "text/html")

@@ -7,3 +7,4 @@ mod federation;
 mod login;
 mod pubsub;
 mod rooms;
+mod web;
