@@ -504,9 +504,6 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
         Door::Federation(federation, tls) => {
             Box::pin(federation.serve_starttls(tcp, peer, tls)).await;
         }
-        Door::StartTls { tls } => net::serve_starttls(xmpp, tcp, peer, tls.tls()).await,
-        Door::Components(components) => components.serve(xmpp, tcp, peer).await,
-        Door::Federation(federation, tls) => federation.serve_starttls(tcp, peer, tls).await,
         Door::FederationTls(federation, tls) => {
             let handshake = TlsAcceptor::from(tls).accept(tcp);
             let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));

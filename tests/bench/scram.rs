@@ -9,8 +9,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
 
+/// Password, and salt with rounds.
+type Made = (String, String);
+
 /// Salted passwords by what they are made of.
-static SALTED: Mutex<Option<HashMap<(String, String), [u8; 20]>>> = Mutex::new(None);
+static SALTED: Mutex<Option<HashMap<Made, [u8; 20]>>> = Mutex::new(None);
 
 fn salted(password: &str, salt: &str, iterations: u32) -> Result<[u8; 20]> {
     let key = (password.to_owned(), format!("{salt} {iterations}"));

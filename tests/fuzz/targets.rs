@@ -11,8 +11,11 @@ use tandem_xmpp::stanza::{Stanza, chat_states, delay, hints, markers, receipts};
 use tandem_xmpp::xml::Element;
 use tandem_xmpp::xml::frame::{Frame, Framer};
 
-/// Every target by its name, which is the name of its corpus too.
-pub const ALL: [(&str, fn(&[u8])); 4] =
+/// A target by its name, which is the name of its corpus too.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: [Target; 4] =
     [("stream", stream), ("jid", jid), ("stanza", stanza), ("payloads", payloads)];
 
 /// Bytes of one part; small, so that the limit is met.

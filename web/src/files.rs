@@ -80,6 +80,9 @@ pub trait Outgoing: Send {
     fn read(&mut self, at: u64, length: usize) -> BoxFuture<'_, io::Result<Bytes>>;
 }
 
+/// A file that was found, and the way to read it.
+pub type Found = (FileInfo, Box<dyn Outgoing>);
+
 /// Where files are.
 pub trait Files: Send + Sync {
     /// Lets a client use a slot.
@@ -90,5 +93,5 @@ pub trait Files: Send + Sync {
         id: &'a str,
         name: &'a str,
         part: Part,
-    ) -> BoxFuture<'a, Result<Option<(FileInfo, Box<dyn Outgoing>)>, ReadFault>>;
+    ) -> BoxFuture<'a, Result<Option<Found>, ReadFault>>;
 }

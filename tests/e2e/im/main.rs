@@ -1,4 +1,7 @@
 //! Instant messaging with programs not written here: one feature a module.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // all of it is a test
+
 mod accounts;
 mod archive;
 mod burst;

@@ -5,11 +5,14 @@ use std::io;
 use std::sync::Mutex;
 
 use super::*;
-use crate::files::{FileInfo, Incoming, Outgoing, Part, Put, PutRefusal, ReadFault};
+use crate::files::{FileInfo, Found, Incoming, Outgoing, Part, Put, PutRefusal, ReadFault};
 
 /// Takes what comes into slots whose token is `good`, five bytes each.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<HashMap<String, (String, Vec<u8>)>>>);
+struct Shelf(Arc<Mutex<Kept>>);
+
+/// Name and content by id.
+type Kept = HashMap<String, (String, Vec<u8>)>;
 
 struct Coming(Shelf, Put, Vec<u8>);
 
@@ -36,7 +39,7 @@ impl Files for Shelf {
         id: &'a str,
         name: &'a str,
         part: Part,
-    ) -> BoxFuture<'a, Result<Option<(FileInfo, Box<dyn Outgoing>)>, ReadFault>> {
+    ) -> BoxFuture<'a, Result<Option<Found>, ReadFault>> {
         let shelf = self.0.lock().unwrap();
         let found = shelf.get(&format!("{id}/{name}")).filter(|_| part == Part::File);
         let found = found.map(|(content_type, bytes)| {

@@ -151,7 +151,10 @@ impl Managed {
             .write(&format!("<resume xmlns='{SM}' previd='{}' h='{}'/>", self.id, self.handled))
             .await;
         let mut said = String::new();
-        while !said.contains("</failed>") && !(said.contains("<resumed") && said.contains("/>")) {
+        let is_over = |said: &str| {
+            said.contains("</failed>") || (said.contains("<resumed") && said.contains("/>"))
+        };
+        while !is_over(&said) {
             said.push_str(&client.hear(">").await);
         }
         let end = if said.contains("<resumed") { "/>" } else { "</failed>" };

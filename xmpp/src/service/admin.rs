@@ -48,14 +48,14 @@ fn accounts_form(title: &str) -> Form {
 }
 
 /// The accounts of the domain that were named.
-fn named(call: &Call<'_>, form: &Form, field: &str) -> Result<Vec<Jid>, Step> {
+fn named(call: &Call<'_>, form: &Form, field: &str) -> Result<Vec<Jid>, Box<Step>> {
     let named: Vec<Jid> = form.values(field).iter().filter_map(|v| Jid::parse(v).ok()).collect();
     if named.len() > MAX_NAMED {
-        return Err(Step::bad_payload(format!("no more than {MAX_NAMED} at once")));
+        return Err(Step::bad_payload(format!("no more than {MAX_NAMED} at once")).into());
     }
     for jid in &named {
         if jid.domain() != call.domain || jid.node().is_none() {
-            return Err(Step::bad_payload(format!("{jid} is no account of {}", call.domain)));
+            return Err(Step::bad_payload(format!("{jid} is no account of {}", call.domain)).into());
         }
     }
     Ok(named)
@@ -78,7 +78,7 @@ fn add_user<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
         };
         let account = match named(&call, given, "accountjid") {
             Ok(named) => named.into_iter().next(),
-            Err(step) => return Ok(step),
+            Err(step) => return Ok(*step),
         };
         let password = given.value("password").unwrap_or_default();
         let (Some(account), false) = (account, mistyped(given)) else {
@@ -112,7 +112,7 @@ fn set_password<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
         };
         let account = match named(&call, given, "accountjid") {
             Ok(named) => named.into_iter().next(),
-            Err(step) => return Ok(step),
+            Err(step) => return Ok(*step),
         };
         let Some(account) = account else { return Ok(Step::bad_payload("no account")) };
         let password = given.value("password").unwrap_or_default();
@@ -153,7 +153,7 @@ impl Act {
     async fn on_each(self, server: &Server, call: &Call<'_>, given: &Form) -> Done {
         let accounts = match named(call, given, "accountjids") {
             Ok(named) => named,
-            Err(step) => return Ok(step),
+            Err(step) => return Ok(*step),
         };
         let oneself = accounts.iter().any(|a| a.bare() == call.by.bare());
         if oneself && !matches!(self, Self::Enable) {
@@ -202,7 +202,7 @@ fn end_session<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
         let [given] = call.forms else { return only(accounts_form("End sessions")) };
         let sessions = match named(&call, given, "accountjids") {
             Ok(named) => named,
-            Err(step) => return Ok(step),
+            Err(step) => return Ok(*step),
         };
         let ended: usize =
             sessions.iter().map(|jid| server.end_sessions(&jid.bare(), jid.resource())).sum();

@@ -56,13 +56,13 @@ fn list(field: &str, accounts: impl IntoIterator<Item = Jid>) -> Done {
 }
 
 /// How many are wanted; asked first.
-fn wanted(call: &Call<'_>, title: &str) -> Result<usize, Step> {
+fn wanted(call: &Call<'_>, title: &str) -> Result<usize, Box<Step>> {
     let [given] = call.forms else {
         let numbers = ["25", "50", "75", "100", "150", "200", "none"];
         let max = Field::new(FieldKind::ListSingle, "max_items")
             .with_label("Most to show")
             .with_options(numbers.map(|n| Choice::new(n, n)));
-        return Err(Step::Ask { form: form(title).with_field(max), last: true });
+        return Err(Step::Ask { form: form(title).with_field(max), last: true }.into());
     };
     let max = given.value("max_items").and_then(|max| max.parse().ok());
     Ok(max.unwrap_or(MAX_LISTED).min(MAX_LISTED))
@@ -93,7 +93,7 @@ fn registered_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done
                 let listed = server.0.ports.directory.list(call.domain, None, max).await?;
                 list("registereduserjids", listed.into_iter().map(|l| l.account))
             }
-            Err(step) => Ok(step),
+            Err(step) => Ok(*step),
         }
     })
 }
@@ -102,7 +102,7 @@ fn disabled_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> 
     Box::pin(async move {
         match wanted(&call, "Which accounts are disabled") {
             Ok(max) => list("disableduserjids", server.disabled(call.domain, max).await?),
-            Err(step) => Ok(step),
+            Err(step) => Ok(*step),
         }
     })
 }
@@ -111,7 +111,7 @@ fn online_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
     Box::pin(async move {
         match wanted(&call, "Which accounts are online") {
             Ok(max) => list("onlineuserjids", server.online(call.domain).into_iter().take(max)),
-            Err(step) => Ok(step),
+            Err(step) => Ok(*step),
         }
     })
 }

@@ -64,7 +64,7 @@ impl Server {
         self.note_given(from, kind.clone(), &services);
         let answer = Element::new("services", NS)
             .with_attr_opt("type", kind)
-            .with_children(services.iter().map(|s| describe(s)));
+            .with_children(services.iter().map(describe));
         self.reply(stanza, Some(answer))
     }
 

@@ -538,9 +538,9 @@ impl S2sIn {
             return self.fail("improper-addressing", "the sender is no address");
         };
         if !self.pairs.iter().any(|(theirs, _)| theirs == from.domain()) {
-            return self.fail("invalid-from", "that domain is not authenticated");
+            self.fail("invalid-from", "that domain is not authenticated");
         }
-        // The stanza alone is refused; it has no addressee who could answer.
+        // Otherwise the stanza alone is refused; it has no addressee who could answer.
     }
 }
 

@@ -107,8 +107,10 @@ fn payloads(content: &Bytes) -> Result<Vec<Bytes>, BodyFault> {
     let mut found = Vec::new();
     let mut depth = 0_usize;
     let mut begun = None;
-    while !empty {
-        let Some(token) = tokens.next_token()? else { break };
+    if empty {
+        return Ok(found);
+    }
+    while let Some(token) = tokens.next_token()? {
         match token {
             Token::Start { name, attributes, empty, at } => {
                 if depth == 0 {

@@ -10,6 +10,7 @@
 
 mod body;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
