@@ -48,8 +48,8 @@ pub use self::pubsub::PubSub;
 pub use self::pushes::{PushTarget, Pushes};
 pub use self::relays::{ExternalService, RelayCredentials, Relays};
 pub use self::rooms::{
-    Affiliation, AllowPm, Hat, Member, Role, RoomChange, RoomConfig, RoomRecord, Rooms, StoredRoom,
-    Subject,
+    Affiliation, AllowPm, Departure, Hat, Member, Role, RoomChange, RoomConfig, RoomRecord, Rooms,
+    StoredRoom, Subject, departure,
 };
 pub use self::uploads::{FileOffer, Slot, SlotRefusal, Uploads};
 use crate::jid::Jid;

@@ -131,6 +131,9 @@ impl Store {
     pub async fn remove_account(&self, account: &Jid) -> Result<bool, StoreError> {
         let account = account.bare();
         let owner = account.clone();
+        if self.account_exists(&owner).await? {
+            self.depart(&owner).await?;
+        }
         let removed = self.write(move |c| {
             Box::pin(async move {
                 let removed = sqlx::query("DELETE FROM accounts WHERE domain = $1 AND name = $2")

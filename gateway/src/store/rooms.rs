@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{
-    BoxFuture, Member, RoomChange, RoomRecord, Rooms, StoreError, StoredRoom,
+    BoxFuture, Departure, Member, RoomChange, RoomRecord, Rooms, StoreError, StoredRoom, departure,
 };
 
 use super::{Store, fault};
@@ -97,6 +97,24 @@ impl Rooms for Store {
         })
     }
 
+    fn of<'a>(&'a self, person: &'a Jid) -> BoxFuture<'a, Result<Vec<Jid>, StoreError>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT name, domain FROM rooms \
+                 WHERE id IN (SELECT room FROM room_people WHERE person = $1) \
+                 ORDER BY name, domain",
+            )
+            .bind(person.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| fault(&e))?;
+            let read = |row: &SqliteRow| {
+                Jid::new(Some(row.try_get(0).ok()?), row.try_get(1).ok()?, None).ok()
+            };
+            Ok(rows.iter().filter_map(read).collect())
+        })
+    }
+
     fn count<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(usize, usize), StoreError>> {
         Box::pin(async move {
             let row = sqlx::query(
@@ -113,6 +131,31 @@ impl Rooms for Store {
             };
             Ok((number(0)?, number(1)?))
         })
+    }
+}
+
+impl Store {
+    /// Takes an account that is about to be removed out of every room.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails; the rooms that were left until then stay left.
+    pub(super) async fn depart(&self, account: &Jid) -> Result<(), StoreError> {
+        for room in Rooms::of(self, account).await? {
+            let Some(stored) = Rooms::load(self, &room).await? else { continue };
+            match departure(account, stored.people.iter().map(|(jid, member)| (jid, member))) {
+                Departure::Stays => {}
+                Departure::Leaves(people) => {
+                    let change = RoomChange { people, ..RoomChange::default() };
+                    Rooms::save(self, &room, change).await?;
+                }
+                Departure::Ends => {
+                    Rooms::remove(self, &room).await?;
+                    self.forget_archive(room).await?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -262,6 +305,8 @@ mod tests {
         assert_eq!(rooms.public("rooms.d", None, 1).await.unwrap(), expected[..1]);
         assert_eq!(rooms.public("rooms.d", Some(tea.as_str()), 9).await.unwrap(), expected[1..]);
         assert_eq!(rooms.count(&ana).await.unwrap(), (3, 1));
+        assert_eq!(rooms.of(&ana).await.unwrap(), std::slice::from_ref(&tea));
+        assert_eq!(rooms.of(&bob).await.unwrap(), []);
         rooms.remove(&tea).await.unwrap();
         assert_eq!(rooms.load(&tea).await.unwrap(), None);
         assert_eq!(rooms.count(&ana).await.unwrap(), (2, 0));
@@ -272,6 +317,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("tandem.db")).await.unwrap();
         keeps_rooms(&store).await;
+    }
+
+    /// XEP-0077 section 3.2, as the command line does it.
+    #[tokio::test]
+    async fn an_account_that_is_removed_leaves_its_rooms() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("tandem.db")).await.unwrap();
+        let (ana, bob) = (jid("ana@d"), jid("bob@d"));
+        store.ensure_account(&ana, "secret", 4096).await.unwrap();
+        let people = |others: &[(&Jid, Affiliation)]| RoomChange {
+            record: Some(record("", true)),
+            people: others.iter().map(|(jid, a)| ((*jid).clone(), member(*a))).collect(),
+            vcard: None,
+        };
+        use Affiliation::{Admin, Member, Outcast, Owner};
+        for (room, others) in [
+            ("left@rooms.d", vec![(&ana, Member), (&bob, Owner)]),
+            ("handed@rooms.d", vec![(&ana, Owner), (&bob, Admin)]),
+            ("empty@rooms.d", vec![(&ana, Owner), (&bob, Outcast)]),
+            ("banned@rooms.d", vec![(&ana, Outcast), (&bob, Owner)]),
+        ] {
+            Rooms::save(&store, &jid(room), people(&others)).await.unwrap();
+        }
+        assert!(store.remove_account(&ana).await.unwrap());
+        assert_eq!(Rooms::of(&store, &ana).await.unwrap(), [jid("banned@rooms.d")]);
+        assert_eq!(Rooms::load(&store, &jid("empty@rooms.d")).await.unwrap(), None);
+        let handed = Rooms::load(&store, &jid("handed@rooms.d")).await.unwrap().unwrap();
+        assert_eq!(handed.people, [(bob.clone(), member(Owner).unwrap())]);
+        assert_eq!(Rooms::count(&store, &bob).await.unwrap(), (3, 3));
     }
 
     #[tokio::test]

@@ -110,6 +110,15 @@ impl Rooms for MemoryRooms {
         })
     }
 
+    fn of<'a>(&'a self, person: &'a Jid) -> BoxFuture<'a, Result<Vec<Jid>, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let rooms = lock(&self.rooms);
+            let known = rooms.iter().filter(|(_, kept)| kept.people.contains_key(person));
+            Ok(known.map(|(jid, _)| jid.clone()).collect())
+        })
+    }
+
     fn count<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(usize, usize), StoreError>> {
         Box::pin(async move {
             self.check()?;

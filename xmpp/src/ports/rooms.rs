@@ -266,6 +266,43 @@ impl RoomChange {
     }
 }
 
+/// What becomes of a room when the account of one of its people is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Departure {
+    /// Nothing: the room does not know the person, or has banned it.
+    Stays,
+    /// These people change.
+    Leaves(Vec<(Jid, Option<Member>)>),
+    /// The room ends: its only owner goes, and nobody else is anything to it.
+    Ends,
+}
+
+/// Takes an account that is removed out of the people of a room. Where it was the only owner (XEP-0045 section 10.4),
+/// the admins are owners from now on. A ban stays: a new account of the same name would lift it.
+pub fn departure<'a>(
+    person: &Jid,
+    people: impl Iterator<Item = (&'a Jid, &'a Member)>,
+) -> Departure {
+    let (own, others): (Vec<_>, Vec<_>) = people.partition(|(jid, _)| *jid == person);
+    let own = own.first().map(|(_, member)| member.affiliation);
+    let Some(own) = own.filter(|own| *own != Affiliation::Outcast) else {
+        return Departure::Stays;
+    };
+    let is_left = |least| others.iter().any(|(_, member)| member.affiliation >= least);
+    let mut changed = vec![(person.clone(), None)];
+    if own == Affiliation::Owner && !is_left(Affiliation::Member) {
+        return Departure::Ends;
+    }
+    if own == Affiliation::Owner && !is_left(Affiliation::Owner) {
+        let admins = others.iter().filter(|(_, member)| member.affiliation == Affiliation::Admin);
+        changed.extend(admins.map(|(jid, member)| {
+            let owner = Member { affiliation: Affiliation::Owner, ..(*member).clone() };
+            ((*jid).clone(), Some(owner))
+        }));
+    }
+    Departure::Leaves(changed)
+}
+
 /// Where persistent rooms are kept. Each change resolves after its commit.
 pub trait Rooms: Send + Sync {
     /// All of a room but its vCard; `None` when there is no such room.
@@ -287,6 +324,8 @@ pub trait Rooms: Send + Sync {
         after: Option<&'a str>,
         max: usize,
     ) -> BoxFuture<'a, Result<Vec<(Jid, String)>, StoreError>>;
+    /// The rooms that keep something of this person, a ban too.
+    fn of<'a>(&'a self, person: &'a Jid) -> BoxFuture<'a, Result<Vec<Jid>, StoreError>>;
     /// How many rooms there are, and how many of them this account owns.
     fn count<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(usize, usize), StoreError>>;
 }

@@ -25,6 +25,7 @@ impl Server {
             return Ok(false);
         }
         self.leave_contacts(&account).await?;
+        self.depart(&account).await?;
         let removed = self.0.ports.passwords.remove(&account).await?;
         self.forget_blocks(&account);
         self.forget_profile(&account).await;

@@ -312,7 +312,12 @@ impl Server {
         Ok(Reply::With(None))
     }
 
-    async fn destroy_room(&self, jid: &Jid, destroy: super::owner::Destroy) -> Result<(), Refusal> {
+    /// Ends a room with all that was kept of it.
+    pub(super) async fn destroy_room(
+        &self,
+        jid: &Jid,
+        destroy: super::owner::Destroy,
+    ) -> Result<(), Refusal> {
         let turn = self.0.halls.turns.take([jid]).await;
         if let Some(hall) = self.hall_in_turn(jid).await? {
             self.0.ports.rooms.remove(jid).await?;

@@ -8,6 +8,7 @@
 mod admin;
 mod avatar;
 mod config;
+mod departure;
 mod disco;
 mod form;
 mod hats;

@@ -3,6 +3,7 @@
 mod archive;
 mod asking;
 mod entering;
+mod leaving;
 mod moderating;
 mod owning;
 mod talking;
