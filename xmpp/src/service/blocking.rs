@@ -235,6 +235,7 @@ impl Server {
         let new = Arc::new(Blocklist(list));
         if owner.node().is_some() {
             self.vanish_for(owner, &old, &new).await?;
+            self.leave_blocked(owner, &new);
         }
         self.remember_blocks(owner, new);
         Ok(None)

@@ -106,7 +106,8 @@ impl Room {
             let mut invite = invitation.invite.clone();
             invite.remove_attr("to");
             invite.set_attr("from", inviter.as_str());
-            out.push(Action::Post(self.invitation(&invitation.whom, invite)));
+            let message = self.invitation(&invitation.whom, invite);
+            out.push(Action::Pass(from.clone(), message));
             if self.invited.len() >= MAX_REMEMBERED {
                 self.invited.clear();
             }
@@ -116,9 +117,9 @@ impl Room {
 
     /// An invitation of the room's own to somebody who has become a member.
     pub(super) fn invite_member(&self, whom: &Jid, by: &Jid, out: &mut Vec<Action>) {
-        let by = if self.record.config.semi_anonymous { &self.jid } else { by };
-        let invite = Element::new("invite", USER).with_attr("from", by.as_str());
-        out.push(Action::Post(self.invitation(whom, invite)));
+        let shown = if self.record.config.semi_anonymous { &self.jid } else { by };
+        let invite = Element::new("invite", USER).with_attr("from", shown.as_str());
+        out.push(Action::Pass(by.clone(), self.invitation(whom, invite)));
     }
 
     fn invitation(&self, whom: &Jid, invite: Element) -> Element {
@@ -158,7 +159,8 @@ impl Room {
         decline.set_attr("from", from.bare().as_str());
         for visit in &occupant.visits {
             let x = Element::new("x", USER).with_child(decline.clone());
-            out.push(Action::Post(message(&self.jid, &visit.target.jid).with_child(x)));
+            let declined = message(&self.jid, &visit.target.jid).with_child(x);
+            out.push(Action::Pass(from.clone(), declined));
         }
         self.invited.remove(&from.bare());
         Ok(())

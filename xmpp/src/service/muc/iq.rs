@@ -6,7 +6,7 @@ use super::hats::{COMMANDS, Command, status};
 use super::owner::Wish;
 use super::private::{Asked, VCARD};
 use super::register::REGISTER;
-use super::room::{Action, Room};
+use super::room::{Action, Occupant, Room};
 use super::wire::{ADMIN, OWNER};
 use super::{Refusal, lock};
 use crate::jid::Jid;
@@ -43,7 +43,11 @@ impl Server {
             (None, _) => self.answer_service(&to, &stanza).await,
             (Some(_), Some(nick)) => {
                 let room = to.bare();
-                match self.in_room(&room, |room, _, out| room.ask(&stanza, nick, out)).await {
+                let shuns =
+                    |to: &Occupant, by: &Occupant, session: &Jid| self.shuns(to, by, session);
+                let asked =
+                    self.in_room(&room, |room, _, out| room.ask(&stanza, nick, &shuns, out));
+                match asked.await {
                     Ok(Some(Ok(Asked::Passed))) => return Outcome::Ignored,
                     Ok(Some(Ok(Asked::Answered))) => Ok(None),
                     Ok(Some(Err(error))) => Err(error.into()),

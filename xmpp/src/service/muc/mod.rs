@@ -7,6 +7,7 @@
 
 mod admin;
 mod avatar;
+mod blocked;
 mod config;
 mod departure;
 mod disco;
@@ -39,6 +40,7 @@ use super::Server;
 use super::turns::Turns;
 use crate::jid::Jid;
 use crate::ports::{Outbox, RoomChange, StoreError};
+use crate::router::Place;
 use crate::stanza::{Stanza, StanzaError, stamp};
 use crate::xml::Element;
 
@@ -88,6 +90,13 @@ enum Keep {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a room has for somebody outside.
+struct Post {
+    /// Who has it given.
+    by: Option<Jid>,
+    element: Element,
 }
 
 /// How something reaches one who is inside.
@@ -180,7 +189,7 @@ impl Server {
         &self,
         room: &mut Room,
         command: impl FnOnce(&mut Room, Now<'_>, &mut Vec<Action>) -> T,
-    ) -> (T, Vec<Element>) {
+    ) -> (T, Vec<Post>) {
         let (stamp, micros) = self.now();
         let mut actions = Vec::new();
         let result = command(room, Now { stamp: &stamp, micros }, &mut actions);
@@ -234,7 +243,7 @@ impl Server {
     }
 
     /// Does what a room wants, in its order and under its lock. Gives what is for others than those inside.
-    fn perform(&self, room: &mut Room, actions: Vec<Action>) -> Vec<Element> {
+    fn perform(&self, room: &mut Room, actions: Vec<Action>) -> Vec<Post> {
         let mut posts = Vec::new();
         let mut lost = Vec::new();
         let mut actions = actions;
@@ -250,7 +259,8 @@ impl Server {
                     Action::Tell(to, element) => {
                         self.emit(&room.jid, &to, &element.to_bytes());
                     }
-                    Action::Post(element) => posts.push(element),
+                    Action::Post(element) => posts.push(Post { by: None, element }),
+                    Action::Pass(by, element) => posts.push(Post { by: Some(by), element }),
                     Action::Entered(session) => {
                         let mut visits = lock(&self.0.halls.visits);
                         visits.entry(session).or_default().push(room.jid.clone());
@@ -361,12 +371,18 @@ impl Server {
     }
 
     /// What rooms have for people outside goes the way of every stanza.
-    async fn post(&self, posts: Vec<Element>) {
-        for element in posts {
-            if let Ok(stanza) = Stanza::from_element(&element) {
-                // A room may write to somebody whose server answers a room.
-                Box::pin(self.handle(stanza)).await;
+    async fn post(&self, posts: Vec<Post>) {
+        for Post { by, element } in posts {
+            let Ok(stanza) = Stanza::from_element(&element) else { continue };
+            // Whoever blocks a person hears nothing of it through rooms either (XEP-0191 section 3.3).
+            if let (Some(by), Some(to)) = (&by, stanza.to())
+                && self.place(to) == Place::Account
+                && matches!(self.is_blocked(to, by).await, Ok(true))
+            {
+                continue;
             }
+            // A room may write to somebody whose server answers a room.
+            Box::pin(self.handle(stanza)).await;
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::stanza::{Condition, Stanza, StanzaError};
 const PING: &str = "urn:xmpp:ping";
 pub(super) const VCARD: &str = "vcard-temp";
 
+/// Whether the first, who receives, does not want to hear from the second, whose session this is.
+pub(super) type Shuns<'a> = &'a dyn Fn(&Occupant, &Occupant, &Jid) -> bool;
+
 /// What becomes of a request to an occupant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -24,15 +27,18 @@ impl Room {
     /// # Errors
     ///
     /// `not-acceptable` from outside, `bad-request` for groupchat, `item-not-found` for nobody, `forbidden` where the
-    /// room does not allow it.
+    /// room does not allow it, `service-unavailable` where the other does not want it.
     pub(super) fn whisper(
         &self,
         stanza: &Stanza,
         nick: &str,
+        shuns: Shuns<'_>,
         out: &mut Vec<Action>,
     ) -> Result<(), StanzaError> {
         let refused = |condition| Err(StanzaError::new(condition));
-        let Some(sender) = stanza.from().and_then(|from| self.occupant_of(from)) else {
+        let from = stanza.from();
+        let Some((from, sender)) = from.and_then(|from| Some((from, self.occupant_of(from)?)))
+        else {
             return refused(Condition::NotAcceptable);
         };
         if stanza.type_() == Some("groupchat") {
@@ -50,6 +56,9 @@ impl Room {
         if sender.role < least {
             return refused(Condition::Forbidden);
         }
+        if shuns(receiver, sender, from) {
+            return refused(Condition::ServiceUnavailable);
+        }
         let mut content = cleaned(stanza, &self.jid);
         content.push_str(&format!("<x xmlns='{USER}'/>"));
         content.push_str(&occupant_id(&sender.id));
@@ -64,11 +73,13 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// `not-acceptable` from outside (`bad-request` for disco, section 6.6), `item-not-found` for nobody.
+    /// `not-acceptable` from outside (`bad-request` for disco, section 6.6), `item-not-found` for nobody,
+    /// `service-unavailable` where the other does not want to be asked.
     pub(super) fn ask(
         &self,
         stanza: &Stanza,
         nick: &str,
+        shuns: Shuns<'_>,
         out: &mut Vec<Action>,
     ) -> Result<Asked, StanzaError> {
         let refused = |condition| Err(StanzaError::new(condition));
@@ -89,6 +100,9 @@ impl Room {
         let Some(receiver) = self.occupants.get(nick) else {
             return refused(Condition::ItemNotFound);
         };
+        if from.is_some_and(|from| shuns(receiver, sender, from)) {
+            return refused(Condition::ServiceUnavailable);
+        }
         let number = sender.visits.iter().find(|v| Some(&v.target.jid) == from).map(|v| v.number);
         let (Some(number), Some(shown)) = (number, receiver.shown()) else {
             return refused(Condition::ItemNotFound);

@@ -34,6 +34,8 @@ pub(super) enum Action {
     Tell(Jid, Element),
     /// A stanza of the room for somebody who is not inside: handled like that of any other sender.
     Post(Element),
+    /// As [`Action::Post`], of this person through the room.
+    Pass(Jid, Element),
     /// This session has entered.
     Entered(Jid),
     /// This session is no longer inside.

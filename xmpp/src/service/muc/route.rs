@@ -3,7 +3,7 @@
 use super::admin::By;
 use super::invite::{Errand, errand};
 use super::presence::Removal;
-use super::room::{Action, Now, Room, said};
+use super::room::{Action, Now, Occupant, Room, said};
 use super::wire::{Item, MUC, Shared, Target, user_x};
 use super::{Refusal, lock};
 use crate::jid::Jid;
@@ -161,7 +161,9 @@ impl Server {
         let room = to.bare();
         let done = match to.resource() {
             Some(nick) => {
-                self.in_room(&room, |room, _, out| room.whisper(&stanza, nick, out)).await
+                let shuns =
+                    |to: &Occupant, by: &Occupant, session: &Jid| self.shuns(to, by, session);
+                self.in_room(&room, |room, _, out| room.whisper(&stanza, nick, &shuns, out)).await
             }
             // Taken before, if it could be.
             None if stanza.type_() == Some("groupchat") => return Outcome::Ignored,
@@ -185,9 +187,7 @@ impl Server {
             Some(Errand::Invite(invited)) => {
                 for invitation in &invited {
                     // Where it can be known that there is nobody, the inviter learns it (section 7.8.2).
-                    let whom = invitation.whom.bare();
-                    let is_account = self.place(&whom) == Place::Account;
-                    if is_account && !self.0.ports.accounts.exists(&whom).await? {
+                    if !self.may_be_invited(&invitation.whom.bare(), from, jid).await? {
                         return Err(not_found().into());
                     }
                 }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod asking;
+mod blocking;
 mod entering;
 mod leaving;
 mod moderating;
