@@ -425,7 +425,8 @@ fn may_be_copied(stanza: &Stanza, kind: Type) -> bool {
     match kind {
         Type::Chat => true,
         Type::Normal | Type::Headline => {
-            (kind == Type::Normal && stanza.has("body", ns::CLIENT))
+            // What is worth keeping is worth a copy: a reaction without text, say.
+            (kind == Type::Normal && (stanza.has("body", ns::CLIENT) || importance(stanza).wait))
                 || [RECEIPTS, MARKERS, JMI, CHAT_STATES, DIRECT_INVITE, MUC_USER]
                     .iter()
                     .any(|payload| stanza.has_ns(payload))

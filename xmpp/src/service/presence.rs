@@ -127,20 +127,21 @@ impl Server {
         }
     }
 
-    /// To the available streams of an account; once to the server of one elsewhere.
-    pub(super) fn send_presence(&self, account: &Jid, except: &Jid, stanza: &Bytes) {
+    /// To the available streams of an account, who sent it being one of them (section 4.2.2); once to the server of one
+    /// elsewhere.
+    pub(super) fn send_presence(&self, account: &Jid, from: &Jid, stanza: &Bytes) {
         if self.place(account) == Place::Elsewhere {
-            self.emit(except, account, &addressed(stanza, account));
+            self.emit(from, account, &addressed(stanza, account));
             return;
         }
-        if self.blocks_now(account, except) {
+        if self.blocks_now(account, from) {
             return;
         }
         let receivers: Vec<_> = self
             .sessions()
             .of(account)
             .iter()
-            .filter(|r| r.presence.is_some() && r.jid != *except)
+            .filter(|r| r.presence.is_some())
             .filter_map(|r| Some((r.jid.clone(), r.outbox.clone()?)))
             .collect();
         for (jid, outbox) in receivers {

@@ -305,6 +305,8 @@ async fn what_is_copied() {
         ("normal", "<paused xmlns='http://jabber.org/protocol/chatstates'/>", true),
         ("normal", "<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", true),
         ("normal", "<x xmlns='jabber:x:conference' jid='tea@rooms.d'/>", true),
+        ("normal", "<reactions xmlns='urn:xmpp:reactions:0' id='1'/>", true),
+        ("normal", "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>", true),
         (
             "normal",
             "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='carl@d'/></x>",

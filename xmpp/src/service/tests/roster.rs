@@ -339,3 +339,18 @@ async fn a_contact_that_is_removed_sees_both_subscriptions_end() {
         assert!(seen.contains(sign), "{sign} {seen}");
     }
 }
+
+/// RFC 6121 sections 4.2.2 and 4.4.2: whoever is available is subscribed to itself.
+#[tokio::test]
+async fn a_device_hears_its_own_presence() {
+    let world = World::new();
+    let ana = world.bind("ana@d/a");
+    for content in ["", "<show>away</show>"] {
+        ana.say(&format!("<presence>{content}</presence>")).await;
+        let read = ana.read().await.concat();
+        assert_eq!(read.matches("<presence ").count(), 1, "{read}");
+        assert!(read.contains("from='ana@d/a'") && read.contains(content), "{read}");
+    }
+    ana.say("<presence type='unavailable'/>").await;
+    assert!(ana.read().await.is_empty());
+}
