@@ -81,6 +81,6 @@ fn a_browser_finds_the_websocket_and_logs_in_over_it() {
 #[test]
 fn profanity_logs_in_and_hears_the_echo() {
     let server = Server::start("localhost", PEOPLE).unwrap();
-    let story = server.story("profanity.py", &[]).unwrap();
+    let story = server.story("profanity.py", &["echo"]).unwrap();
     assert!(story.contains("profanity shows the echo"), "{story}");
 }

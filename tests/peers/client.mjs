@@ -4,9 +4,15 @@
 // Takes commands and says events; both are JSON objects. Each command ends in done {cmd} or error {cmd, text}.
 //   login {url, jid, password}              -> online {jid} | error
 //   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
-//   message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition}
+//   message {to, body, id?, type?}          asks for a receipt, save in a room -> receipt {from, id} | message_error {from, id, condition}
 //   chat_state {to, state}
 //   disco {to}                              -> disco {from, features}
+//   roster                                  -> roster {contacts}: JIDs with name, groups and subscription
+//   contact {jid, name, groups}             puts one into the roster
+//   carbons                                 copies of other devices' messages (XEP-0280) -> carbon {type, from, to, body} from now on
+//   history {max, with?, before?, after?}   a page of the archive (XEP-0313) -> history {bodies, first, last, complete}
+//   join {room, nick} | leave {room}        -> joined {room, nick}
+//   bookmark {jid, name, nick} | bookmarks  -> bookmarks {rooms} (XEP-0048)
 //   call {to, tone, codecs?}                `to` is a full JID; codecs as in ["opus"], ["PCMA"]; -> ringing, accepted, connected, ended
 //   auto_answer {tone, codecs?}             answers what comes in from now on
 //   answer {tone, codecs?} | hangup {reason?}
@@ -14,7 +20,7 @@
 //   stats                                   -> stats {codec, local, remote, sent, received} of the call: addresses and packets
 //   logout
 // Unasked: presence {from, type, show, status}, message {from, body, id, receipt}, chat_state {from, state},
-//   incoming {from, sid}, connected {sid}, ended {sid, reason}, offline, error {text}.
+//   invite {room, from}, incoming {from, sid}, connected {sid}, ended {sid, reason}, offline, error {text}.
 import { dominant } from './tone.mjs';
 
 /**
@@ -50,6 +56,10 @@ export function client(world) {
     xmpp.on('message:error', ({ from, id, error }) => say({ event: 'message_error', from, id, condition: error?.condition }));
     xmpp.on('receipt', ({ from, receipt }) => say({ event: 'receipt', from, id: receipt.id }));
     xmpp.on('chat:state', ({ from, chatState }) => say({ event: 'chat_state', from, state: chatState }));
+    for (const type of ['sent', 'received']) {
+      xmpp.on(`carbon:${type}`, ({ carbon: { forward: { message: { from, to, body } } } }) => say({ event: 'carbon', type, from, to, body }));
+    }
+    xmpp.on('muc:invite', ({ room, from }) => say({ event: 'invite', room, from }));
     xmpp.on('jingle:incoming', incoming);
     xmpp.on('jingle:ringing', ({ sid }) => say({ event: 'ringing', sid }));
     xmpp.on('jingle:accepted', ({ sid }) => say({ event: 'accepted', sid }));
@@ -137,11 +147,36 @@ export function client(world) {
     say({ event: 'disco', from: to, features: (await xmpp.getDiscoInfo(to)).features });
   }
 
+  async function roster() {
+    const { items } = await xmpp.getRoster();
+    say({ event: 'roster', contacts: items.map(({ jid, name, groups, subscription }) => ({ jid, name, groups, subscription })) });
+  }
+
+  async function history({ max, with: other, before, after }) {
+    const { results, paging, complete = false } = await xmpp.searchHistory({ with: other, paging: { max, before, after } });
+    say({ event: 'history', bodies: results.map(({ item }) => item.message.body), first: paging.first, last: paging.last, complete });
+  }
+
+  async function join({ room, nick }) {
+    const { from } = await xmpp.joinRoom(room, nick);
+    const [jid, name] = from.split('/');
+    say({ event: 'joined', room: jid, nick: name });
+  }
+
+  async function bookmarks() {
+    const rooms = await xmpp.getBookmarks();
+    say({ event: 'bookmarks', rooms: rooms.map(({ jid, name, nick, autoJoin }) => ({ jid, name, nick, autoJoin })) });
+  }
+
   const commands = {
-    login, call, answer, hangup, hear, stats, disco,
+    login, call, answer, hangup, hear, stats, disco, roster, history, join, bookmarks,
+    contact: ({ jid, name, groups }) => xmpp.updateRosterItem({ jid, name, groups }),
+    carbons: () => xmpp.enableCarbons(),
+    leave: ({ room }) => xmpp.leaveRoom(room),
+    bookmark: ({ jid, name, nick }) => xmpp.addBookmark({ jid, name, nick, autoJoin: true }),
     auto_answer: (options) => { auto = options; },
     presence: ({ cmd, ...presence }) => xmpp.sendPresence(presence),
-    message: ({ to, body, id }) => xmpp.sendMessage({ to, body, id, type: 'chat', receipt: { type: 'request' } }),
+    message: ({ to, body, id, type = 'chat' }) => xmpp.sendMessage({ to, body, id, type, ...(type === 'chat' && { receipt: { type: 'request' } }) }),
     chat_state: ({ to, state }) => xmpp.sendMessage({ to, type: 'chat', chatState: state }),
     logout: () => xmpp?.disconnect(),
   };

@@ -20,7 +20,7 @@ fn slixmpp_logs_in_by_every_mechanism_over_every_transport() {
 #[test]
 fn xmppjs_logs_in_by_sasl2_binds_inline_and_comes_back_by_a_token() {
     let server = Server::start("localhost", PEOPLE).unwrap();
-    for transport in ["tcp", "tls", "websocket"] {
+    for transport in ["tcp", "tls", "websocket", "browser"] {
         let story = server.story("xmppjs.mjs", &["localhost", transport]).unwrap();
         for step in [
             "bound by its password in one exchange",
