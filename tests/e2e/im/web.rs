@@ -29,13 +29,16 @@ fn files_go_into_slots_and_are_fetched_by_who_knows_their_address() {
 }
 
 /// A relay of coturn that shares a secret with the server. Ended when dropped.
-struct Relay(Child, tempfile::TempDir);
+struct Relay {
+    process: Child,
+    _dir: tempfile::TempDir,
+}
 
 impl Relay {
     fn start(port: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = port.to_string();
-        let relay = Command::new("turnserver")
+        let process = Command::new("turnserver")
             .args(["-n", "--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"])
             .args(["--listening-port", &port, "--realm", "localhost"])
             .args(["--use-auth-secret", "--static-auth-secret=between-us"])
@@ -48,14 +51,14 @@ impl Relay {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self(relay, dir)
+        Self { process, _dir: dir }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -26,7 +26,7 @@ impl Server {
         }
     }
 
-    /// Finds out what a login asks. Deriving keys is slow: the driver calls [`derive`] for that, off its threads.
+    /// Finds out what a login asks. Deriving keys is slow: the driver calls [`derive()`] for that, off its threads.
     pub async fn answer_login(&self, question: Question) -> Answer {
         match self.look_up(question).await {
             Ok(answer) => answer,

@@ -1,5 +1,5 @@
 //! SASL mechanisms on the server's side (RFC 4422): SCRAM, PLAIN (RFC 4616), EXTERNAL (RFC 4422 appendix A),
-//! OAUTHBEARER (RFC 7628) and hashed tokens. The profile around them is [`super::login`].
+//! OAUTHBEARER (RFC 7628) and hashed tokens. The profile around them is `super::login`.
 //!
 //! A machine: the client's messages in, challenges and questions out. It cannot tell its caller whether a name exists:
 //! for unknown names it runs to the end on keys made from a secret, so that timing and salt look real.

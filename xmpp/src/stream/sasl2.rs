@@ -1,5 +1,5 @@
 //! The extensible profile of SASL (XEP-0388): what is announced, what a client asks for with its login. FAST (XEP-0484)
-//! and upgrades (XEP-0480) are parts of it. The exchange itself is [`super::login`].
+//! and upgrades (XEP-0480) are parts of it. The exchange itself is `super::login`.
 
 use super::bind2::{self, BindRequest};
 use super::binding::Bindings;

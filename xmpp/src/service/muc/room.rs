@@ -1,6 +1,6 @@
 //! One room (XEP-0045) as a machine without I/O: a command in, actions out.
 //!
-//! What outlives a visit (settings, people, subject, hats) changes only by [`Room::apply`], after the change has been
+//! What outlives a visit (settings, people, subject, hats) changes only by the `apply_…` methods, after the change has been
 //! kept; who is inside changes at once. Commands are in a file each.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
