@@ -11,7 +11,7 @@ impl Server {
     pub(super) fn send_elsewhere(&self, stanza: &Stanza) -> Outcome {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Outcome::Ignored };
         if self.emit(from, to, &stanza.bytes()) {
-            return Outcome::Delivered { sessions: 1, attached: 0 };
+            return Outcome::Sent;
         }
         // Presence goes to many at once, and its sender can do nothing about those who cannot be reached.
         if stanza.kind() == Kind::Presence {

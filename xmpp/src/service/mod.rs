@@ -142,6 +142,8 @@ pub enum Outcome {
     },
     /// Kept until the account comes online; committed.
     Stored,
+    /// On its way to another server or a component; a failure comes back as an error stanza.
+    Sent,
     /// Needed no delivery (a state notification for somebody who is away).
     Ignored,
     /// Refused; the same error went to the sender.

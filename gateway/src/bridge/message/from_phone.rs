@@ -105,7 +105,7 @@ impl Chat {
                 }
             }
             Outcome::Delivered { .. } | Outcome::Ignored => 200,
-            Outcome::Stored => 202,
+            Outcome::Stored | Outcome::Sent => 202,
             Outcome::Refused(error) if error.condition == Condition::ServiceUnavailable => 404,
             Outcome::Refused(error) => reason::error_to_status(&error, !to.is_bare()),
         };
