@@ -10,6 +10,8 @@ pub mod s2s;
 #[cfg(test)]
 mod sim_tests;
 #[cfg(test)]
+mod sm_rooms_tests;
+#[cfg(test)]
 mod sm_tests;
 #[cfg(test)]
 mod tests;

@@ -8,19 +8,19 @@ const CSI: &str = "urn:xmpp:csi:0";
 
 impl Client {
     /// Enables stream management with resumption and gives the session's id.
-    async fn enable(&mut self) -> String {
+    pub(super) async fn enable(&mut self) -> String {
         let enabled = self.say(&format!("<enable xmlns='{SM}' resume='true'/>"), "<enabled").await;
         let id = enabled.split(" id='").nth(1).unwrap().split('\'').next().unwrap();
         id.to_owned()
     }
 
-    async fn resume(&mut self, id: &str, h: u32) -> String {
+    pub(super) async fn resume(&mut self, id: &str, h: u32) -> String {
         let resume = format!("<resume xmlns='{SM}' previd='{id}' h='{h}'/>");
         self.say(&resume, "xmlns='urn:xmpp:sm:3'").await
     }
 
     /// All that comes within a second.
-    async fn rest(&mut self) -> String {
+    pub(super) async fn rest(&mut self) -> String {
         self.hear_for(std::time::Duration::from_secs(1)).await
     }
 }

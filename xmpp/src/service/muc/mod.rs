@@ -354,7 +354,7 @@ impl Server {
 
     /// Whether what is noted of sessions and what rooms know of them is the same.
     #[cfg(test)]
-    pub(super) fn halls_are_tidy(&self) -> bool {
+    pub(crate) fn halls_are_tidy(&self) -> bool {
         let halls = lock(&self.0.halls.rooms);
         let mut inside = 0;
         for hall in halls.values() {
