@@ -21,7 +21,8 @@
 //! ```
 //!
 //! `action='retract'` (the default) leaves a tombstone, in a room by way of XEP-0425; `action='report'` only files a
-//! report. Both do the latter. Errors: `forbidden` for a chat that the component is not shown, `item-not-found` for a
+//! report. Both do the latter. A room takes a request to moderate (XEP-0425 section 3.1) from a filter that watches it
+//! too, which files none. Errors: `forbidden` for a chat that the component is not shown, `item-not-found` for a
 //! message that is not there, `bad-request`.
 //!
 //! Chat never waits for a filter. A copy goes into the bounded queue of the component; when that is full, or the
@@ -108,6 +109,12 @@ impl Server {
         }
     }
 
+    /// Whether an address is of a filter that is shown what is said in this room or to this account.
+    pub(super) fn filters(&self, from: &Jid, chat: &Jid) -> bool {
+        let mut rules = self.0.config.filters.iter();
+        rules.any(|rule| rule.component.domain() == from.domain() && rule.watches(chat))
+    }
+
     /// Whether any filter is shown what is said in this room or to this account.
     pub(super) fn is_filtered(&self, chat: &Jid) -> bool {
         self.0.config.filters.iter().any(|rule| rule.watches(chat))
@@ -127,10 +134,7 @@ impl Server {
             Some(Some(verdict)) => verdict,
             _ => return self.bounce(stanza, StanzaError::new(Condition::BadRequest)),
         };
-        let may = |rule: &FilterRule| {
-            rule.component.domain() == from.domain() && rule.watches(&verdict.by)
-        };
-        if !self.0.config.filters.iter().any(may) {
+        if !self.filters(from, &verdict.by) {
             return self.bounce(stanza, StanzaError::new(Condition::Forbidden));
         }
         let seq = self.archive_seq(&verdict.id);

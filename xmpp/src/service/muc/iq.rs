@@ -248,7 +248,12 @@ impl Server {
         stanza: &Stanza,
         request: &Element,
     ) -> Result<Reply, Refusal> {
-        let planned = self.in_room(jid, |room, _, _| room.plan_moderation(from, request)).await?;
+        let filters = from.node().is_none() && self.filters(from, jid);
+        let planned = self.in_room(jid, |room, _, _| match filters {
+            true => room.plan_filtering(request),
+            false => room.plan_moderation(from, request),
+        });
+        let planned = planned.await?;
         let moderation = planned.ok_or_else(|| StanzaError::new(Condition::ItemNotFound))??;
         self.take_back(jid, &moderation).await?;
         self.emit(jid, from, &result(stanza, None).to_bytes());

@@ -42,6 +42,15 @@ impl Moderation {
         Self { id: id.to_owned(), inner }
     }
 
+    fn read(request: &Element, by: Option<(&Jid, &str)>) -> Result<Self, StanzaError> {
+        let id = request.attr("id").filter(|id| !id.is_empty());
+        let (Some(id), Some(_)) = (id, request.child("retract", RETRACT)) else {
+            return Err(StanzaError::new(Condition::BadRequest));
+        };
+        let reason = request.child("reason", MODERATE).map(Element::text);
+        Ok(Self::new(id, by, reason.as_deref()))
+    }
+
     /// What stands in the message's place: by which message it was taken back, and when.
     pub(super) fn retracted(&self, by: &str, stamp: &str) -> Element {
         let mut out = format!("<retracted xmlns='{RETRACT}'");
@@ -83,12 +92,15 @@ impl Room {
             let error = StanzaError::new(Condition::Forbidden);
             return Err(error.with_text("only moderators may moderate"));
         }
-        let id = request.attr("id").filter(|id| !id.is_empty());
-        let (Some(id), Some(_)) = (id, request.child("retract", RETRACT)) else {
-            return refused(Condition::BadRequest);
-        };
-        let reason = request.child("reason", MODERATE).map(Element::text);
-        let by = Some((&occupant.jid, occupant.id.as_str()));
-        Ok(Moderation::new(id, by, reason.as_deref()))
+        Moderation::read(request, Some((&occupant.jid, occupant.id.as_str())))
+    }
+
+    /// What a request of a content filter asks for: what it decides, the room decides.
+    ///
+    /// # Errors
+    ///
+    /// `bad-request` without an id or for another action than taking back.
+    pub(super) fn plan_filtering(&self, request: &Element) -> Result<Moderation, StanzaError> {
+        Moderation::read(request, None)
     }
 }

@@ -8,16 +8,44 @@ const NS: &str = "urn:tandem:filter:0";
 struct Filtered {
     world: World,
     remote: Arc<MemoryRemote>,
+    desk: Arc<MemoryDesk>,
 }
 
 impl Filtered {
     fn new(remote: MemoryRemote) -> Self {
         let store = store();
         let remote = Arc::new(remote);
-        let ports = Ports { remote: remote.clone(), ..ports(&store) };
-        let rule = FilterRule { watch: vec!["d".into()], component: jid("filter.d") };
+        let desk = Arc::new(MemoryDesk::default());
+        let ports = Ports { remote: remote.clone(), blocklists: desk.clone(), ..ports(&store) };
+        let watch = vec!["d".into(), "*@rooms.d".into()];
+        let rule = FilterRule { watch, component: jid("filter.d") };
         let config = Config { domains: vec!["d".into()], filters: vec![rule], ..Config::default() };
-        Self { world: World { store, server: Server::new(config, ports) }, remote }
+        Self { world: World { store, server: Server::new(config, ports) }, remote, desk }
+    }
+
+    /// Ana and Bob in a room, having read everything.
+    async fn room(&self) -> (Session, Session) {
+        let (ana, bob) = (self.world.online("ana@d/a").await, self.world.online("bob@d/b").await);
+        enter(&ana, "Ana").await;
+        let muc = "http://jabber.org/protocol/muc";
+        ana.say(&format!(
+            "<iq to='tea@rooms.d' type='set' id='c'><query xmlns='{muc}#owner'>\
+             <x xmlns='jabber:x:data' type='submit'>\
+             <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>"
+        ))
+        .await;
+        enter(&bob, "Bob").await;
+        ana.read().await;
+        bob.read().await;
+        (ana, bob)
+    }
+
+    /// What somebody reads in the archive of the room.
+    async fn history(&self, session: &Session) -> String {
+        session
+            .say("<iq to='tea@rooms.d' type='set' id='h'><query xmlns='urn:xmpp:mam:2'/></iq>")
+            .await;
+        session.read().await.join("")
     }
 
     fn copies(&self) -> Vec<String> {
@@ -30,6 +58,18 @@ impl Filtered {
         self.world.server.handle(Stanza::parse(text.into()).unwrap()).await;
         self.copies().join("")
     }
+}
+
+async fn enter(session: &Session, nick: &str) {
+    session
+        .say(&format!(
+            "<presence to='tea@rooms.d/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        ))
+        .await;
+}
+
+fn spoken(body: &str) -> String {
+    format!("<message to='tea@rooms.d' type='groupchat' id='m'><body>{body}</body></message>")
 }
 
 fn attribute<'a>(text: &'a str, name: &str) -> &'a str {
@@ -103,5 +143,86 @@ async fn a_filter_that_hangs_changes_nothing_for_chat() {
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     }
     assert_eq!(bob.bodies().await.len(), 100);
+    assert_eq!(filtered.world.server.filter_copies_dropped(), 100);
+}
+
+/// A room tells everybody, as XEP-0425 has it; the report says who and what.
+#[tokio::test]
+async fn a_verdict_takes_back_what_was_said_in_a_room() {
+    let filtered = Filtered::new(MemoryRemote::reachable());
+    let (ana, bob) = filtered.room().await;
+    bob.say(&spoken("bad words")).await;
+    ana.read().await;
+    let copy = filtered.copies().join("");
+    assert!(copy.contains("<copy xmlns='urn:tandem:filter:0' by='tea@rooms.d' id='"), "{copy}");
+    let id = attribute(copy.split_once("<copy").unwrap().1, "id").to_owned();
+    let verdict = format!("<verdict xmlns='{NS}' by='tea@rooms.d' id='{id}'>rude</verdict>");
+    let answer = filtered.verdict("filter.d", &verdict).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+    let told = ana.read().await.join("");
+    for part in [
+        "<message from='tea@rooms.d' ",
+        &format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'>"),
+        "<moderated xmlns='urn:xmpp:message-moderate:1'/><reason>rude</reason>",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let history = filtered.history(&ana).await;
+    assert!(history.contains("<retracted ") && !history.contains("bad words"), "{history}");
+    let reports = filtered.desk.reports();
+    let [report] = reports.as_slice() else { panic!("{reports:?}") };
+    assert_eq!(report.reporter, jid("filter.d"));
+    assert_eq!(report.text.as_deref(), Some("rude"));
+    let evidence = report.evidence[0].stanza.clone().unwrap();
+    assert!(String::from_utf8_lossy(&evidence).contains("bad words"));
+}
+
+/// XEP-0425 section 3.1: a filter that watches the room may ask as its moderators do, without being inside.
+#[tokio::test]
+async fn a_filter_moderates_the_rooms_that_it_watches() {
+    let filtered = Filtered::new(MemoryRemote::reachable());
+    let (ana, bob) = filtered.room().await;
+    bob.say(&spoken("bad words")).await;
+    ana.read().await;
+    let copy = filtered.copies().join("");
+    let id = attribute(copy.split_once("<copy").unwrap().1, "id").to_owned();
+    let ask = async |from: &str, id: &str, action: &str| {
+        let text = format!(
+            "<iq type='set' id='v' from='{from}' to='tea@rooms.d'>\
+             <moderate xmlns='urn:xmpp:message-moderate:1' id='{id}'>{action}\
+             <reason>rude</reason></moderate></iq>"
+        );
+        filtered.world.server.handle(Stanza::parse(text.into()).unwrap()).await;
+        filtered.copies().join("")
+    };
+    let retract = "<retract xmlns='urn:xmpp:message-retract:1'/>";
+    for (from, id, action, condition) in [
+        ("other.d", id.as_str(), retract, "<not-acceptable"),
+        ("somebody@filter.d", &id, retract, "<not-acceptable"),
+        ("filter.d", "nothing", retract, "<item-not-found"),
+        ("filter.d", &id, "", "<bad-request"),
+    ] {
+        let answer = ask(from, id, action).await;
+        assert!(answer.contains(condition), "{from} {id} {action}: {answer}");
+    }
+    assert!(ana.read().await.is_empty());
+    let answer = ask("filter.d", &id, retract).await;
+    assert!(answer.contains("type='result'"), "{answer}");
+    let told = ana.read().await.join("");
+    assert!(told.contains("<moderated xmlns='urn:xmpp:message-moderate:1'/>"), "{told}");
+    let history = filtered.history(&ana).await;
+    assert!(history.contains("<retracted ") && !history.contains("bad words"), "{history}");
+}
+
+/// The queue of the filter is full: rooms do not wait for it either.
+#[tokio::test]
+async fn a_filter_that_hangs_changes_nothing_for_rooms() {
+    let filtered = Filtered::new(MemoryRemote::default());
+    let (ana, bob) = filtered.room().await;
+    for n in 0..100 {
+        bob.say(&spoken(&n.to_string())).await;
+        // It has been heard when its sender may go on.
+        assert_eq!(ana.bodies().await, [n.to_string()]);
+    }
     assert_eq!(filtered.world.server.filter_copies_dropped(), 100);
 }
