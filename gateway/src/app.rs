@@ -191,7 +191,7 @@ impl App {
         let site = Site {
             domains: config.domains.clone(),
             health: node.clone(),
-            streams: node,
+            streams: node.clone(),
             max_frame_bytes: config.xmpp.max_stanza_bytes,
             files: depot.clone().map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
             origins: config.web.origins.clone().into(),
@@ -210,7 +210,8 @@ impl App {
             chat,
             listeners: JoinSet::new(),
         };
-        app.listen(&config, &certificate, site, telemetry, (components, federation, s2s)).await?;
+        let web = (site, tandem_web::invite::router(node));
+        app.listen(&config, &certificate, web, telemetry, (components, federation, s2s)).await?;
         Ok(app)
     }
 
@@ -243,7 +244,7 @@ impl App {
         &mut self,
         config: &Config,
         certificate: &LiveCertificate,
-        site: Site,
+        (site, invitations): (Site, axum::Router),
         telemetry: Telemetry,
         neighbours: (net::Components, Federation, Incoming),
     ) -> Result<(), StartError> {
@@ -254,9 +255,7 @@ impl App {
         let https = certificate.front(&["http/1.1", "xmpp-client"])?;
         let render = telemetry.renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
-        let bosh = net::BoshSessions::new(self.xmpp.clone(), Default::default());
-        let node = Arc::new(Node { xmpp: self.xmpp.clone(), bosh, store: self.store.clone() });
-        let public = tandem_web::router(site).merge(tandem_web::invite::router(node));
+        let public = tandem_web::router(site).merge(invitations);
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
             ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
