@@ -147,9 +147,7 @@ impl App {
         let hosts = config.components.iter().map(config::Component::host).collect();
         let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
         let secret = store.secret("dialback").await?;
-        // Towards other servers the certificate stays that of the start.
-        let own = crate::certificate::Certificate::load(&config)?;
-        let (federation, s2s) = crate::federation::prepare(&config, &own, secret)?;
+        let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
         let outside =
             Arc::new(Outside { components: components.clone(), federation: federation.clone() });
         let outward = (outside, depot.clone());

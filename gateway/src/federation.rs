@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tandem_xmpp::net::s2s::{AnyCertificate, Federation, Settings};
 
-use crate::certificate::{Certificate, CertificateError};
+use crate::certificate::CertificateError;
 use crate::config::Config;
 use crate::dns::Resolver;
+use crate::live_certificate::LiveCertificate;
 
 /// Application protocol of direct TLS between servers (XEP-0368 section 2).
 const ALPN: &str = "xmpp-server";
@@ -23,14 +25,14 @@ pub struct Incoming {
     pub direct: Arc<ServerConfig>,
 }
 
-/// Federation as configured, and what its listeners need. `secret` is the same across restarts.
+/// Federation as configured, which shows the certificate that is live when a stream begins, and what its listeners need. `secret` is the same across restarts.
 ///
 /// # Errors
 ///
-/// [`CertificateError`] when a file with authorities cannot be read, or our certificate not be used.
+/// [`CertificateError`] when a file with authorities cannot be read, or the TLS library does not work.
 pub fn prepare(
     config: &Config,
-    certificate: &Certificate,
+    certificate: &LiveCertificate,
     secret: [u8; 32],
 ) -> Result<(Federation, Incoming), CertificateError> {
     let federation = &config.federation;
@@ -81,34 +83,74 @@ fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
 }
 
 fn outgoing(
-    certificate: &Certificate,
+    certificate: &LiveCertificate,
     alpn: &[&str],
 ) -> Result<Arc<ClientConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let (chain, key) = certificate.parts();
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .dangerous()
         .with_custom_certificate_verifier(AnyCertificate::new(provider))
-        .with_client_auth_cert(chain, key)
-        .map_err(unusable)?;
+        .with_client_cert_resolver(certificate.shown());
+    // A session that is resumed shows the certificate with which it began.
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = protocols(alpn);
     Ok(Arc::new(config))
 }
 
 fn incoming(
-    certificate: &Certificate,
+    certificate: &LiveCertificate,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let (chain, key) = certificate.parts();
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .with_client_cert_verifier(AnyCertificate::new(provider))
-        .with_single_cert(chain, key)
-        .map_err(unusable)?;
+        .with_cert_resolver(certificate.shown());
     config.alpn_protocols = protocols(alpn);
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::certificate::Certificate;
+
+    /// What each side is shown by the other.
+    async fn shown(near: &Arc<ClientConfig>, far: &Arc<ServerConfig>) -> [Vec<u8>; 2] {
+        let (a, b) = tokio::io::duplex(64 * 1024);
+        let name = ServerName::try_from("localhost").unwrap();
+        let (near, far) = tokio::try_join!(
+            TlsConnector::from(near.clone()).connect(name, a),
+            TlsAcceptor::from(far.clone()).accept(b)
+        )
+        .unwrap();
+        assert_eq!(far.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        [near.get_ref().1.peer_certificates(), far.get_ref().1.peer_certificates()]
+            .map(|chain| chain.unwrap()[0].to_vec())
+    }
+
+    #[tokio::test]
+    async fn other_servers_are_shown_a_new_certificate_in_both_directions() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().to_owned(), ..Config::default() };
+        let live = LiveCertificate::load(&config).unwrap();
+        let (near, far) = (outgoing(&live, &[ALPN]).unwrap(), incoming(&live, &[ALPN]).unwrap());
+        let old = shown(&near, &far).await;
+        assert_eq!(old[0], old[1]);
+        assert_eq!(shown(&near, &far).await, old);
+        for file in Certificate::files(&config) {
+            std::fs::remove_file(file).unwrap();
+        }
+        Certificate::load(&config).unwrap();
+        live.renew();
+        let new = shown(&near, &far).await;
+        assert_eq!(new[0], new[1]);
+        assert_ne!(new[0], old[0]);
+    }
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring::{Ticketer, default_provider, sign};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureScheme};
 use tandem_xmpp::net::Tls;
 
 use crate::certificate::{Certificate, CertificateError};
@@ -48,13 +49,24 @@ struct Inner {
     fronts: Mutex<Vec<Front>>,
 }
 
-/// What a handshake shows that has no listener of ours before it.
+/// What a handshake shows that has no listener of ours before it; where we open the stream too.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    /// The only one there is, whomever the other side trusts.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -103,6 +115,11 @@ impl LiveCertificate {
         Ok(Arc::new(config))
     }
 
+    /// What is shown now, at each handshake.
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        self.0.shown.clone()
+    }
+
     /// Looks at the files every two seconds. Never resolves.
     pub async fn watch(self) {
         let mut rounds = tokio::time::interval(ROUND);
@@ -115,7 +132,7 @@ impl LiveCertificate {
 
     /// Takes the files when they have changed. One that cannot be used leaves the old certificate in place: it may be
     /// half written, and the next change is looked at again.
-    fn renew(&self) {
+    pub(crate) fn renew(&self) {
         let now = look(&self.0.files);
         {
             let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
