@@ -9,7 +9,8 @@ class Terminal:
     """ana's profanity, typed into and looked at by tmux."""
 
     def __init__(self):
-        self.home = tempfile.mkdtemp()
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.home = self.folder.name
         self.name = "tandem-" + uuid.uuid4().hex[:8]
         folders = {"HOME": self.home, "XDG_CONFIG_HOME": self.home, "XDG_DATA_HOME": self.home}
         self.environment = {**os.environ, **folders, "TERM": "xterm", "LANG": "C.UTF-8"}
@@ -48,6 +49,7 @@ class Terminal:
 
     def end(self):
         self.tmux("kill-server")
+        self.folder.cleanup()
 
 
 async def echo(terminal):
