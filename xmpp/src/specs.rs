@@ -175,4 +175,17 @@ mod tests {
         assert!(EXTENSIONS.windows(2).all(|pair| pair[0].number < pair[1].number));
         assert!(EXTENSIONS.iter().all(|e| e.state == State::Complete || !e.note.is_empty()));
     }
+
+    /// The table at the head of the crate is for people; it leaves nothing out and names nothing else.
+    #[test]
+    fn the_table_of_the_crate_has_what_this_list_has() {
+        let rows = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
+        let mut named: Vec<&str> = rows
+            .filter_map(|row| row.split(" |").next()?.split_once("XEP-"))
+            .flat_map(|(_, numbers)| numbers.split(", "))
+            .collect();
+        named.sort_unstable();
+        let listed: Vec<&str> = EXTENSIONS.iter().map(|e| e.number).collect();
+        assert_eq!(named, listed);
+    }
 }
