@@ -62,6 +62,7 @@ async fn messages_go_where_the_table_says() {
         }
         let became = match outcome {
             Outcome::Stored => "stored",
+            Outcome::Sent => "sent",
             Outcome::Ignored => "ignored",
             Outcome::Refused(_) => "refused",
             Outcome::Delivered { .. } => got.as_str(),
