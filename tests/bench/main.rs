@@ -99,7 +99,18 @@ async fn xmpp_figures(is_alone: bool, wants: &dyn Fn(&str) -> bool) -> Result<Ve
         ),
         figure("xmpp.way_p99_ms", "ms", "lower", "as before, 99th percentile", &measured.way_p99),
     ];
-    Ok(figures.into_iter().filter(|f| f.ours > 0.0).collect())
+    let mut figures: Vec<_> = figures.into_iter().filter(|f| f.ours > 0.0).collect();
+    if wants("xmpp.page") {
+        figures.push(figure(
+            "xmpp.page_ms",
+            "ms",
+            "lower",
+            "first page of 50 of an archive of 1,000,000 messages of one user, windows of 30 days to a year, both ways, with \
+             and without a filter by person: the worst of the medians",
+            &[("tandem", xmpp::first_page().await?)],
+        ));
+    }
+    Ok(figures)
 }
 
 async fn sip_figures() -> Result<Vec<Figure>> {

@@ -36,33 +36,68 @@ pub(crate) type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>
 
 /// Our release build.
 pub(crate) fn tandem(accounts: usize) -> Started {
-    Box::pin(async move {
-        let dir = tempfile::tempdir()?;
-        let (port, sip) = (free_port()?, free_port()?);
-        let config = dir.path().join("tandem.toml");
-        let text = format!(
-            "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
+    Box::pin(start_tandem(accounts, 0))
+}
+
+/// Ours, where the first account has so many messages in its archive, spread over a year and twenty people.
+pub(crate) fn tandem_with_history(messages: u32) -> Started {
+    Box::pin(start_tandem(1, messages))
+}
+
+/// Fills the archive of the first account. Python comes with SQLite; a bench needs no driver of its own.
+fn write_history(data: &Path, messages: u32) -> Result<()> {
+    let script = "import sqlite3, sys, time\n\
+        c = sqlite3.connect(sys.argv[1]); n = int(sys.argv[2]); domain = sys.argv[3]\n\
+        me = f'user0@{domain}'; people = [f'p{k}@{domain}' for k in range(20)]\n\
+        c.executemany('INSERT INTO addresses (jid) VALUES (?)', [(j,) for j in [me] + people])\n\
+        ids = dict(c.execute('SELECT jid, id FROM addresses')); now = int(time.time() * 1e6)\n\
+        step = 365 * 86400 * 1000000 // n\n\
+        def rows():\n\
+        \x20   for k in range(n):\n\
+        \x20       yield now - (n - k) * step, people[k % 20], k\n\
+        body = lambda p, k: f\"<message from='{p}/x' to='{me}' type='chat' id='m{k}'><body>{'b' * 100}</body></message>\"\n\
+        c.executemany('INSERT INTO bodies (seq, stanza) VALUES (?, ?)', ((s, body(p, k).encode()) for s, p, k in rows()))\n\
+        c.executemany('INSERT INTO archive (owner, seq, peer, resource, name, groupchat) VALUES (?, ?, ?, ?, ?, 0)',\n\
+        \x20   ((ids[me], s, ids[p], 'x', k) for s, p, k in rows()))\n\
+        c.commit()";
+    let done = Command::new("python3")
+        .args(["-c", script])
+        .arg(data.join("tandem.db"))
+        .args([&messages.to_string(), DOMAIN])
+        .status()?;
+    ensure!(done.success(), "cannot fill the archive");
+    Ok(())
+}
+
+async fn start_tandem(accounts: usize, history: u32) -> Result<Running> {
+    let dir = tempfile::tempdir()?;
+    let (port, sip) = (free_port()?, free_port()?);
+    let config = dir.path().join("tandem.toml");
+    let text = format!(
+        "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\ns2s = []\ns2s_tls = []\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = []\n[xmpp]\nscram_iterations = 4096\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
-            dir.path().join("data").display()
-        );
-        std::fs::write(&config, text)?;
-        let program = tandem_tests::program()?;
-        for n in 0..accounts {
-            let done = Command::new(&program)
-                .args(["user", "add", &format!("{}@{DOMAIN}", account(n))])
-                .args(["--password", &password(n), "--config"])
-                .arg(&config)
-                .stdout(Stdio::null())
-                .status()?;
-            ensure!(done.success(), "cannot add an account");
-        }
-        let process = Command::new(&program).args(["run", "--config"]).arg(&config).spawn()?;
-        let mut server = running("tandem", process, port, dir).await?;
-        server.sip = sip;
-        Ok(server)
-    })
+        dir.path().join("data").display()
+    );
+    std::fs::write(&config, text)?;
+    let program = tandem_tests::program()?;
+    for n in 0..accounts {
+        let done = Command::new(&program)
+            .args(["user", "add", &format!("{}@{DOMAIN}", account(n))])
+            .args(["--password", &password(n), "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(done.success(), "cannot add an account");
+    }
+    if history > 0 {
+        write_history(&dir.path().join("data"), history)?;
+    }
+    let process = Command::new(&program).args(["run", "--config"]).arg(&config).spawn()?;
+    let mut server = running("tandem", process, port, dir).await?;
+    server.sip = sip;
+    Ok(server)
 }
 
 /// Debian's Prosody with what chat needs.

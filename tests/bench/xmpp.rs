@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::{Client, Load};
-use crate::servers::{Running, Start, cpu_seconds, resident_kib};
+use crate::servers::{DOMAIN, Running, Start, cpu_seconds, resident_kib, tandem_with_history};
 
 /// Chatting pairs, and messages that one sender may have on their way.
 const PAIRS: usize = 50;
@@ -22,6 +22,8 @@ const OCCUPANTS: usize = 10;
 const ROOM_WINDOW: usize = 5;
 /// Who log in at once.
 const LOGINS: usize = 8;
+/// Pages that are read of each kind.
+const PAGES: usize = 11;
 /// Time for a server to settle before its memory is read.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -70,6 +72,44 @@ pub(crate) async fn measure(servers: &[Start], wants: &dyn Fn(&str) -> bool) -> 
         }
     }
     Ok(measured)
+}
+
+/// The first page of 50 of an archive of a million messages, milliseconds until its `<fin/>` is read: the worst of the
+/// medians of each window, way and filter.
+pub(crate) async fn first_page() -> Result<f64> {
+    let server = tandem_with_history(1_000_000).await?;
+    let mut client = Client::login(&server, 0).await?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let field =
+        |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+    let mut worst: f64 = 0.0;
+    for days in [30, 91, 182, 364] {
+        let start = chrono::DateTime::from_timestamp((now - days * 86_400) as i64, 0);
+        let start =
+            start.context("no such time")?.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        for (before, with) in [("", ""), ("<before/>", ""), ("", "p3"), ("<before/>", "p3")] {
+            let mut form = field("FORM_TYPE", "urn:xmpp:mam:2") + &field("start", &start);
+            if !with.is_empty() {
+                form += &field("with", &format!("{with}@{DOMAIN}"));
+            }
+            let mut times = Vec::new();
+            for n in 0..PAGES {
+                let begun = Instant::now();
+                client
+                    .send(&format!(
+                        "<iq type='set' id='page{n}'><query xmlns='urn:xmpp:mam:2' queryid='q'>\
+                         <x xmlns='jabber:x:data' type='submit'>{form}</x>\
+                         <set xmlns='http://jabber.org/protocol/rsm'><max>50</max>{before}</set></query></iq>"
+                    ))
+                    .await?;
+                client.expect("</fin>").await?;
+                times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            }
+            times.sort_by(f64::total_cmp);
+            worst = worst.max(times.get(PAGES / 2).copied().context("no pages")?);
+        }
+    }
+    Ok(worst)
 }
 
 async fn pairs(server: &Running) -> Result<Vec<(Client, Client)>> {
