@@ -152,7 +152,7 @@ async fn way(server: &Running, per_second: f64) -> Result<(f64, f64)> {
                 let at = begun.elapsed().as_micros();
                 let body = "b".repeat(90);
                 from.send(&format!(
-                    "<message to='{address}' type='chat' id='x'><body>@{at}@{body}</body></message>"
+                    "<message to='{address}' type='chat' id='x'><body>{at}{body}</body></message>"
                 ))
                 .await?;
             }
@@ -161,11 +161,11 @@ async fn way(server: &Running, per_second: f64) -> Result<(f64, f64)> {
         receivers.spawn(async move {
             let mut times = Vec::new();
             loop {
-                let Ok(stamp) = tokio::time::timeout_at(end.into(), to.between("@", "@")).await
+                let Ok(stamp) = tokio::time::timeout_at(end.into(), to.between("<body>", "b")).await
                 else {
                     return Ok(times);
                 };
-                let sent: u128 = stamp?.parse().unwrap_or_default();
+                let sent: u128 = stamp?.parse()?;
                 times.push((begun.elapsed().as_micros().saturating_sub(sent)) as f64 / 1_000.0);
             }
         });

@@ -189,6 +189,7 @@ impl Server {
             self.note_addressed(&from, &to);
         }
         let bytes = stanza.bytes();
+        let active = self.active_resources(&to.bare());
         let outcome = match self.place(&to) {
             Place::Account => {
                 let place = seq.filter(|_| archiving.recipient);
@@ -205,7 +206,7 @@ impl Server {
         };
         if !matches!(outcome, Outcome::Refused(_)) {
             self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
-            self.wake(&stanza, &to.bare()).await;
+            self.wake(&stanza, &to.bare(), &active).await;
             self.show_delivered(&stanza, seq.filter(|_| archiving.recipient));
         }
         outcome

@@ -196,8 +196,9 @@ impl Server {
         self.0.push.state().known.remove(owner);
     }
 
-    /// Tells the app servers of an account of a message that it was sent, if they must know.
-    pub(super) async fn wake(&self, stanza: &Stanza, owner: &Jid) {
+    /// Tells the app servers of an account of a message that it was sent, if they must know. `active` are the clients
+    /// that were looked at before it was delivered: one that has read it and left has no need to be told.
+    pub(super) async fn wake(&self, stanza: &Stanza, owner: &Jid, active: &[String]) {
         let Some(weight) = weigh(stanza) else { return };
         let Some(from) = stanza.from() else { return };
         if from.bare() == *owner || self.place(owner) != Place::Account {
@@ -207,7 +208,7 @@ impl Server {
         // Of a room elsewhere it is not known whether it is public.
         let is_public = stanza.type_() == Some("groupchat");
         let chat = Chat { address: &from.bare(), is_public, called };
-        self.wake_for(owner, &Notice { sender: from.clone(), weight }, stanza, chat).await;
+        self.wake_for(active, &Notice { sender: from.clone(), weight }, stanza, chat).await;
     }
 
     /// Tells the app servers of those in a room who do not look of what was said there.
@@ -223,7 +224,8 @@ impl Server {
                 occupant_id: Some(&person.occupant_id),
             };
             let chat = Chat { address: room, is_public: heard.is_public, called };
-            self.wake_for(owner, &Notice { sender: from.clone(), weight }, &stanza, chat).await;
+            let active = self.active_resources(owner);
+            self.wake_for(&active, &Notice { sender: from.clone(), weight }, &stanza, chat).await;
         }
     }
 
@@ -232,7 +234,8 @@ impl Server {
         self.place(account) == Place::Account && self.active_resources(account).is_empty()
     }
 
-    async fn wake_for(&self, owner: &Jid, notice: &Notice, stanza: &Stanza, chat: Chat<'_>) {
+    async fn wake_for(&self, active: &[String], notice: &Notice, stanza: &Stanza, chat: Chat<'_>) {
+        let owner = chat.called.account;
         match self.knows_nodes(owner).await {
             Ok(true) => {}
             Ok(false) => return,
@@ -240,7 +243,6 @@ impl Server {
                 return tracing::error!(%error, "push registrations cannot be read");
             }
         }
-        let active = self.active_resources(owner);
         if !active.is_empty() && notice.weight == Weight::Usual {
             if let Some(watched) = self.0.push.state().known.get_mut(owner) {
                 watched.missed = 0;
@@ -253,7 +255,7 @@ impl Server {
                 return;
             }
         }
-        for (node, missed) in self.due_nodes(owner, notice, &active) {
+        for (node, missed) in self.due_nodes(owner, notice, active) {
             self.publish_notice(owner, &node, notice, missed);
         }
     }
@@ -377,7 +379,7 @@ impl Server {
     }
 
     /// The resources of an account at which somebody may be looking. Devices behind the bridge have no screen of ours.
-    fn active_resources(&self, owner: &Jid) -> Vec<String> {
+    pub(super) fn active_resources(&self, owner: &Jid) -> Vec<String> {
         let sessions = self.sessions();
         let looks = sessions.of(owner).iter().filter(|resource| {
             let attention = resource.outbox.as_ref().map(|outbox| outbox.attention());
