@@ -161,7 +161,8 @@ async fn way(server: &Running, per_second: f64) -> Result<(f64, f64)> {
         receivers.spawn(async move {
             let mut times = Vec::new();
             loop {
-                let Ok(stamp) = tokio::time::timeout_at(end.into(), to.between("<body>", "b")).await
+                let Ok(stamp) =
+                    tokio::time::timeout_at(end.into(), to.between("<body>", "b")).await
                 else {
                     return Ok(times);
                 };
