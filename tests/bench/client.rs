@@ -29,6 +29,11 @@ pub(crate) struct Client {
 impl Client {
     /// Logs in as account number `n`.
     pub(crate) async fn login(server: &Running, n: usize) -> Result<Self> {
+        Self::login_as(server, n, "r").await
+    }
+
+    /// As [`Client::login`], under this resource.
+    pub(crate) async fn login_as(server: &Running, n: usize, resource: &str) -> Result<Self> {
         let mut client = Self::secure(server.port, n).await?;
         let plain = format!("\0{}\0{}", account(n), password(n));
         let plain = BASE64.encode(plain);
@@ -40,7 +45,7 @@ impl Client {
             ))
             .await?;
         client.expect("<success").await?;
-        client.bind().await?;
+        client.bind(resource).await?;
         client.send("<presence/>").await?;
         Ok(client)
     }
@@ -60,14 +65,14 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new(), jid })
     }
 
-    /// Takes the resource `r`.
-    async fn bind(&mut self) -> Result<()> {
+    /// Takes a resource.
+    async fn bind(&mut self, resource: &str) -> Result<()> {
         self.send(&header()).await?;
         self.expect("</stream:features>").await?;
-        self.send(
+        self.send(&format!(
             "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-             <resource>r</resource></bind></iq>",
-        )
+             <resource>{resource}</resource></bind></iq>"
+        ))
         .await?;
         self.expect("</iq>").await
     }
@@ -92,8 +97,14 @@ impl Client {
             .send(&format!("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{last}</response>"))
             .await?;
         client.expect("<success").await?;
-        client.bind().await?;
+        client.bind("r").await?;
         Ok(client)
+    }
+
+    /// Asks the server for a sign of life.
+    pub(crate) async fn ping(&mut self) -> Result<()> {
+        self.send("<iq type='get' id='alive'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
+        self.expect("alive").await
     }
 
     /// Ends the stream.

@@ -22,6 +22,9 @@ const OCCUPANTS: usize = 10;
 const ROOM_WINDOW: usize = 5;
 /// Who log in at once.
 const LOGINS: usize = 8;
+/// Sessions that are held at once, and how many of them an account has.
+const MANY: usize = 10_000;
+const DEVICES: usize = 40;
 /// Pages that are read of each kind.
 const PAGES: usize = 11;
 /// Time for a server to settle before its memory is read.
@@ -72,6 +75,24 @@ pub(crate) async fn measure(servers: &[Start], wants: &dyn Fn(&str) -> bool) -> 
         }
     }
     Ok(measured)
+}
+
+/// KiB per session while ten thousand are held, each of which still answers after that.
+pub(crate) async fn many() -> Result<f64> {
+    let server = crate::servers::tandem(MANY / DEVICES).await?;
+    let mut sessions = vec![Client::login(&server, 0).await?];
+    tokio::time::sleep(SETTLE).await;
+    let before = resident_kib(server.pid)?;
+    for n in 1..MANY {
+        let resource = format!("r{}", n % DEVICES);
+        sessions.push(Client::login_as(&server, n / DEVICES, &resource).await?);
+    }
+    tokio::time::sleep(SETTLE).await;
+    let after = resident_kib(server.pid)?;
+    for session in &mut sessions {
+        session.ping().await?;
+    }
+    Ok((after - before) / (MANY - 1) as f64)
 }
 
 /// The first page of 50 of an archive of a million messages, milliseconds until its `<fin/>` is read: the worst of the
