@@ -36,9 +36,23 @@ pub(crate) fn cut(message: &Bytes, limits: &Limits) -> Head {
             return head;
         }
     }
+    fields(&mut head, &mut lines, limits);
+    head
+}
+
+/// Cuts the head of a part of a body: fields without a start line.
+pub(crate) fn cut_fields(part: &Bytes, limits: &Limits) -> Head {
+    let mut lines = Lines { message: part, at: 0 };
+    let mut head =
+        Head { start: Bytes::new(), headers: Headers::new(), body_at: part.len(), problem: None };
+    fields(&mut head, &mut lines, limits);
+    head
+}
+
+fn fields(head: &mut Head, lines: &mut Lines<'_>, limits: &Limits) {
     loop {
         let Some(line) = lines.next_folded() else {
-            note(&mut head, "the head does not end");
+            note(head, "the head does not end");
             break;
         };
         if line.is_empty() {
@@ -46,18 +60,17 @@ pub(crate) fn cut(message: &Bytes, limits: &Limits) -> Head {
             break;
         }
         if line.len() > limits.line {
-            note(&mut head, "header line too long");
+            note(head, "header line too long");
         } else if head.headers.len() >= limits.headers {
-            note(&mut head, "too many header fields");
+            note(head, "too many header fields");
             break;
         } else {
             match field(&line) {
                 Some(field) => head.headers.push_field(field),
-                None => note(&mut head, "malformed header line"),
+                None => note(head, "malformed header line"),
             }
         }
     }
-    head
 }
 
 fn note(head: &mut Head, problem: &'static str) {

@@ -13,6 +13,7 @@ mod headers;
 mod host;
 mod message;
 mod method;
+mod multipart;
 mod name;
 mod params;
 mod parse;
@@ -22,6 +23,10 @@ mod status;
 pub mod stream;
 mod uri;
 
+#[cfg(test)]
+mod header_tests;
+#[cfg(test)]
+mod multipart_tests;
 #[cfg(test)]
 mod mutation_tests;
 #[cfg(test)]
@@ -36,6 +41,7 @@ pub use headers::{Field, Headers};
 pub use host::Host;
 pub use message::{Message, Request, Response};
 pub use method::Method;
+pub use multipart::{Multipart, MultipartError, Part};
 pub use name::{AsName, Name};
 pub use params::Params;
 pub use parse::{Limits, parse_datagram};

@@ -1,4 +1,4 @@
-//! RFC 3261 section 20.10, RFC 5626, RFC 5627: Contact.
+//! RFC 3261 section 20.10, RFC 5626, RFC 5627, RFC 8599: Contact.
 
 use std::fmt;
 use std::ops::Deref;
@@ -46,6 +46,50 @@ impl Contact {
     pub fn reg_id(&self) -> Option<u32> {
         self.0.params.get("reg-id").and_then(|text| text.parse().ok()).filter(|id| *id > 0)
     }
+
+    /// The device's public address (RFC 5627 section 5.3), without quotes.
+    pub fn pub_gruu(&self) -> Option<String> {
+        self.0.params.get_unquoted("pub-gruu")
+    }
+
+    /// One of the device's addresses that do not tell who it is (RFC 5627 section 5.3), without quotes.
+    pub fn temp_gruu(&self) -> Option<String> {
+        self.0.params.get_unquoted("temp-gruu")
+    }
+
+    /// The `gr` of a URI that names a device: its value, empty in a temporary one; `None` in any other URI.
+    pub fn gr(&self) -> Option<&str> {
+        self.0.uri.params.has("gr").then(|| self.0.uri.params.get("gr").unwrap_or_default())
+    }
+
+    /// Whether the flow is to be used in the dialogs that this contact begins (`;ob`, RFC 5626 section 4.3).
+    pub fn is_outbound(&self) -> bool {
+        self.0.uri.params.has("ob")
+    }
+
+    /// Where the device can be woken (RFC 8599 section 6.1); `None` unless provider and device are both named.
+    pub fn push(&self) -> Option<Push> {
+        let get = |name| {
+            let text = self.0.uri.params.get(name).filter(|text| !text.is_empty())?;
+            String::from_utf8(scan::percent_decode(text)).ok()
+        };
+        Some(Push {
+            provider: get("pn-provider")?,
+            device: get("pn-prid")?,
+            param: get("pn-param"),
+        })
+    }
+}
+
+/// How a sleeping device is woken (RFC 8599), percent escapes decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Push {
+    /// The push service (`pn-provider`): `apns`, `fcm`, `webpush`.
+    pub provider: String,
+    /// The device at that service (`pn-prid`).
+    pub device: String,
+    /// What the service needs besides (`pn-param`), mostly the app.
+    pub param: Option<String>,
 }
 
 impl Header for Contact {

@@ -1,51 +1,32 @@
-//! RFC 3515, RFC 3892, RFC 3325: Refer-To, Referred-By and P-Asserted-Identity.
+//! RFC 3515 section 2.1: Refer-To.
 
-use std::fmt;
-use std::ops::Deref;
+use super::replaces::Replaces;
+use crate::msg::Header;
+use crate::msg::scan;
 
-use super::{Header, HeaderError, ListHeader, NameAddr};
-use crate::msg::name::Name;
-
-macro_rules! address {
-    ($(#[$doc:meta])* $type:ident, $is_list:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-        pub struct $type(pub NameAddr);
-
-        impl Header for $type {
-            const NAME: Name = Name::$type;
-            const IS_LIST: bool = $is_list;
-            fn parse(value: &str) -> Result<Self, HeaderError> {
-                NameAddr::parse(value).map($type).ok_or(HeaderError::malformed(Self::NAME))
-            }
-        }
-
-        impl Deref for $type {
-            type Target = NameAddr;
-            fn deref(&self) -> &NameAddr {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-address! {
+address_header! {
     /// Whom a transferred party should call.
-    ReferTo, false
-}
-address! {
-    /// Who transfers.
-    ReferredBy, false
-}
-address! {
-    /// Who the sender is, as the trusted network says.
-    PAssertedIdentity, true
+    ReferTo
 }
 
-impl ListHeader for PAssertedIdentity {}
+impl ReferTo {
+    /// The method that is asked for (`;method=` of the URI); INVITE when none is written.
+    pub fn method(&self) -> &str {
+        self.0.uri.params.get("method").unwrap_or("INVITE")
+    }
+
+    /// The value of a header field that the URI carries (`?Name=value`), escapes decoded once.
+    pub fn uri_header(&self, name: &str) -> Option<String> {
+        let fields = self.0.uri.headers.as_deref()?;
+        let value = fields.split('&').find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })?;
+        String::from_utf8(scan::percent_decode(value)).ok()
+    }
+
+    /// The dialog that the new call takes the place of (RFC 3891, attended transfer).
+    pub fn replaces(&self) -> Option<Replaces> {
+        Replaces::parse(&self.uri_header("Replaces")?).ok()
+    }
+}

@@ -7,60 +7,33 @@ use crate::msg::name::Name;
 use crate::msg::params::Params;
 use crate::msg::scan;
 
-macro_rules! token {
-    ($(#[$doc:meta])* $type:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-        pub struct $type(pub String);
-
-        impl Header for $type {
-            const NAME: Name = Name::$type;
-            const IS_LIST: bool = true;
-            fn parse(value: &str) -> Result<Self, HeaderError> {
-                let value = scan::trim(value);
-                scan::is_token(value).then(|| $type(value.to_owned())).ok_or(HeaderError::malformed(Self::NAME))
-            }
-        }
-
-        impl ListHeader for $type {
-            const MAY_BE_EMPTY: bool = true;
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-token! {
+token_header! {
     /// A method that is understood.
-    Allow
+    Allow, list
 }
-token! {
+token_header! {
     /// An event package that is understood.
-    AllowEvents
+    AllowEvents, list
 }
-token! {
+token_header! {
     /// An extension that the sender knows.
-    Supported
+    Supported, list
 }
-token! {
+token_header! {
     /// An extension that the receiver has to know.
-    Require
+    Require, list
 }
-token! {
+token_header! {
     /// An extension that proxies have to know.
-    ProxyRequire
+    ProxyRequire, list
 }
-token! {
+token_header! {
     /// An extension that was required and is not known.
-    Unsupported
+    Unsupported, list
 }
-token! {
+token_header! {
     /// How the body is coded; anything but `identity` is refused by us.
-    ContentEncoding
+    ContentEncoding, list
 }
 
 /// A body type that the sender takes.
