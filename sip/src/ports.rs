@@ -1,5 +1,5 @@
 //! What this crate needs from outside: who the accounts are, where bindings are kept, and who takes
-//! calls, messages and presence subscriptions. The gateway implements these traits.
+//! calls, messages and subscriptions. The gateway implements these traits.
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 pub use crate::auth::Algorithm;
 use crate::msg::{Headers, NameAddr, Uri};
 pub use crate::service::binding::Binding;
+pub use crate::service::events::{Document, Package};
 pub use crate::transport::{Flow, Protocol};
 
 /// What every asynchronous port method returns.
@@ -39,7 +40,7 @@ impl fmt::Display for LegId {
     }
 }
 
-/// One subscription of a phone to the presence of an account.
+/// One subscription of a phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub u64);
 
@@ -216,8 +217,8 @@ impl MessageReply {
     }
 }
 
-/// Who answers phones that watch presence.
-pub trait Presence: Send + Sync {
+/// Who tells phones that watch: presence, calls, what waits (RFC 6665).
+pub trait Events: Send + Sync {
     /// A phone subscribes or refreshes. `Err(status)` refuses. After `Ok` the core sends the 200; then `SipHandle::notify`
     /// has to be called with the state, or with `Pending` while consent is missing (RFC 6665 section 4.2.1.2).
     fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>>;
@@ -226,18 +227,20 @@ pub trait Presence: Send + Sync {
     fn ended(&self, id: SubscriptionId, why: SubscriptionEnd);
 }
 
-/// A presence subscription as it begins or is refreshed.
+/// A subscription as it begins or is refreshed.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// Stays the same over refreshes.
     pub id: SubscriptionId,
+    /// What is watched of the target.
+    pub package: Package,
     /// The authenticated account that watches, `user@domain`.
     pub watcher: String,
     /// Who is watched.
     pub target: Uri,
-    /// Granted duration; zero is a poll: one NOTIFY with state, which ends it.
+    /// Granted duration. Zero is a look, or the end of what was watched: one NOTIFY with state, which ends it.
     pub expires: Duration,
-    /// Media types of Accept; empty: `application/pidf+xml`.
+    /// Media types of Accept; empty: that of the package.
     pub accepts: Vec<String>,
     /// True for the first SUBSCRIBE, false for a refresh.
     pub initial: bool,
@@ -278,8 +281,8 @@ pub struct Ports {
     pub calls: Arc<dyn Calls>,
     /// Messages.
     pub messages: Arc<dyn Messages>,
-    /// Presence.
-    pub presence: Arc<dyn Presence>,
+    /// What is watched.
+    pub events: Arc<dyn Events>,
 }
 
 /// To whom a request goes.

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use tandem_media::MediaEvent;
 use tandem_sip::ports::{
-    Binding, Bindings, BoxFuture, Calls, IncomingMessage, LegEvent, LegId, MessageReply, Messages,
-    Presence, StoreError, Subscription, SubscriptionEnd, SubscriptionId,
+    Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, LegEvent, LegId, MessageReply,
+    Messages, Package, StoreError, Subscription, SubscriptionEnd, SubscriptionId,
 };
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Foreign, Watch};
@@ -132,8 +132,11 @@ impl Messages for Hub {
     }
 }
 
-impl Presence for Hub {
+impl Events for Hub {
     fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>> {
+        if subscription.package != Package::Presence {
+            return Box::pin(std::future::ready(Err(489)));
+        }
         let event = presence::Event::Subscribed(subscription);
         let sent = self.bus.send(Envelope::Presence(event));
         Box::pin(async move { sent.map_err(|_| 503) })
@@ -158,6 +161,6 @@ pub fn ports(
         bindings: hub.clone(),
         calls: hub.clone(),
         messages: hub.clone(),
-        presence: hub.clone(),
+        events: hub.clone(),
     }
 }

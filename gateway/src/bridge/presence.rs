@@ -2,14 +2,12 @@
 //!
 //! One task owns the watchers' dialogs. A phone that watches a contact gets that contact's state only while the
 //! contact's roster lets it (`from` or `both`); until then its dialog is `pending` and the contact sees an ordinary
-//! XMPP subscription request. State is sent whole, at most once in five seconds to each watcher (RFC 3856 section 6.10).
+//! XMPP subscription request. State is sent whole; the SIP server keeps the distance between two NOTIFYs.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tandem_sip::SipHandle;
-use tandem_sip::ports::{Subscription, SubscriptionId, SubscriptionState};
+use tandem_sip::ports::{Document, Package, Subscription, SubscriptionId, SubscriptionState};
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::xml::Element;
@@ -18,8 +16,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::contacts::Contacts;
 use super::{identity, pidf};
 
-/// Shortest time between two NOTIFY requests with state to one watcher.
-const SPACING: Duration = Duration::from_secs(5);
 /// Most watching dialogs of one program; more are refused with 503 by the port.
 pub const MAX_WATCHERS: usize = 100_000;
 
@@ -49,8 +45,6 @@ struct Watcher {
     watcher: Jid,
     target: Jid,
     active: bool,
-    last_sent: Option<Instant>,
-    due: Option<Instant>,
 }
 
 /// The task's state.
@@ -71,14 +65,10 @@ impl PresenceDesk {
     /// Serves events until told to stop.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let done = loop {
-            let due = self.watchers.values().filter_map(|w| w.due).min();
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(Event::Stop(done)) => break Some(done),
-                    Some(event) => self.handle(event, Instant::now()).await,
-                    None => break None,
-                },
-                () = sleep_until(due) => self.send_due(Instant::now()).await,
+            match events.recv().await {
+                Some(Event::Stop(done)) => break Some(done),
+                Some(event) => self.handle(event).await,
+                None => break None,
             }
         };
         for id in self.watchers.into_keys() {
@@ -90,19 +80,19 @@ impl PresenceDesk {
         }
     }
 
-    async fn handle(&mut self, event: Event, now: Instant) {
+    async fn handle(&mut self, event: Event) {
         match event {
-            Event::Subscribed(subscription) => self.subscribed(subscription, now).await,
+            Event::Subscribed(subscription) => self.subscribed(subscription).await,
             Event::Ended(id) => self.forget(id),
             Event::Stop(_) => {}
-            Event::Changed(account) => self.changed(&account.bare(), now).await,
+            Event::Changed(account) => self.changed(&account.bare()).await,
             Event::Permission { owner, contact, may_see } => {
-                self.permission(&owner.bare(), &contact.bare(), may_see, now).await;
+                self.permission(&owner.bare(), &contact.bare(), may_see).await;
             }
         }
     }
 
-    async fn subscribed(&mut self, subscription: Subscription, now: Instant) {
+    async fn subscribed(&mut self, subscription: Subscription) {
         let id = subscription.id;
         let (Ok(watcher), Ok(target)) =
             (super::account(&subscription.watcher), identity::sip_to_jid(&subscription.target))
@@ -116,19 +106,18 @@ impl PresenceDesk {
         if !known {
             self.by_target.entry(target.clone()).or_default().push(id);
         }
-        let entry = Watcher {
-            watcher: watcher.clone(),
-            target: target.clone(),
-            active: allowed,
-            last_sent: None,
-            due: None,
-        };
+        let entry = Watcher { watcher: watcher.clone(), target: target.clone(), active: allowed };
         self.watchers.insert(id, entry);
-        if allowed {
-            self.send_state(id, now).await;
+        if subscription.expires.is_zero() && !subscription.initial {
+            // Who leaves sees nobody any more (RFC 8048 section 5.3.3).
+            let closed = self.document(&target, &[]);
+            self.sip.notify(id, SubscriptionState::Active, Some(closed));
+        } else if allowed {
+            self.send_state(id);
         } else {
             self.sip.notify(id, SubscriptionState::Pending, None);
-            if !known {
+            // A look asks for nothing that lasts (RFC 8048 section 7).
+            if !known && !subscription.expires.is_zero() {
                 self.ask(&watcher, &target).await;
             }
         }
@@ -146,20 +135,15 @@ impl PresenceDesk {
         self.xmpp.inject(request).await;
     }
 
-    async fn changed(&mut self, account: &Jid, now: Instant) {
+    async fn changed(&mut self, account: &Jid) {
         for id in self.by_target.get(account).cloned().unwrap_or_default() {
-            let Some(watcher) = self.watchers.get_mut(&id) else { continue };
-            if !watcher.active {
-                continue;
-            }
-            match watcher.last_sent.map(|at| at + SPACING) {
-                Some(next) if next > now => watcher.due = Some(next),
-                _ => self.send_state(id, now).await,
+            if self.watchers.get(&id).is_some_and(|watcher| watcher.active) {
+                self.send_state(id);
             }
         }
     }
 
-    async fn permission(&mut self, owner: &Jid, contact: &Jid, may_see: bool, now: Instant) {
+    async fn permission(&mut self, owner: &Jid, contact: &Jid, may_see: bool) {
         for id in self.by_target.get(owner).cloned().unwrap_or_default() {
             let Some(watcher) = self.watchers.get_mut(&id) else { continue };
             if watcher.watcher.bare() != *contact {
@@ -167,7 +151,7 @@ impl PresenceDesk {
             }
             if may_see {
                 watcher.active = true;
-                self.send_state(id, now).await;
+                self.send_state(id);
             } else {
                 let state = SubscriptionState::Terminated("rejected".into());
                 self.sip.notify(id, state, None);
@@ -176,31 +160,21 @@ impl PresenceDesk {
         }
     }
 
-    async fn send_due(&mut self, now: Instant) {
-        let due: Vec<_> = self
-            .watchers
-            .iter()
-            .filter(|(_, w)| w.due.is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            self.send_state(id, now).await;
-        }
-    }
-
-    async fn send_state(&mut self, id: SubscriptionId, now: Instant) {
-        let Some(watcher) = self.watchers.get_mut(&id) else { return };
-        watcher.last_sent = Some(now);
-        watcher.due = None;
+    fn send_state(&self, id: SubscriptionId) {
+        let Some(watcher) = self.watchers.get(&id) else { return };
         let target = watcher.target.clone();
-        let body = self.pidf(&target);
-        let body = Some(("application/pidf+xml".to_owned(), body));
-        self.sip.notify(id, SubscriptionState::Active, body);
+        let document = self.document(&target, &self.devices(&target));
+        self.sip.notify(id, SubscriptionState::Active, Some(document));
     }
 
-    fn pidf(&self, target: &Jid) -> Bytes {
-        let devices: Vec<_> = self
-            .xmpp
+    fn document(&self, target: &Jid, devices: &[pidf::Device]) -> Document {
+        let entity = format!("sip:{target}");
+        let stamp = chrono::Utc::now().to_rfc3339();
+        Document::new(Package::Presence.media(), pidf::build(&entity, devices, &stamp))
+    }
+
+    fn devices(&self, target: &Jid) -> Vec<pidf::Device> {
+        self.xmpp
             .presences(target)
             .into_iter()
             .map(|p| pidf::Device {
@@ -210,9 +184,7 @@ impl PresenceDesk {
                 status: p.status,
                 priority: p.priority,
             })
-            .collect();
-        let entity = format!("sip:{target}");
-        pidf::build(&entity, &devices, &chrono::Utc::now().to_rfc3339())
+            .collect()
     }
 
     fn forget(&mut self, id: SubscriptionId) {
@@ -223,12 +195,5 @@ impl PresenceDesk {
                 self.by_target.remove(&watcher.target);
             }
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

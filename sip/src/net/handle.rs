@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::SendError;
 use crate::ports::{
-    Binding, LegId, MessageResult, OutgoingInvite, OutgoingMessage, SubscriptionId,
+    Binding, Document, LegId, MessageResult, OutgoingInvite, OutgoingMessage, SubscriptionId,
     SubscriptionState,
 };
 
@@ -21,7 +21,7 @@ pub(super) enum Command {
     HangUp(LegId, Option<String>),
     Reinvite(LegId, Bytes),
     AnswerReinvite(LegId, Result<Bytes, u16>),
-    Notify(SubscriptionId, SubscriptionState, Option<(String, Bytes)>),
+    Notify(SubscriptionId, SubscriptionState, Option<Document>),
     Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
     Bindings(String, oneshot::Sender<Vec<Binding>>),
     Stop(oneshot::Sender<()>),
@@ -93,13 +93,8 @@ impl SipHandle {
     }
 
     /// Tells a watcher (RFC 6665).
-    pub fn notify(
-        &self,
-        id: SubscriptionId,
-        state: SubscriptionState,
-        body: Option<(String, Bytes)>,
-    ) {
-        self.tell(Command::Notify(id, state, body));
+    pub fn notify(&self, id: SubscriptionId, state: SubscriptionState, document: Option<Document>) {
+        self.tell(Command::Notify(id, state, document));
     }
 
     /// Sends a message and waits for the phone's final answer, 32 s at most.

@@ -140,7 +140,7 @@ impl Task {
             Command::HangUp(leg, reason) => core.hang_up(leg, reason, now),
             Command::Reinvite(leg, offer) => core.reinvite(leg, offer, now),
             Command::AnswerReinvite(leg, answer) => core.answer_reinvite(leg, answer, now),
-            Command::Notify(id, state, body) => core.notify(id, state, body, now),
+            Command::Notify(id, state, document) => core.notify(id, state, document, now),
             Command::Message(message, done) => {
                 self.next_ticket += 1;
                 let ticket = Ticket(self.next_ticket);
@@ -170,7 +170,7 @@ impl Task {
                 Output::Bindings(account, bindings) => {
                     self.ports.bindings.changed(&account, &bindings);
                 }
-                Output::SubscriptionEnded(id, why) => self.ports.presence.ended(id, why),
+                Output::SubscriptionEnded(id, why) => self.ports.events.ended(id, why),
                 Output::MessageDone(ticket, result) => {
                     if let Some(done) = self.tickets.remove(&ticket) {
                         let _ = done.send(result);
@@ -220,7 +220,7 @@ async fn work(ports: &Ports, job: Job) -> JobResult {
         }
         Job::Message(message) => JobResult::Message(ports.messages.message(*message).await),
         Job::Subscribe(subscription) => {
-            JobResult::Subscribe(ports.presence.subscribed(*subscription).await)
+            JobResult::Subscribe(ports.events.subscribed(*subscription).await)
         }
     }
 }

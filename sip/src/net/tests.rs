@@ -18,8 +18,8 @@ use crate::auth::{Algorithm, Challenge};
 use crate::msg::stream::{Frame, Framer};
 use crate::msg::{Message, NameAddr, Response, Uri, parse_datagram};
 use crate::ports::{
-    Accounts, Binding, Bindings, BoxFuture, Calls, IncomingMessage, LegEvent, LegId, MessageReply,
-    Messages, OutgoingMessage, Ports, Presence, StoreError, Subscription, SubscriptionEnd,
+    Accounts, Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, LegEvent, LegId,
+    MessageReply, Messages, OutgoingMessage, Ports, StoreError, Subscription, SubscriptionEnd,
     SubscriptionId, Target,
 };
 
@@ -70,7 +70,7 @@ impl Messages for Memory {
     }
 }
 
-impl Presence for Memory {
+impl Events for Memory {
     fn subscribed(&self, _: Subscription) -> BoxFuture<'_, Result<(), u16>> {
         Box::pin(async { Err(403) })
     }
@@ -85,7 +85,7 @@ async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr) {
         bindings: memory.clone(),
         calls: memory.clone(),
         messages: memory.clone(),
-        presence: memory,
+        events: memory,
     };
     let addr = ([127, 0, 0, 1], 0).into();
     let listeners = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::events::ALLOW_EVENTS;
 use super::{Core, Owner};
 use crate::dialog::DialogId;
 use crate::msg::{Method, Name, Request, Response, check_request};
@@ -133,7 +134,8 @@ impl Core {
 
     fn handle_options(&mut self, tx: TxId, request: &Request, now: Instant) {
         let mut response = self.response(request, 200);
-        for (name, value) in [("Allow", ALLOW), ("Accept", ACCEPT), ("Allow-Events", "presence")] {
+        for (name, value) in [("Allow", ALLOW), ("Accept", ACCEPT), ("Allow-Events", ALLOW_EVENTS)]
+        {
             response.headers.set(name, value);
         }
         self.respond(tx, response, now);

@@ -1,5 +1,5 @@
 //! The SIP server without its sockets (RFC 3261 sections 8, 10 and 12): registrar, user agent of calls and messages,
-//! presence notifier.
+//! notifier of events.
 //!
 //! [`Core`] is one machine over the transaction layer. Messages, commands and the results of jobs go in; [`Output`]s
 //! come out. What needs a port is a [`Job`]: the driver does it and brings the result back, so nothing here waits. One
@@ -12,16 +12,17 @@
 //! | `registrar` | where the phones are |
 //! | `calling`, `invite`, `session` | calls: ours and theirs until they are answered, and from then on |
 //! | `message` | single messages, both ways |
-//! | `presence` | phones that watch |
+//! | `events`, `notifier` | what phones can watch, and that they are told |
 
 pub mod binding;
 mod calling;
 mod dispatch;
+pub mod events;
 mod gate;
 mod ids;
 mod invite;
 mod message;
-mod presence;
+mod notifier;
 mod registrar;
 mod send;
 mod session;
@@ -38,7 +39,7 @@ use self::binding::Binding;
 use self::gate::Gate;
 use self::ids::Ids;
 use self::invite::Leg;
-use self::presence::Watch;
+use self::notifier::Watch;
 use self::registrar::Registrar;
 use crate::auth::Algorithm;
 use crate::config::Config;
@@ -147,7 +148,7 @@ enum Waiting {
     /// Bindings ran out; nobody waits.
     Expired(String),
     Message(TxId, Box<Request>),
-    Subscribe(presence::Subscribing),
+    Subscribe(notifier::Subscribing),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -94,7 +94,9 @@ pub(super) fn watch(world: &mut World, fields: &str) -> (Request, Response) {
 fn subscriptions_are_judged_before_anybody_is_asked() {
     let table = [
         ("Event: presence\r\n", 200),
-        ("Event: dialog\r\n", 489),
+        ("Event: dialog\r\n", 200),
+        ("Event: Presence\r\n", 489),
+        ("Event: conference\r\n", 489),
         ("", 489),
         ("Event: presence\r\nAccept: text/plain\r\n", 406),
         ("Event: presence\r\nAccept: application/pidf+xml, text/plain\r\n", 200),
@@ -118,9 +120,7 @@ fn one_notify_is_on_its_way_at_a_time_and_the_newest_state_follows() {
     let mut world = World::new();
     watch(&mut world, "Event: presence;id=7\r\nExpires: 100\r\n");
     let id = world.subscriptions[0].id;
-    let body = |text: &'static str| {
-        Some(("application/pidf+xml".into(), Bytes::from_static(text.as_bytes())))
-    };
+    let body = |text: &'static str| Some(crate::ports::Document::new("application/pidf+xml", text));
     world.sent.clear();
     for text in ["first", "second", "third"] {
         world.core.notify(id, SubscriptionState::Active, body(text), world.now);
@@ -131,6 +131,10 @@ fn one_notify_is_on_its_way_at_a_time_and_the_newest_state_follows() {
     assert_eq!(first.headers.get("Event"), Some("presence;id=7"));
     assert_eq!(first.headers.get("Subscription-State"), Some("active;expires=100"));
     world.receive(answer(&first, 200, "p", ""), flow);
+    // Five seconds lie between two changes of presence (RFC 3856 section 6.10).
+    world.pass(4.9);
+    assert_eq!(methods(&world.sent, &Method::NOTIFY), 1);
+    world.pass(0.2);
     let (_, next) = world.last_request();
     assert_eq!((&first.body[..], &next.body[..]), (&b"first"[..], &b"third"[..]));
     world.receive(answer(&next, 200, "p", ""), flow);
@@ -157,6 +161,11 @@ fn a_watcher_refreshes_leaves_looks_once_or_is_gone() {
     let leave =
         inside(&mut world, &request, &ok, "SUBSCRIBE", "Event: presence\r\nExpires: 0\r\n", "");
     world.receive(leave, udp(5060));
+    assert_eq!(world.last_response().headers.get("Expires"), Some("0"));
+    let closed = crate::ports::Document::new("application/pidf+xml", "closed");
+    world.core.notify(id, SubscriptionState::Active, Some(closed), world.now);
+    world.drain();
+    assert_eq!(world.last_request().1.body, "closed");
     assert_eq!(world.ended, [(id, SubscriptionEnd::Unsubscribed)]);
     assert_eq!(
         world.last_request().1.headers.get("Subscription-State"),

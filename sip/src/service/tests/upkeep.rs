@@ -97,7 +97,7 @@ fn a_name_with_escapes_is_escaped_once() {
 #[test]
 fn a_watcher_may_not_collect_subscriptions_without_end() {
     let mut world = World::new();
-    for _ in 0..super::super::presence::MAX_WATCHES {
+    for _ in 0..super::super::notifier::MAX_WATCHES {
         assert_eq!(watch(&mut world, "Event: presence\r\n").1.status, 200);
         world.sent.clear();
     }

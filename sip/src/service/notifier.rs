@@ -1,12 +1,12 @@
-//! Phones that watch presence (RFC 6665, RFC 3856): the notifier's side of the `presence` package.
+//! Phones that watch (RFC 6665): the notifier's side of every event package.
 //!
 //! One NOTIFY of a subscription is on its way at a time; what comes meanwhile replaces what waits, as state is sent
-//! whole.
+//! whole. Changes of state keep the distance that the package asks for; what answers a SUBSCRIBE, and what gives or
+//! takes permission, leaves at once.
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
+use super::events::{ALLOW_EVENTS, Document, Package};
 use super::{Core, Job, Output, Owner, Timer, Waiting};
 use crate::dialog::Dialog;
 use crate::msg::header::{self, Accept, Event, Expires};
@@ -16,18 +16,21 @@ use crate::transaction::TxId;
 use crate::transaction::timers::GIVE_UP;
 use crate::transport::Flow;
 
-const PACKAGE: &str = "presence";
 /// Subscriptions of one account at a time; a phone with more contacts than this polls the rest later.
 pub(super) const MAX_WATCHES: usize = 500;
-const PIDF: &str = "application/pidf+xml";
+/// A subscription of an hour is never too short, whatever the least is (RFC 6665 section 4.2.1.1).
+const AN_HOUR: u32 = 3_600;
+/// Refusals of a NOTIFY that end its subscription (RFC 6665 section 4.2.2). Others are about that NOTIFY alone.
+const ENDING: [u16; 15] =
+    [404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 503, 604];
 
-/// State with its body, as it waits to be sent.
-type Notice = (SubscriptionState, Option<(String, Bytes)>);
+/// State with its document, as it waits to be sent.
+type Notice = (SubscriptionState, Option<Document>);
 
 /// One subscription.
 pub(super) struct Watch {
     dialog: Dialog,
-    /// The `id` of the Event field, where the phone set one.
+    /// As the phone wrote it, with the `id` where it set one.
     event: Event,
     subscription: Subscription,
     expires_at: Instant,
@@ -35,8 +38,14 @@ pub(super) struct Watch {
     due: Option<Instant>,
     /// The 200 to the SUBSCRIBE has left: NOTIFYs may follow.
     is_confirmed: bool,
+    /// A SUBSCRIBE was answered and its NOTIFY has not left yet.
+    is_owed: bool,
     is_sending: bool,
     next: Option<Notice>,
+    last_sent: Option<Instant>,
+    last_active: bool,
+    /// Documents sent.
+    version: u32,
     /// Why it ends, where that is not the gateway's wish.
     why: Option<SubscriptionEnd>,
     contact_user: String,
@@ -50,6 +59,17 @@ pub(super) struct Subscribing {
     id: SubscriptionId,
 }
 
+impl Watch {
+    /// When what waits may leave.
+    fn may_send_at(&self, now: Instant) -> Option<Instant> {
+        let (state, _) = self.next.as_ref()?;
+        let is_change = matches!(state, SubscriptionState::Terminated(_))
+            || (*state == SubscriptionState::Active) != self.last_active;
+        let spaced = self.last_sent.map(|at| at + self.subscription.package.spacing());
+        Some(spaced.filter(|_| !is_change && !self.is_owed).map_or(now, |at| at.max(now)))
+    }
+}
+
 impl Core {
     pub(super) fn subscribe(
         &mut self,
@@ -61,19 +81,18 @@ impl Core {
     ) {
         let headers = &request.headers;
         let event: Option<Event> = headers.optional().ok().flatten();
-        let Some(event) = event.filter(|event| event.package == PACKAGE) else {
-            let mut response = self.response(&request, 489);
-            response.headers.set("Allow-Events", PACKAGE);
-            self.respond(tx, response, now);
-            return;
+        let Some((event, package)) =
+            event.and_then(|event| Package::from_name(&event.package).map(|p| (event, p)))
+        else {
+            return self.bad_event(tx, &request, now);
         };
         let Ok(accepts) = headers.list::<Accept>() else {
             return self.answer(tx, &request, 400, now);
         };
-        if !accepts.is_empty() && !accepts.iter().any(|accept| accept.takes(PIDF)) {
+        if !accepts.is_empty() && !accepts.iter().any(|accept| accept.takes(package.media())) {
             return self.answer(tx, &request, 406, now);
         }
-        let Some(expires) = self.watch_time(tx, &request, now) else { return };
+        let Some(expires) = self.watch_time(tx, &request, package, now) else { return };
         let to_tag = self.ids.token();
         let Some(dialog) = Dialog::of_incoming(&request, &to_tag, flow) else {
             return self.answer(tx, &request, 400, now);
@@ -89,6 +108,7 @@ impl Core {
         let id = SubscriptionId(self.next_watch);
         let subscription = Subscription {
             id,
+            package,
             watcher: account,
             target: self.canonical(&request.uri, flow.local),
             expires,
@@ -98,14 +118,18 @@ impl Core {
         self.watch_of_dialog.insert(dialog.id.clone(), id);
         let watch = Watch {
             dialog,
-            event: Event { params: event.params, package: PACKAGE.to_owned() },
+            event,
             subscription: subscription.clone(),
             // A look without a subscription has its one NOTIFY soon, or never.
             expires_at: now + if expires.is_zero() { GIVE_UP } else { expires },
             due: None,
             is_confirmed: false,
+            is_owed: true,
             is_sending: false,
             next: None,
+            last_sent: None,
+            last_active: false,
+            version: 0,
             why: None,
             contact_user: request.uri.user_decoded().unwrap_or_default(),
         };
@@ -114,21 +138,34 @@ impl Core {
         self.job(Waiting::Subscribe(subscribing), Job::Subscribe(Box::new(subscription)));
     }
 
+    /// A package that nobody serves here (RFC 6665 section 4.2.1.1).
+    pub(super) fn bad_event(&mut self, tx: TxId, request: &Request, now: Instant) {
+        let mut response = self.response(request, 489);
+        response.headers.set(Name::AllowEvents, ALLOW_EVENTS);
+        self.respond(tx, response, now);
+    }
+
     /// The time granted; `None`: the request was answered 423 or 400.
-    fn watch_time(&mut self, tx: TxId, request: &Request, now: Instant) -> Option<Duration> {
+    fn watch_time(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        package: Package,
+        now: Instant,
+    ) -> Option<Duration> {
         let Ok(expires) = request.headers.optional::<Expires>() else {
             self.answer(tx, request, 400, now);
             return None;
         };
-        let max = self.config.max_subscription_secs;
-        let asked = expires.map_or(max, |field| field.0);
-        if asked != 0 && asked < self.config.min_subscription_secs {
+        let asked = expires.map_or(package.default_expires(), |field| field.0);
+        let least = self.config.min_subscription_secs.min(AN_HOUR);
+        if asked != 0 && asked < least {
             let mut response = self.response(request, 423);
-            response.headers.set("Min-Expires", self.config.min_subscription_secs.to_string());
+            response.headers.set(Name::MinExpires, least.to_string());
             self.respond(tx, response, now);
             return None;
         }
-        Some(Duration::from_secs(u64::from(asked.min(max))))
+        Some(Duration::from_secs(u64::from(asked.min(self.config.max_subscription_secs))))
     }
 
     pub(super) fn refresh_watch(
@@ -139,7 +176,17 @@ impl Core {
         flow: Flow,
         now: Instant,
     ) {
-        let Some(expires) = self.watch_time(tx, request, now) else { return };
+        let Some(watch) = self.watches.get(&id) else { return };
+        let package = watch.subscription.package;
+        let event: Option<Event> = request.headers.optional().ok().flatten();
+        let Some(event) = event.filter(|event| Package::from_name(&event.package).is_some()) else {
+            return self.bad_event(tx, request, now);
+        };
+        if event.package != package.name() || event.id() != watch.event.id() {
+            // One dialog, one subscription (RFC 6665 section 4.5.2).
+            return self.answer(tx, request, 481, now);
+        }
+        let Some(expires) = self.watch_time(tx, request, package, now) else { return };
         let Some(watch) = self.watches.get_mut(&id) else { return };
         let number = request.headers.cseq().map_or(0, |cseq| cseq.number);
         if !watch.dialog.accept_seq(number) {
@@ -147,14 +194,12 @@ impl Core {
         }
         watch.dialog.refresh_target(&request.headers);
         watch.dialog.flow = flow;
-        watch.expires_at = now + expires;
+        // Who leaves has one more NOTIFY.
+        watch.expires_at = now + if expires.is_zero() { GIVE_UP } else { expires };
+        watch.why = expires.is_zero().then_some(SubscriptionEnd::Unsubscribed);
         watch.subscription.expires = expires;
         watch.subscription.initial = false;
         let subscription = watch.subscription.clone();
-        if expires.is_zero() {
-            self.confirm_watch(id, tx, request, None, now);
-            return self.end_watch(id, "timeout", SubscriptionEnd::Unsubscribed, now);
-        }
         let request = Box::new(request.clone());
         let subscribing = Subscribing { tx, request, to_tag: String::new(), id };
         self.job(Waiting::Subscribe(subscribing), Job::Subscribe(Box::new(subscription)));
@@ -175,12 +220,16 @@ impl Core {
                     return self.answer(tx, &request, 481, now);
                 };
                 watch.is_confirmed = true;
+                watch.is_owed = true;
                 self.confirm_watch(id, tx, &request, tag.as_deref(), now);
                 self.arm_watch(id, now);
                 self.send_next(id, now);
             }
             Err(status) => {
                 self.forget_watch(id);
+                if status == 489 {
+                    return self.bad_event(tx, &request, now);
+                }
                 self.answer(tx, &request, status, now);
             }
         }
@@ -200,6 +249,7 @@ impl Core {
         let seconds = u32::try_from(watch.subscription.expires.as_secs()).unwrap_or(u32::MAX);
         response.headers.push_typed(&Expires(seconds));
         response.headers.push_typed(&self.contact(&watch.contact_user, watch.dialog.flow));
+        response.headers.set(Name::AllowEvents, ALLOW_EVENTS);
         self.respond(tx, response, now);
     }
 
@@ -208,11 +258,11 @@ impl Core {
         &mut self,
         id: SubscriptionId,
         state: SubscriptionState,
-        body: Option<(String, Bytes)>,
+        document: Option<Document>,
         now: Instant,
     ) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
-        watch.next = Some((state, body));
+        watch.next = Some((state, document));
         self.send_next(id, now);
         self.run_events(now);
     }
@@ -222,7 +272,12 @@ impl Core {
         if watch.is_sending || !watch.is_confirmed {
             return;
         }
-        let Some((state, body)) = watch.next.take() else { return };
+        match watch.may_send_at(now) {
+            Some(at) if at > now => return self.arm_watch(id, now),
+            Some(_) => {}
+            None => return,
+        }
+        let Some((state, document)) = watch.next.take() else { return };
         let left = watch.expires_at.saturating_duration_since(now).as_secs();
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         // One look without a subscription (RFC 6665 section 4.4.3).
@@ -236,38 +291,43 @@ impl Core {
             SubscriptionState::Pending => (header::SubscriptionState::pending(left), false),
         };
         watch.is_sending = true;
+        watch.is_owed = false;
+        watch.last_sent = Some(now);
+        watch.last_active = state == SubscriptionState::Active;
         let mut request = watch.dialog.request(Method::NOTIFY);
         request.headers.push_typed(&watch.event);
         request.headers.push_typed(&field);
-        let (user, flow) = (watch.contact_user.clone(), watch.dialog.flow);
-        let next_hop = watch.dialog.next_hop().clone();
-        let contact = self.contact(&user, flow);
-        request.headers.push_typed(&contact);
-        let request = match body {
-            Some((media, body)) => request.with_body(&media, body),
-            None => request,
-        };
-        // A connection that is gone is opened again to the phone's contact.
-        match self.reconnect(flow, &next_hop) {
-            Some(flow) => {
-                if let Some(watch) = self.watches.get_mut(&id) {
-                    watch.dialog.flow = flow;
-                }
-                self.request(request, flow, Owner::Notify(id), now);
-            }
-            None => {
-                self.forget_watch(id);
-                let why = SubscriptionEnd::NotifyFailed;
-                return self.outputs.push_back(Output::SubscriptionEnded(id, why));
-            }
+        if let Some(document) = document {
+            let body = document.numbered(watch.version);
+            watch.version = watch.version.wrapping_add(1);
+            request = request.with_body(&document.media, body);
         }
         if ends {
-            let why = self.watches.get(&id).and_then(|watch| watch.why);
             let usual =
                 if is_fetch { SubscriptionEnd::Expired } else { SubscriptionEnd::Terminated };
-            self.forget_watch(id);
-            self.outputs.push_back(Output::SubscriptionEnded(id, why.unwrap_or(usual)));
+            let why = watch.why.unwrap_or(usual);
+            self.send_notify(id, request, now);
+            if self.forget_watch(id) {
+                self.outputs.push_back(Output::SubscriptionEnded(id, why));
+            }
+        } else {
+            self.send_notify(id, request, now);
         }
+    }
+
+    fn send_notify(&mut self, id: SubscriptionId, mut request: Request, now: Instant) {
+        let Some(watch) = self.watches.get(&id) else { return };
+        let (user, flow) = (watch.contact_user.clone(), watch.dialog.flow);
+        let next_hop = watch.dialog.next_hop().clone();
+        request.headers.push_typed(&self.contact(&user, flow));
+        // A connection that is gone is opened again to the phone's contact.
+        let Some(flow) = self.reconnect(flow, &next_hop) else {
+            return self.lose_watch(id);
+        };
+        if let Some(watch) = self.watches.get_mut(&id) {
+            watch.dialog.flow = flow;
+        }
+        self.request(request, flow, Owner::Notify(id), now);
     }
 
     pub(super) fn notify_answered(
@@ -276,14 +336,11 @@ impl Core {
         response: &Response,
         now: Instant,
     ) {
-        if response.status < 200 || !self.watches.contains_key(&id) {
+        if response.status < 200 {
             return;
         }
-        if response.status >= 300 {
-            // Whatever the refusal: this watcher does not follow any more (RFC 6665 section 4.2.2).
-            self.forget_watch(id);
-            let why = SubscriptionEnd::NotifyFailed;
-            return self.outputs.push_back(Output::SubscriptionEnded(id, why));
+        if ENDING.contains(&response.status) {
+            return self.lose_watch(id);
         }
         if let Some(watch) = self.watches.get_mut(&id) {
             watch.is_sending = false;
@@ -291,10 +348,19 @@ impl Core {
         self.send_next(id, now);
     }
 
+    /// Its watcher does not follow any more.
+    fn lose_watch(&mut self, id: SubscriptionId) {
+        if self.forget_watch(id) {
+            let why = SubscriptionEnd::NotifyFailed;
+            self.outputs.push_back(Output::SubscriptionEnded(id, why));
+        }
+    }
+
     /// Sets the timer, unless one is set that comes early enough: that one sets the next.
     fn arm_watch(&mut self, id: SubscriptionId, now: Instant) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
-        let at = watch.expires_at;
+        let paced = watch.may_send_at(now).filter(|_| !watch.is_sending);
+        let at = paced.map_or(watch.expires_at, |at| at.min(watch.expires_at));
         if watch.due.is_none_or(|due| at < due) {
             watch.due = Some(at);
             self.timers.push(now, at, Timer::Watch(id));
@@ -306,10 +372,11 @@ impl Core {
             return;
         };
         watch.due = None;
-        if watch.expires_at > now {
-            return self.arm_watch(id, now);
+        if watch.expires_at <= now {
+            return self.end_watch(id, "timeout", SubscriptionEnd::Expired, now);
         }
-        self.end_watch(id, "timeout", SubscriptionEnd::Expired, now);
+        self.send_next(id, now);
+        self.arm_watch(id, now);
     }
 
     /// The last NOTIFY, also when one is on its way.
@@ -317,21 +384,22 @@ impl Core {
         if let Some(watch) = self.watches.get_mut(&id) {
             watch.is_sending = false;
             watch.next = Some((SubscriptionState::Terminated(reason.to_owned()), None));
-            watch.why = Some(why);
+            watch.why.get_or_insert(why);
         }
         self.send_next(id, now);
     }
 
-    fn forget_watch(&mut self, id: SubscriptionId) {
-        if let Some(watch) = self.watches.remove(&id) {
-            self.watch_of_dialog.remove(&watch.dialog.id);
-            let watcher = watch.subscription.watcher;
-            if let Some(count) = self.watch_counts.get_mut(&watcher) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.watch_counts.remove(&watcher);
-                }
+    /// False: it was forgotten before.
+    fn forget_watch(&mut self, id: SubscriptionId) -> bool {
+        let Some(watch) = self.watches.remove(&id) else { return false };
+        self.watch_of_dialog.remove(&watch.dialog.id);
+        let watcher = watch.subscription.watcher;
+        if let Some(count) = self.watch_counts.get_mut(&watcher) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.watch_counts.remove(&watcher);
             }
         }
+        true
     }
 }
