@@ -1,6 +1,6 @@
 //! Builds the node: store, services, drivers; hands each its ports. The only file that names types of all crates.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
-use tandem_sip::{Sip, SipHandle};
+use tandem_sip::{Sip, SipHandle, WebSocketEnds};
 use tandem_web::invite::{InvitePage, InvitePages};
 use tandem_web::ports::BoxFuture;
-use tandem_web::{Health, Site, Streams};
+use tandem_web::{Ends, Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::net::s2s::Federation;
 use tandem_xmpp::ports::{Relays, StoreError, Uploads};
@@ -184,13 +184,20 @@ impl App {
         };
         tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
         let bosh = net::BoshSessions::new(xmpp.clone(), Default::default());
-        let node = Arc::new(Node { xmpp: xmpp.clone(), bosh, store: store.clone() });
+        let node = Arc::new(Node {
+            xmpp: xmpp.clone(),
+            bosh,
+            store: store.clone(),
+            sip: sip.clone(),
+            sip_advertised: config.sip.advertised,
+        });
         tokio::spawn(certificate.clone().watch());
         let site = Site {
             domains: config.domains.clone(),
             health: node.clone(),
             streams: node.clone(),
             max_frame_bytes: config.xmpp.max_stanza_bytes,
+            max_sip_bytes: config.sip.max_message_bytes,
             files: depot.clone().map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
             origins: config.web.origins.clone().into(),
         };
@@ -381,7 +388,7 @@ async fn start_sip(
     for (listener, bound) in listeners.iter().zip(bound) {
         match listener.protocol {
             Protocol::Tls => addresses.sips.push(bound),
-            Protocol::Udp | Protocol::Tcp => addresses.sip.push(bound),
+            _ => addresses.sip.push(bound),
         }
     }
     Ok((sip, addresses))
@@ -413,6 +420,8 @@ struct Node {
     xmpp: Server,
     bosh: net::BoshSessions,
     store: Store,
+    sip: SipHandle,
+    sip_advertised: Option<IpAddr>,
 }
 
 impl Health for Node {
@@ -445,6 +454,18 @@ impl Streams for Node {
         peer: SocketAddr,
     ) -> BoxFuture<'static, ()> {
         Box::pin(net::serve_websocket(self.xmpp.clone(), incoming, outgoing, peer))
+    }
+
+    fn sip(
+        &self,
+        incoming: mpsc::Receiver<Bytes>,
+        outgoing: mpsc::Sender<Bytes>,
+        ends: Ends,
+    ) -> BoxFuture<'static, ()> {
+        let (sip, Ends { peer, local, is_secure }) = (self.sip.clone(), ends);
+        let local = SocketAddr::new(self.sip_advertised.unwrap_or(local.ip()), local.port());
+        let ends = WebSocketEnds { peer, local, is_secure };
+        Box::pin(async move { sip.websocket(incoming, outgoing, ends).await })
     }
 
     fn bosh(&self, content: Bytes, peer: SocketAddr) -> BoxFuture<'static, Option<Bytes>> {
@@ -508,8 +529,14 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
                 Box::pin(federation.serve_tls(stream, peer)).await;
             }
         }
-        Door::Http { router } => Box::pin(serve_http(TokioIo::new(tcp), router, peer)).await,
+        Door::Http { router } => {
+            let Ok(local) = tcp.local_addr() else { return };
+            let ends = Ends { peer, local, is_secure: false };
+            Box::pin(serve_http(TokioIo::new(tcp), router, ends)).await;
+        }
         Door::Tls { tls, router } => {
+            let Ok(local) = tcp.local_addr() else { return };
+            let ends = Ends { peer, local, is_secure: true };
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
@@ -517,7 +544,7 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
-                    Box::pin(serve_http(TokioIo::new(stream), router, peer)).await;
+                    Box::pin(serve_http(TokioIo::new(stream), router, ends)).await;
                 }
                 _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)).await,
             }
@@ -525,12 +552,13 @@ async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
     }
 }
 
-async fn serve_http<I>(io: I, router: axum::Router, peer: SocketAddr)
+async fn serve_http<I>(io: I, router: axum::Router, ends: Ends)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(ends.peer));
+        request.extensions_mut().insert(ends);
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
@@ -540,6 +568,6 @@ where
         .header_read_timeout(HANDSHAKE)
         .max_buf_size(64 * 1024);
     if let Err(error) = builder.serve_connection_with_upgrades(io, service).await {
-        tracing::debug!(%peer, %error, "HTTP connection ended");
+        tracing::debug!(peer = %ends.peer, %error, "HTTP connection ended");
     }
 }

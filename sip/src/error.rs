@@ -23,6 +23,9 @@ pub enum StartError {
     /// A TLS listener was asked for without a certificate.
     #[error("a TLS listener needs a TLS configuration")]
     NoCertificate,
+    /// WebSockets are handed in by whoever serves HTTP.
+    #[error("WebSockets are not listened for here")]
+    WebSocket,
     /// The bindings could not be read.
     #[error("cannot load the bindings")]
     Bindings(#[from] StoreError),

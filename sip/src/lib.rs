@@ -9,10 +9,10 @@
 //! | [`dialog`] | who talks with whom | RFC 3261 section 12 |
 //! | [`service`] | the server: registrar, calls, messages, presence | RFC 3261 sections 8 to 15, RFC 3428, RFC 3856, RFC 6665 |
 //! | [`ports`] | what the server needs from outside | |
-//! | `net` | UDP, TCP and TLS on tokio | RFC 3261 section 18 |
+//! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
 //!
 //! Not served yet: PRACK (RFC 3262), session timers (RFC 4028), REFER (RFC 3515), Outbound and GRUU (RFC 5626, RFC 5627),
-//! PUBLISH (RFC 3903), WebSocket (RFC 7118), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
+//! PUBLISH (RFC 3903), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
 
 pub mod auth;
 pub mod config;
@@ -29,4 +29,4 @@ pub mod transport;
 
 pub use config::Config;
 #[cfg(feature = "net")]
-pub use net::{Listener, Sip, SipHandle};
+pub use net::{Listener, Sip, SipHandle, WebSocketEnds};

@@ -1,4 +1,4 @@
-//! HTTP: discovery (XEP-0156), XMPP over WebSocket (RFC 7395) and BOSH (XEP-0124), files (XEP-0363), health, metrics, a page that says how to connect.
+//! HTTP: discovery (XEP-0156), XMPP and SIP over WebSocket (RFC 7395, RFC 7118) and BOSH (XEP-0124), files (XEP-0363), health, metrics, a page that says how to connect.
 //!
 //! [`router`] is a value that can be called without a socket; the gateway serves it.
 
@@ -18,7 +18,7 @@ use axum::Router;
 use axum::routing::{any, get};
 
 pub use self::files::Files;
-pub use self::ports::{Health, Streams};
+pub use self::ports::{Ends, Health, Streams};
 
 /// What the pages say and the ports they ask.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Site {
     pub streams: Arc<dyn Streams>,
     /// Bytes of one WebSocket message; the XMPP server's bound on a stanza.
     pub max_frame_bytes: usize,
+    /// Bytes of one WebSocket message of a phone; the SIP server's bound on a message.
+    pub max_sip_bytes: usize,
     /// Files of users, where they are kept.
     pub files: Option<Arc<dyn Files>>,
     /// Pages of these origins are served; `*` is any.
@@ -44,6 +46,7 @@ pub fn router(site: Site) -> Router {
         .route("/.well-known/host-meta", get(pages::host_meta))
         .route("/.well-known/host-meta.json", get(pages::host_meta_json))
         .route("/xmpp-websocket", get(websocket::xmpp))
+        .route("/sip-websocket", get(websocket::sip))
         .route("/http-bind", any(bosh::bind))
         .route("/upload/{id}/{name}", any(upload::file))
         .route("/thumbnail/{id}/{name}", any(upload::thumbnail))

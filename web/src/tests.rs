@@ -32,6 +32,15 @@ impl Streams for Node {
         Box::pin(std::future::ready(()))
     }
 
+    fn sip(
+        &self,
+        _: mpsc::Receiver<Bytes>,
+        _: mpsc::Sender<Bytes>,
+        _: Ends,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Says what it was told; of `full`, that there is no room.
     fn bosh(&self, content: Bytes, _: std::net::SocketAddr) -> BoxFuture<'static, Option<Bytes>> {
         let answer = (content != "full").then_some(content);
@@ -46,6 +55,7 @@ fn site() -> Site {
         health: node.clone(),
         streams: node,
         max_frame_bytes: 1000,
+        max_sip_bytes: 1000,
         files: None,
         origins: Arc::new(["*".to_owned()]),
     }
@@ -55,6 +65,7 @@ fn site() -> Site {
 async fn answer(site: Site, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
     let peer: std::net::SocketAddr = "192.0.2.1:5".parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(Ends { peer, local: peer, is_secure: true });
     let response = router(site).oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), 100_000).await.unwrap();
@@ -104,25 +115,29 @@ async fn health_says_what_is_missing() {
     assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "no database\n"));
 }
 
-/// RFC 7395 section 3.9: the origin model.
+/// RFC 7395 section 3.9, RFC 7118 section 10.1: the origin model.
 #[tokio::test]
 async fn a_page_of_another_origin_opens_no_websocket() {
     let site = Site { origins: Arc::new(["https://app.example".to_owned()]), ..site() };
-    for (origin, expected) in [
+    let paths = [("/xmpp-websocket", "xmpp"), ("/sip-websocket", "sip")];
+    let origins = [
         ("https://evil.example", StatusCode::FORBIDDEN),
         // Welcome, and no upgrade without a connection.
         ("https://app.example", StatusCode::UPGRADE_REQUIRED),
-    ] {
-        let request = Request::get("/xmpp-websocket")
+    ];
+    for ((path, protocol), (origin, expected)) in
+        paths.into_iter().flat_map(|path| origins.map(|origin| (path, origin)))
+    {
+        let request = Request::get(path)
             .header("origin", origin)
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .header("sec-websocket-protocol", "xmpp")
+            .header("sec-websocket-protocol", protocol)
             .body(Body::empty())
             .unwrap();
         let (status, _, _) = answer(site.clone(), request).await;
-        assert_eq!(status, expected, "{origin}");
+        assert_eq!(status, expected, "{path} {origin}");
     }
 }

@@ -1,7 +1,8 @@
-//! XMPP over WebSocket (RFC 7395): one message is one frame; the subprotocol is required and echoed.
+//! XMPP and SIP over WebSocket (RFC 7395, RFC 7118): one message is one frame; the subprotocol is required and echoed.
 
 use std::net::SocketAddr;
 
+use axum::Extension;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, State};
@@ -10,59 +11,120 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::ports::{BoxFuture, Ends};
 use crate::{Site, cors};
 
 /// Frames that wait in either direction.
 const QUEUE: usize = 16;
 
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
 pub(crate) async fn xmpp(
     State(site): State<Site>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
 ) -> Response {
     // RFC 7395 section 3.9 leaves to the origin model which pages may connect.
-    if !cors::is_welcome(&site, &headers) {
-        return (StatusCode::FORBIDDEN, "pages of this origin are not served\n").into_response();
+    if let Err(refusal) = welcome(&site, &headers) {
+        return refusal;
     }
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
-    };
-    let upgrade = upgrade
-        .protocols(["xmpp"])
-        .max_frame_size(site.max_frame_bytes)
-        .max_message_size(site.max_frame_bytes);
-    if upgrade.selected_protocol().is_none() {
-        return (StatusCode::BAD_REQUEST, "the subprotocol xmpp is required\n").into_response();
+    match negotiate(upgrade, "xmpp", site.max_frame_bytes) {
+        Ok(upgrade) => upgrade.on_upgrade(move |socket| async move {
+            let (to_stream, incoming) = mpsc::channel(QUEUE);
+            let (outgoing, from_stream) = mpsc::channel(QUEUE);
+            let stream = site.streams.xmpp(incoming, outgoing, peer);
+            // RFC 7395 section 3.2: text frames alone.
+            pump(socket, to_stream, from_stream, stream, Kind::Text).await;
+        }),
+        Err(refusal) => refusal,
     }
-    upgrade.on_upgrade(move |socket| async move { serve(site, socket, peer).await })
 }
 
-async fn serve(site: Site, mut socket: WebSocket, peer: SocketAddr) {
-    let (to_stream, incoming) = mpsc::channel(QUEUE);
-    let (outgoing, mut from_stream) = mpsc::channel::<Bytes>(QUEUE);
-    let stream = site.streams.xmpp(incoming, outgoing, peer);
+pub(crate) async fn sip(
+    State(site): State<Site>,
+    Extension(ends): Extension<Ends>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    if let Err(refusal) = welcome(&site, &headers) {
+        return refusal;
+    }
+    match negotiate(upgrade, "sip", site.max_sip_bytes) {
+        Ok(upgrade) => upgrade.on_upgrade(move |socket| async move {
+            let (to_stream, incoming) = mpsc::channel(QUEUE);
+            let (outgoing, from_stream) = mpsc::channel(QUEUE);
+            let stream = site.streams.sip(incoming, outgoing, ends);
+            // RFC 7118 section 5.1: either kind has to be taken.
+            pump(socket, to_stream, from_stream, stream, Kind::Any).await;
+        }),
+        Err(refusal) => refusal,
+    }
+}
+
+fn welcome(site: &Site, headers: &HeaderMap) -> Result<(), Response> {
+    if cors::is_welcome(site, headers) {
+        return Ok(());
+    }
+    Err((StatusCode::FORBIDDEN, "pages of this origin are not served\n").into_response())
+}
+
+fn negotiate(
+    upgrade: Upgrade,
+    protocol: &'static str,
+    max_bytes: usize,
+) -> Result<WebSocketUpgrade, Response> {
+    let upgrade = upgrade.map_err(IntoResponse::into_response)?;
+    let upgrade =
+        upgrade.protocols([protocol]).max_frame_size(max_bytes).max_message_size(max_bytes);
+    if upgrade.selected_protocol().is_none() {
+        let text = format!("the subprotocol {protocol} is required\n");
+        return Err((StatusCode::BAD_REQUEST, text).into_response());
+    }
+    Ok(upgrade)
+}
+
+/// Which frames carry messages.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    Any,
+}
+
+/// Carries frames both ways until the stream or the socket ends. What is not UTF-8 leaves as a binary frame.
+async fn pump(
+    mut socket: WebSocket,
+    to_stream: mpsc::Sender<Bytes>,
+    mut from_stream: mpsc::Receiver<Bytes>,
+    stream: BoxFuture<'static, ()>,
+    kind: Kind,
+) {
     let pump = async {
         loop {
             tokio::select! {
                 frame = from_stream.recv() => {
                     let Some(frame) = frame else { break };
-                    let Ok(text) = String::from_utf8(frame.to_vec()) else { break };
-                    if socket.send(Message::Text(text.into())).await.is_err() {
+                    let message = match String::from_utf8(frame.to_vec()) {
+                        Ok(text) => Message::Text(text.into()),
+                        Err(_) if kind == Kind::Any => Message::Binary(frame),
+                        Err(_) => break,
+                    };
+                    if socket.send(message).await.is_err() {
                         break;
                     }
                 }
-                message = socket.recv() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if to_stream.send(Bytes::copy_from_slice(text.as_bytes())).await.is_err() {
-                            break;
-                        }
+                message = socket.recv() => {
+                    let frame = match message {
+                        Some(Ok(Message::Text(text))) => Bytes::from(text),
+                        Some(Ok(Message::Binary(bytes))) if kind == Kind::Any => bytes,
+                        // Pings answer themselves.
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                        _ => break,
+                    };
+                    if to_stream.send(frame).await.is_err() {
+                        break;
                     }
-                    // Binary frames are not allowed (RFC 7395 section 3.2); pings answer themselves.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    _ => break,
-                },
+                }
             }
         }
         let _ = socket.send(Message::Close(None)).await;

@@ -1,11 +1,14 @@
 //! What the gateway tells the SIP server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::stream::Doorman;
+use super::websocket::WebSocketEnds;
 use crate::error::SendError;
 use crate::ports::{
     Binding, Document, LegId, MessageResult, OutgoingInvite, OutgoingMessage, SubscriptionId,
@@ -31,17 +34,24 @@ pub(super) enum Command {
 ///
 /// The queue behind it has no bound of its own: what goes in answers calls, messages and subscriptions, whose number is
 /// bounded where they begin.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SipHandle {
     commands: mpsc::UnboundedSender<Command>,
     next_leg: Arc<AtomicU64>,
+    doorman: Doorman,
+}
+
+impl fmt::Debug for SipHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SipHandle").finish_non_exhaustive()
+    }
 }
 
 impl SipHandle {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub(super) fn new(doorman: Doorman) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
         // Odd numbers; legs that others start have even ones.
-        (Self { commands, next_leg: Arc::new(AtomicU64::new(1)) }, queue)
+        (Self { commands, next_leg: Arc::new(AtomicU64::new(1)), doorman }, queue)
     }
 
     fn tell(&self, command: Command) {
@@ -112,6 +122,17 @@ impl SipHandle {
         let (done, result) = oneshot::channel();
         self.tell(Command::Bindings(account.to_owned(), done));
         result.await.unwrap_or_default()
+    }
+
+    /// Serves a phone that came over a WebSocket with the subprotocol `sip` (RFC 7118): a message is an item, both ways.
+    /// Resolves when either side has ended it.
+    pub async fn websocket(
+        &self,
+        incoming: mpsc::Receiver<Bytes>,
+        outgoing: mpsc::Sender<Bytes>,
+        ends: WebSocketEnds,
+    ) {
+        self.doorman.websocket(incoming, outgoing, ends).await;
     }
 
     /// Stops the server once what was told to it has been sent. Calls are to be hung up before.

@@ -1,4 +1,4 @@
-//! UDP, TCP and TLS for the SIP server (RFC 3261 section 18), and the handle that others hold.
+//! UDP, TCP, TLS and WebSockets for the SIP server (RFC 3261 section 18, RFC 7118), and the handle that others hold.
 //!
 //! One task owns the [`Core`]. A reader a UDP socket and a task a connection parse what arrives and hand it over by
 //! bounded queues: a full one stops the reading. Datagrams leave straight from the core's task; what a connection does
@@ -10,6 +10,9 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod websocket;
+#[cfg(test)]
+mod websocket_tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use self::handle::SipHandle;
+pub use self::websocket::WebSocketEnds;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::msg::Limits;
@@ -86,6 +90,7 @@ impl Sip {
                     tokio::spawn(doorman.clone().accept(socket, protocol, advertised, acceptor));
                     local
                 }
+                Protocol::Ws | Protocol::Wss => return Err(StartError::WebSocket),
             };
             bound.push(local);
             let local = SocketAddr::new(advertised.unwrap_or(local.ip()), local.port());
@@ -93,7 +98,7 @@ impl Sip {
         }
         let bindings = ports.bindings.load().await?;
         let core = Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
-        let (handle, commands) = SipHandle::new();
+        let (handle, commands) = SipHandle::new(doorman.clone());
         let task = task::Task::new(core, ports, sockets, doorman);
         tokio::spawn(task.run(events, commands));
         Ok((handle, bound))

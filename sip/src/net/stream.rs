@@ -1,7 +1,7 @@
 //! TCP and TLS connections: who is let in, frames in, bytes out.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,19 +21,19 @@ use crate::msg::stream::{Frame, Framer};
 use crate::transport::{Flow, Protocol};
 
 /// Messages that wait for a connection to take them; one more closes it.
-const QUEUE: usize = 256;
+pub(super) const QUEUE: usize = 256;
 /// Time for a handshake, for the first message, for the rest of a message and for a write.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// Time to open a connection to a phone.
 const CONNECT: Duration = Duration::from_secs(5);
-const PONG: &[u8] = b"\r\n";
+pub(super) const PONG: &[u8] = b"\r\n";
 
 /// Lets connections in and runs them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Doorman {
-    inbox: mpsc::Sender<Vec<Inbound>>,
-    limits: Limits,
-    idle: Duration,
+    pub(super) inbox: mpsc::Sender<Vec<Inbound>>,
+    pub(super) limits: Limits,
+    pub(super) idle: Duration,
     next_socket: Arc<AtomicU64>,
     guests: Arc<Guests>,
 }
@@ -52,7 +52,7 @@ struct Present {
 }
 
 /// A place among the guests; given back when dropped.
-struct Guest {
+pub(super) struct Guest {
     peer: IpAddr,
     guests: Arc<Guests>,
 }
@@ -120,14 +120,19 @@ impl Doorman {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let Some(guest) = self.guests.admit(peer.ip()) else {
-                tracing::info!(%peer, "too many SIP connections, one is turned away");
-                continue;
-            };
-            let socket = self.next_socket.fetch_add(1, Ordering::Relaxed);
+            let Some((guest, socket)) = self.admit(peer) else { continue };
             let flow = Flow { protocol, socket, peer, local: own.towards(peer.ip()) };
             tokio::spawn(self.clone().welcome(tcp, flow, tls.clone(), guest));
         }
+    }
+
+    /// A place for one more connection and its number, unless there are too many.
+    pub(super) fn admit(&self, peer: SocketAddr) -> Option<(Guest, u64)> {
+        let Some(guest) = self.guests.admit(peer.ip()) else {
+            tracing::info!(%peer, "too many SIP connections, one is turned away");
+            return None;
+        };
+        Some((guest, self.next_socket.fetch_add(1, Ordering::Relaxed)))
     }
 
     async fn welcome(self, tcp: TcpStream, flow: Flow, tls: Option<TlsAcceptor>, guest: Guest) {

@@ -23,7 +23,7 @@ use crate::ports::{
     SubscriptionId, Target,
 };
 
-const SHORT: Duration = Duration::from_secs(10);
+pub(super) const SHORT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Memory {
@@ -78,7 +78,7 @@ impl Events for Memory {
 }
 
 /// A server on loopback: its handle, its UDP and its TCP address.
-async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr) {
+pub(super) async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr) {
     let memory = Arc::new(Memory::default());
     let ports = Ports {
         accounts: memory.clone(),
@@ -98,32 +98,34 @@ async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr) {
 }
 
 /// One end of a conversation with the server.
-enum Wire {
+pub(super) enum Wire {
     Udp(UdpSocket),
     Tcp(TcpStream, Framer),
+    Web(mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
 }
 
 impl Wire {
-    async fn udp(server: SocketAddr) -> Self {
+    pub(super) async fn udp(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(server).await.unwrap();
         Self::Udp(socket)
     }
 
-    async fn tcp(server: SocketAddr) -> Self {
+    pub(super) async fn tcp(server: SocketAddr) -> Self {
         Self::Tcp(TcpStream::connect(server).await.unwrap(), Framer::new(Limits::default()))
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
         match self {
             Self::Udp(socket) => drop(socket.send(bytes).await.unwrap()),
             // A server that closed meanwhile is found out by reading.
             Self::Tcp(stream, _) => drop(stream.write_all(bytes).await),
+            Self::Web(frames, _) => drop(frames.send(Bytes::copy_from_slice(bytes)).await),
         }
     }
 
     /// The next message; `None`: the connection was closed.
-    async fn next(&mut self) -> Option<Message> {
+    pub(super) async fn next(&mut self) -> Option<Message> {
         let mut chunk = vec![0; 70_000];
         match self {
             Self::Udp(socket) => {
@@ -139,10 +141,14 @@ impl Wire {
                     _ => return None,
                 }
             },
+            Self::Web(_, frames) => {
+                let frame = timeout(SHORT, frames.recv()).await.expect("nothing came")?;
+                Some(parse_datagram(frame, &Limits::default()).unwrap())
+            }
         }
     }
 
-    async fn answer(&mut self) -> Option<Response> {
+    pub(super) async fn answer(&mut self) -> Option<Response> {
         match self.next().await? {
             Message::Response(response) => Some(response),
             Message::Request(request) => panic!("{request:?}"),
@@ -151,7 +157,7 @@ impl Wire {
 }
 
 /// A request with its usual fields; `more` are lines that may repeat some of them.
-fn text(method: &str, id: u32, version: &str, more: &str, body: &str) -> String {
+pub(super) fn text(method: &str, id: u32, version: &str, more: &str, body: &str) -> String {
     format!(
         "{method} sip:example.org {version}\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK{method}{id};rport\r\n\
          From: <sip:ana@example.org>;tag={id}\r\nTo: <sip:ana@example.org>\r\nCall-ID: id{id}\r\n\
@@ -160,7 +166,7 @@ fn text(method: &str, id: u32, version: &str, more: &str, body: &str) -> String 
 }
 
 /// Registers `ana`; the contact as given.
-async fn register(wire: &mut Wire, id: u32, contact: &str) -> u16 {
+pub(super) async fn register(wire: &mut Wire, id: u32, contact: &str) -> u16 {
     let fields = format!("Contact: <{contact}>\r\n");
     wire.send(text("REGISTER", id, "SIP/2.0", &format!("{fields}l: 0\r\n"), "").as_bytes()).await;
     let asked = wire.answer().await.unwrap();
@@ -179,7 +185,7 @@ fn said_bytes<'a>(
     (method, uri, body.as_bytes())
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { domains: vec!["example.org".into()], ..Config::default() }
 }
 

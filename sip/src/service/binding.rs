@@ -44,6 +44,6 @@ impl Binding {
 
     /// Whether the phone is reached under TLS.
     pub fn is_secure(&self) -> bool {
-        self.flow.protocol == crate::transport::Protocol::Tls
+        self.flow.protocol.is_secure()
     }
 }

@@ -15,6 +15,10 @@ pub enum Protocol {
     Tcp,
     /// A stream under TLS.
     Tls,
+    /// A WebSocket in the clear (RFC 7118).
+    Ws,
+    /// A WebSocket under TLS (RFC 7118).
+    Wss,
 }
 
 impl Protocol {
@@ -31,17 +35,32 @@ impl Protocol {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
-    /// As the `transport` parameter of a URI writes it.
+    /// As the `transport` parameter of a URI writes it; `ws` means both WebSockets (RFC 7118 section 5.3).
     #[must_use]
     pub const fn param(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Ws | Self::Wss => "ws",
         }
+    }
+
+    /// Whether nobody between can read along.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is a WebSocket: opened by the phone alone, one message a frame.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 
     /// The port that is meant where none is written.
@@ -50,13 +69,15 @@ impl Protocol {
         match self {
             Self::Udp | Self::Tcp => 5060,
             Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.param())
+        f.write_str(if *self == Self::Wss { "wss" } else { self.param() })
     }
 }
 
@@ -66,7 +87,7 @@ impl fmt::Display for Protocol {
 pub struct Flow {
     /// The transport.
     pub protocol: Protocol,
-    /// Which listener (UDP) or which connection (TCP, TLS).
+    /// Which listener (UDP) or which connection (everything else).
     pub socket: u64,
     /// The peer.
     pub peer: SocketAddr,
