@@ -183,24 +183,9 @@ impl App {
             random,
         };
         tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
-        let bosh = net::BoshSessions::new(xmpp.clone(), Default::default());
-        let node = Arc::new(Node {
-            xmpp: xmpp.clone(),
-            bosh,
-            store: store.clone(),
-            sip: sip.clone(),
-            sip_advertised: config.sip.advertised,
-        });
+        let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
-        let site = Site {
-            domains: config.domains.clone(),
-            health: node.clone(),
-            streams: node.clone(),
-            max_frame_bytes: config.xmpp.max_stanza_bytes,
-            max_sip_bytes: config.sip.max_message_bytes,
-            files: depot.clone().map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
-            origins: config.web.origins.clone().into(),
-        };
+        let site = node.site(&config, depot.clone());
         start_upkeep(depot, &xmpp);
         if let Some(age) = config.archive.age() {
             tokio::spawn(forget_old(store.clone(), age));
@@ -422,6 +407,31 @@ struct Node {
     store: Store,
     sip: SipHandle,
     sip_advertised: Option<IpAddr>,
+}
+
+impl Node {
+    fn new(config: &Config, xmpp: &Server, store: &Store, sip: &SipHandle) -> Self {
+        Self {
+            xmpp: xmpp.clone(),
+            bosh: net::BoshSessions::new(xmpp.clone(), Default::default()),
+            store: store.clone(),
+            sip: sip.clone(),
+            sip_advertised: config.sip.advertised,
+        }
+    }
+
+    /// What the web layer shows and asks.
+    fn site(self: &Arc<Self>, config: &Config, depot: Option<Depot>) -> Site {
+        Site {
+            domains: config.domains.clone(),
+            health: self.clone(),
+            streams: self.clone(),
+            max_frame_bytes: config.xmpp.max_stanza_bytes,
+            max_sip_bytes: config.sip.max_message_bytes,
+            files: depot.map(|depot| Arc::new(depot) as Arc<dyn tandem_web::Files>),
+            origins: config.web.origins.clone().into(),
+        }
+    }
 }
 
 impl Health for Node {

@@ -41,7 +41,7 @@ if ! cmp -s "$here/package-lock.json" "$dir/node/installed.json"; then
   mkdir -p "$dir/node"
   cp "$here/package.json" "$here/package-lock.json" "$dir/node"
   (cd "$dir/node" && npm ci --ignore-scripts --no-audit --no-fund) >&2 ||
-    { echo "cannot install from npm: stanza @xmpp/client strophe.js @roamhq/wrtc esbuild puppeteer-core" >&2; exit 1; }
+    { echo "cannot install from npm: jssip sip.js stanza @xmpp/client strophe.js @roamhq/wrtc esbuild puppeteer-core" >&2; exit 1; }
   cp "$here/package-lock.json" "$dir/node/installed.json"
 fi
 echo "$dir"

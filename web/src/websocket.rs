@@ -25,11 +25,7 @@ pub(crate) async fn xmpp(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    // RFC 7395 section 3.9 leaves to the origin model which pages may connect.
-    if let Err(refusal) = welcome(&site, &headers) {
-        return refusal;
-    }
-    match negotiate(upgrade, "xmpp", site.max_frame_bytes) {
+    match negotiate(&site, &headers, upgrade, "xmpp", site.max_frame_bytes) {
         Ok(upgrade) => upgrade.on_upgrade(move |socket| async move {
             let (to_stream, incoming) = mpsc::channel(QUEUE);
             let (outgoing, from_stream) = mpsc::channel(QUEUE);
@@ -37,7 +33,7 @@ pub(crate) async fn xmpp(
             // RFC 7395 section 3.2: text frames alone.
             pump(socket, to_stream, from_stream, stream, Kind::Text).await;
         }),
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -47,10 +43,7 @@ pub(crate) async fn sip(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    if let Err(refusal) = welcome(&site, &headers) {
-        return refusal;
-    }
-    match negotiate(upgrade, "sip", site.max_sip_bytes) {
+    match negotiate(&site, &headers, upgrade, "sip", site.max_sip_bytes) {
         Ok(upgrade) => upgrade.on_upgrade(move |socket| async move {
             let (to_stream, incoming) = mpsc::channel(QUEUE);
             let (outgoing, from_stream) = mpsc::channel(QUEUE);
@@ -58,28 +51,30 @@ pub(crate) async fn sip(
             // RFC 7118 section 5.1: either kind has to be taken.
             pump(socket, to_stream, from_stream, stream, Kind::Any).await;
         }),
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
-fn welcome(site: &Site, headers: &HeaderMap) -> Result<(), Response> {
-    if cors::is_welcome(site, headers) {
-        return Ok(());
-    }
-    Err((StatusCode::FORBIDDEN, "pages of this origin are not served\n").into_response())
-}
-
+/// Whether this page may connect (RFC 7395 section 3.9 and RFC 7118 section 10.1 leave it to the origin model), and speaks
+/// the right language.
 fn negotiate(
+    site: &Site,
+    headers: &HeaderMap,
     upgrade: Upgrade,
     protocol: &'static str,
     max_bytes: usize,
-) -> Result<WebSocketUpgrade, Response> {
-    let upgrade = upgrade.map_err(IntoResponse::into_response)?;
+) -> Result<WebSocketUpgrade, Box<Response>> {
+    let refuse =
+        |status: StatusCode, text: &str| Box::new((status, format!("{text}\n")).into_response());
+    if !cors::is_welcome(site, headers) {
+        return Err(refuse(StatusCode::FORBIDDEN, "pages of this origin are not served"));
+    }
+    let upgrade = upgrade.map_err(|rejection| Box::new(rejection.into_response()))?;
     let upgrade =
         upgrade.protocols([protocol]).max_frame_size(max_bytes).max_message_size(max_bytes);
     if upgrade.selected_protocol().is_none() {
-        let text = format!("the subprotocol {protocol} is required\n");
-        return Err((StatusCode::BAD_REQUEST, text).into_response());
+        let text = format!("the subprotocol {protocol} is required");
+        return Err(refuse(StatusCode::BAD_REQUEST, &text));
     }
     Ok(upgrade)
 }
