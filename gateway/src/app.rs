@@ -166,7 +166,13 @@ impl App {
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
         let contacts = Contacts::default();
-        let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone());
+        let chat = Chat::new(
+            xmpp.clone(),
+            sip.clone(),
+            contacts.clone(),
+            config.chat.clone(),
+            depot.clone(),
+        );
         let _ = hub.chat.set(chat.clone());
         let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
         tokio::spawn(presence.run(desk_events));

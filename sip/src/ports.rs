@@ -299,7 +299,7 @@ pub enum Target {
 pub struct OutgoingMessage {
     /// To whom.
     pub target: Target,
-    /// From, without tag.
+    /// From; without a tag it gets a fresh one.
     pub from: NameAddr,
     /// To.
     pub to: Uri,

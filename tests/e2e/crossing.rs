@@ -132,7 +132,7 @@ fn notifications_and_typing_cross_and_what_a_phone_refuses_is_said() {
     phone.want("request", &[("body", "kept for later")]);
     for (to, kind, status) in [
         ("sip:nobody@localhost", "text/plain", "404"),
-        ("sip:carl@localhost", "application/octet-stream", "415"),
+        ("sip:carl@localhost", "application/vnd.3gpp.sms", "415"),
         // On its way to another server: whether it arrives is not known yet.
         ("sip:carl@elsewhere.example", "text/plain", "202"),
     ] {

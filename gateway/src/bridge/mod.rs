@@ -1,6 +1,7 @@
 //! Where protocols meet: the devices that are attached to accounts, the media of their calls, and the mappings between
 //! XMPP and SIP.
 
+pub mod body;
 pub mod call;
 pub mod call_reason;
 pub mod contacts;

@@ -7,6 +7,7 @@ const CORRECTION: &str = "urn:xmpp:message-correct:0";
 const RETRACTION: [&str; 2] = ["urn:xmpp:message-retract:1", "urn:xmpp:message-retract:0"];
 const MODERATION: [&str; 2] = ["urn:xmpp:message-moderate:1", "urn:xmpp:message-moderate:0"];
 const REACTIONS: &str = "urn:xmpp:reactions:0";
+const EPHEMERAL: &str = "urn:xmpp:ephemeral:0";
 const ENCRYPTION: &str = "urn:xmpp:eme:0";
 const OMEMO: [&str; 2] = ["eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2"];
 /// Longest quotation of a message that is reacted to, in characters.
@@ -58,9 +59,18 @@ pub fn for_phone(message: &Element, who: &str, original: Option<&str>) -> PhoneT
         Some(body) if has("replace", &[CORRECTION]) => {
             PhoneText::Text(format!("* corrected: {body}"))
         }
-        Some(body) => PhoneText::Text(body),
+        Some(body) => PhoneText::Text(match message.child("ephemeral", EPHEMERAL) {
+            Some(ephemeral) => format!("{body}{}", expiry(ephemeral)),
+            None => body,
+        }),
         None => PhoneText::Nothing,
     }
+}
+
+/// A phone cannot forget a message by itself, so its owner is told to (XEP-0466).
+fn expiry(ephemeral: &Element) -> String {
+    let seconds = ephemeral.attr("timer").and_then(|t| t.trim().parse::<u32>().ok());
+    seconds.map(|s| format!(" (expires in {} min)", s.div_ceil(60).max(1))).unwrap_or_default()
 }
 
 /// The body a phone should get: the one without a language, else the first.

@@ -1,6 +1,7 @@
 //! Settings: file, then environment, then flags. The manual is `conf/tandem.toml`, which a test compares with this.
 
 mod archive;
+mod chat;
 mod components;
 mod contact;
 mod federation;
@@ -20,6 +21,7 @@ use tandem_xmpp::stream::c2s::Limits;
 use tandem_xmpp::stream::rate::Rate;
 
 pub use self::archive::Archive;
+pub use self::chat::{Chat, LongTexts};
 pub use self::components::Component;
 pub use self::contact::Contact;
 pub use self::federation::{Dns, Federation, Host};
@@ -68,6 +70,8 @@ pub struct Config {
     pub login: Login,
     /// Rooms.
     pub rooms: Rooms,
+    /// Chat between apps and phones.
+    pub chat: Chat,
     /// The SIP server.
     pub sip: Sip,
     /// The media of calls.
@@ -207,6 +211,7 @@ impl Default for Config {
             contact: Contact::default(),
             login: Login::default(),
             rooms: Rooms::default(),
+            chat: Chat::default(),
             sip: Sip::default(),
             media: Media::default(),
             federation: Federation::default(),

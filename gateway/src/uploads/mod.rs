@@ -166,6 +166,59 @@ impl Depot {
         }
     }
 
+    /// A file that comes in another way than by PUT, for `owner`: its link, and where its bytes go.
+    ///
+    /// # Errors
+    ///
+    /// As for a slot; `Store` also when too much is written already.
+    pub async fn begin(
+        &self,
+        owner: &Jid,
+        offer: &FileOffer,
+    ) -> Result<(String, Box<dyn Incoming>), SlotRefusal> {
+        let slot = self.reserve_for(owner, offer).await?;
+        let mut parts = slot.get.rsplit('/');
+        let (name, id) = (parts.next(), parts.next().unwrap_or_default());
+        let unavailable = |text: &str| SlotRefusal::Store(StoreError::Unavailable(text.to_owned()));
+        let upload = self.0.store.upload(id).await.map_err(SlotRefusal::Store)?;
+        let (Some(upload), Some(_)) = (upload, name) else {
+            return Err(unavailable("a slot is gone"));
+        };
+        let permit = self.0.parallel.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| unavailable("uploads are closed"))?;
+        self.busy().insert(upload.id.clone());
+        let claim = Claim { depot: self.clone(), id: upload.id.clone(), _permit: permit };
+        let draft = self.0.folder.draft(&upload.id).await;
+        let draft = draft.map_err(|e| unavailable(&e.to_string()))?;
+        let depot = self.clone();
+        let receiver = Receiver { depot, upload, draft, taken: 0, head: Vec::new(), claim };
+        Ok((slot.get, Box::new(receiver)))
+    }
+
+    /// Keeps a whole file for `owner`; gives its link.
+    ///
+    /// # Errors
+    ///
+    /// As [`Depot::begin`]; `NotAcceptable` when it is not what it is said to be.
+    pub async fn keep_whole(
+        &self,
+        owner: &Jid,
+        name: &str,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> Result<String, SlotRefusal> {
+        let offer = FileOffer {
+            name: name.to_owned(),
+            size: bytes.len() as u64,
+            content_type: Some(content_type.to_owned()),
+        };
+        let (link, mut incoming) = self.begin(owner, &offer).await?;
+        let refused = |_| SlotRefusal::NotAcceptable("the file is not what it is said to be");
+        incoming.write(bytes).await.map_err(refused)?;
+        incoming.finish().await.map_err(refused)?;
+        Ok(link)
+    }
+
     async fn admit_put(&self, put: Put) -> Result<Box<dyn Incoming>, PutRefusal> {
         let Inner { store, key, folder, parallel, .. } = &*self.0;
         let upload = store.upload(&put.id).await.map_err(|error| failed(&error))?;

@@ -9,7 +9,12 @@ use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
 use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
 use crate::ports::{IncomingMessage, MessageReply, MessageResult, OutgoingMessage};
 use crate::transaction::TxId;
-use crate::transport::Flow;
+use crate::transport::{Flow, Protocol};
+
+/// Bytes of a MESSAGE outside a dialog over a path that may drop it for its size (RFC 3428 section 8).
+const MAX_DATAGRAM: usize = 1_300;
+/// Room for what is put on every request: Via and User-Agent.
+const STAMP: usize = 160;
 
 impl Core {
     /// A message of an account that proved itself.
@@ -72,10 +77,32 @@ impl Core {
             request.headers.push(name.as_str(), value);
         }
         let request = request.with_body(&message.content_type, message.body);
+        if flow.protocol == Protocol::Udp && request.to_bytes().len() + STAMP > MAX_DATAGRAM {
+            let reason = format!("at most {MAX_DATAGRAM} bytes reach this phone over UDP");
+            let result = MessageResult { status: 513, reason, retry_after: None };
+            return self.outputs.push_back(Output::MessageDone(ticket, result));
+        }
         self.request(request, flow, Owner::Message(ticket), now);
     }
 
-    /// A request outside any dialog, from us with a fresh tag.
+    /// A MESSAGE inside a call: the talk of its two ends, to be answered like any other.
+    pub(super) fn message_in_call(
+        &mut self,
+        tx: TxId,
+        mut request: Box<Request>,
+        (local, remote): (crate::msg::Uri, &crate::msg::Uri),
+        flow: Flow,
+        now: Instant,
+    ) {
+        let account = remote.user_decoded().map(|user| format!("{user}@{}", remote.host));
+        let Some(account) = account.filter(|_| !request.body.is_empty()) else {
+            return self.answer(tx, &request, 400, now);
+        };
+        request.uri = local;
+        self.message_came(tx, request, flow, account, now);
+    }
+
+    /// A request outside any dialog, from us with a fresh tag unless it has one.
     pub(super) fn outside(
         &mut self,
         method: Method,
@@ -88,7 +115,8 @@ impl Core {
         let mut request = Request::new(method.clone(), uri);
         let headers = &mut request.headers;
         headers.push_typed(&MaxForwards::DEFAULT);
-        headers.push_typed(&From(from.with_tag(&self.ids.token())));
+        let from = if from.tag().is_some() { from } else { from.with_tag(&self.ids.token()) };
+        headers.push_typed(&From(from));
         headers.push_typed(&To(NameAddr::new(to)));
         headers.push_typed(&CallId(call_id));
         headers.push_typed(&CSeq::new(number, method));

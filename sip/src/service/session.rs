@@ -111,6 +111,11 @@ impl Core {
                 self.answer(tx, &request, 200, now);
                 self.outputs.push_back(Output::Leg(leg, event));
             }
+            Method::MESSAGE => {
+                let (local, remote) =
+                    (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());
+                self.message_in_call(tx, request, (local, &remote), flow, now);
+            }
             Method::OPTIONS => self.answer(tx, &request, 200, now),
             _ => self.not_allowed(tx, &request, now),
         }

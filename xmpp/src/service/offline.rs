@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use super::turns::Turns;
 use super::{Outcome, Server};
 use crate::jid::Jid;
@@ -69,7 +71,42 @@ impl Drop for Given {
     }
 }
 
+/// A message that waited, in the hands of whoever gives it to a device that is no stream. Dropped, it waits again.
+pub struct TakenMessage {
+    given: Given,
+    /// The message, with the time it was sent at.
+    pub stanza: Bytes,
+}
+
+impl TakenMessage {
+    /// It has arrived: nobody else gets it. Resolves after the commit.
+    pub async fn delivered(self) {
+        self.given.delete().await;
+    }
+}
+
 impl Server {
+    /// What waits for an account and is not on its way to a stream, oldest first, a page at most.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn take_waiting(&self, owner: &Jid) -> Result<Vec<TakenMessage>, StoreError> {
+        let owner = owner.bare();
+        let turn = self.0.waiting.turns.take([&owner]).await;
+        let waiting = self.0.ports.offline.load(&owner).await?;
+        let mut taken = Vec::new();
+        for Kept { seq: id, stanza, archived } in waiting {
+            if self.0.waiting.note(&owner, id) {
+                let stanza = if archived { self.delayed(&stanza, &owner, id) } else { stanza };
+                let given = Given { server: self.clone(), owner: owner.clone(), ids: vec![id] };
+                taken.push(TakenMessage { given, stanza });
+            }
+        }
+        drop(turn);
+        Ok(taken)
+    }
+
     /// Keeps a message for who is away: the promise is made after the commit. One of the archive, at `place`, is only
     /// marked.
     pub(super) async fn keep(&self, stanza: &Stanza, to: &Jid, place: Option<Seq>) -> Outcome {

@@ -8,15 +8,21 @@
 //! |---|---|
 //! | `to_phone` | stanzas become MESSAGE requests |
 //! | `from_phone` | MESSAGE requests become stanzas |
+//! | `threads` | XMPP threads against Call-IDs |
+//! | `edits` | corrections and retractions of what still waits |
+//! | `waiting` | what waited for phones that were away |
 //! | `receipts` | XEP-0184 and XEP-0333 against IMDN |
 //! | `typing` | XEP-0085 against isComposing, with their timers |
 
+mod edits;
 mod from_phone;
 mod receipts;
+mod threads;
 mod to_phone;
 mod typing;
+mod waiting;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,13 +34,17 @@ use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::xml::{Element, ns};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, RwLock, oneshot};
 
-use self::receipts::{Asked, Remembered, Sent};
+use self::edits::Pending;
+use self::receipts::Receipts;
+use self::receipts::Remembered;
+use self::threads::Threads;
 use self::typing::Typing;
 use super::contacts::Contacts;
 use super::identity;
-use crate::store::Store;
+use crate::config;
+use crate::uploads::Depot;
 
 const RECEIPTS: &str = "urn:xmpp:receipts";
 const MARKERS: &str = "urn:xmpp:chat-markers:0";
@@ -42,6 +52,8 @@ const MARKERS: &str = "urn:xmpp:chat-markers:0";
 const QUEUE: usize = 64;
 /// Longest wait for what is on its way when the node stops.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Characters kept of a message, for who quotes it.
+const QUOTE: usize = 60;
 
 /// The chat bridge. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +63,9 @@ struct Inner {
     xmpp: Server,
     sip: SipHandle,
     contacts: Contacts,
-    store: Store,
+    settings: config::Chat,
+    /// Where files go that phones send, and texts that are too long for them.
+    depot: Option<Depot>,
     state: Mutex<State>,
     /// Something changed in the queues or in who types.
     changed: Notify,
@@ -59,24 +73,38 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    queues: HashMap<(Jid, Jid), mpsc::Sender<Job>>,
+    queues: HashMap<(Jid, Jid), VecDeque<Pending<Job>>>,
     /// Phones, by binding, that sent CPIM or typing states: only they are sent such.
     speaks_cpim: HashSet<String>,
     speaks_composing: HashSet<String>,
-    /// Messages from phones that asked for notifications, by stanza id.
-    asked: Remembered<Asked>,
-    /// Messages to phones that XMPP clients want receipts for, by CPIM message id.
-    sent: Remembered<Sent>,
+    receipts: Receipts,
+    threads: Threads,
+    /// The beginnings of messages, by conversation and id, for reactions.
+    texts: Remembered<String>,
+    /// What phones sent and how it was answered: sent again, it is answered again and goes nowhere.
+    answered: Remembered<u16>,
     /// Phones that wait for another phone's answer, by stanza id.
     waiting: HashMap<String, oneshot::Sender<Answer>>,
     typing: Typing,
+    /// Held shared by what is sent to an account's phones, alone by what gives them what waited.
+    doors: HashMap<Jid, Arc<RwLock<()>>>,
+    /// Accounts for which something was kept since their last phone was given what waited.
+    kept: HashSet<Jid>,
 }
 
-/// One stanza for the phones of one account.
+/// The phones that a stanza is for.
 struct Job {
     account: Jid,
     devices: Vec<(Jid, Binding)>,
+}
+
+/// A stanza on its way to phones.
+struct Letter {
+    account: Jid,
+    devices: Vec<(Jid, Binding)>,
     stanza: Stanza,
+    /// It is a later version of a message that was never given.
+    edited: bool,
 }
 
 /// What became of a message for phones.
@@ -89,9 +117,15 @@ enum Answer {
 
 impl Chat {
     /// A bridge between these.
-    pub fn new(xmpp: Server, sip: SipHandle, contacts: Contacts, store: Store) -> Self {
+    pub fn new(
+        xmpp: Server,
+        sip: SipHandle,
+        contacts: Contacts,
+        settings: config::Chat,
+        depot: Option<Depot>,
+    ) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        let chat = Self(Arc::new(Inner { xmpp, sip, contacts, store, state, changed }));
+        let chat = Self(Arc::new(Inner { xmpp, sip, contacts, settings, depot, state, changed }));
         tokio::spawn(chat.clone().keep_typing());
         chat
     }
@@ -102,7 +136,12 @@ impl Chat {
 
     /// Queues a message stanza for phones; false when too much waits already.
     pub fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) -> bool {
-        if stanza.kind() != Kind::Message || stanza.type_() == Some("error") {
+        if stanza.kind() != Kind::Message {
+            return true;
+        }
+        if stanza.type_() == Some("error") {
+            let (chat, stanza) = (self.clone(), stanza.clone());
+            tokio::spawn(async move { chat.bounced(&stanza).await });
             return true;
         }
         let Some(from) = stanza.from().map(Jid::bare) else { return true };
@@ -116,38 +155,63 @@ impl Chat {
             .filter(|(jid, _)| stanza.from() != Some(jid))
             .collect();
         // None left, as when a phone writes to its own account alone: the queue keeps the text or tells the sender.
-        let mut job = Job { account: account.clone(), devices, stanza: stanza.clone() };
+        let job = Job { account: account.clone(), devices };
         let key = (from, account.clone());
         let mut state = self.state();
-        if let Some(queue) = state.queues.get(&key) {
-            match queue.try_send(job) {
-                Ok(()) => return true,
-                Err(mpsc::error::TrySendError::Full(_)) => return false,
-                Err(mpsc::error::TrySendError::Closed(back)) => job = back,
+        state.remember_text(stanza);
+        if let Some(queue) = state.queues.get_mut(&key) {
+            if queue.len() >= QUEUE {
+                return false;
             }
+            edits::enqueue(queue, stanza.clone(), job);
+            return true;
         }
-        let (queue, jobs) = mpsc::channel(QUEUE);
-        let _ = queue.try_send(job);
-        state.queues.insert(key.clone(), queue);
+        state.queues.insert(key.clone(), VecDeque::from([Pending::new(stanza.clone(), job)]));
         drop(state);
-        tokio::spawn(self.clone().work(key, jobs));
+        tokio::spawn(self.clone().work(key));
         true
     }
 
     /// Sends what is queued, in order; ends when nothing waits.
-    async fn work(self, key: (Jid, Jid), mut jobs: mpsc::Receiver<Job>) {
+    async fn work(self, key: (Jid, Jid)) {
         loop {
-            while let Ok(job) = jobs.try_recv() {
-                self.send(job).await;
-            }
-            let mut state = self.state();
-            // Under the lock nobody can add a job, so an empty queue can be taken down.
-            if jobs.is_empty() {
-                state.queues.remove(&key);
+            let next = {
+                let mut state = self.state();
+                let next = state.queues.get_mut(&key).and_then(VecDeque::pop_front);
+                // Under the lock nobody can add a message, so an empty queue can be taken down.
+                if next.is_none() {
+                    state.queues.remove(&key);
+                }
+                next
+            };
+            let Some(Pending { mut parts, stanza, edited, .. }) = next else {
                 self.0.changed.notify_waiters();
                 return;
+            };
+            if let (Some(stanza), Some(Job { account, devices })) = (stanza, parts.pop()) {
+                self.send_in_turn(Letter { account, devices, stanza, edited }).await;
             }
         }
+    }
+
+    /// Sends a letter after what waited for the account before it.
+    async fn send_in_turn(&self, letter: Letter) {
+        let is_behind = self.state().kept.contains(&letter.account);
+        if is_behind {
+            for (device, _) in &letter.devices {
+                self.flush(&letter.account, device).await;
+            }
+        }
+        let door = self.door(&letter.account);
+        let _shared = door.read().await;
+        self.send(letter).await;
+    }
+
+    /// The door of an account.
+    fn door(&self, account: &Jid) -> Arc<RwLock<()>> {
+        let mut state = self.state();
+        state.doors.retain(|_, door| Arc::strong_count(door) > 1);
+        state.doors.entry(account.clone()).or_default().clone()
     }
 
     /// Waits until nothing is on its way any more. Called after the SIP server has stopped: then every message that
@@ -179,6 +243,32 @@ impl Chat {
             let _ = waiting.send(answer);
         }
     }
+
+    /// A chat message from one address to another, to be filled.
+    fn message_from(&self, from: &Jid, to: &Jid) -> Element {
+        message_from(from, to).with_attr("type", self.0.settings.message_type.name())
+    }
+}
+
+impl State {
+    fn remember_text(&mut self, stanza: &Stanza) {
+        if let (Some(id), Some(key), Some(body)) = (stanza.id(), talk(stanza), stanza.body()) {
+            let beginning = body.chars().take(QUOTE).collect();
+            self.texts.put(format!("{key} {id}"), beginning);
+        }
+    }
+
+    /// The beginning of a message of the conversation that `stanza` belongs to.
+    fn text(&mut self, stanza: &Stanza, id: &str) -> Option<String> {
+        self.texts.get_mut(&format!("{} {id}", talk(stanza)?)).cloned()
+    }
+}
+
+/// The conversation of a stanza, the same whoever of the two speaks.
+fn talk(stanza: &Stanza) -> Option<String> {
+    let (from, to) = (stanza.from()?.bare(), stanza.to()?.bare());
+    let (one, other) = if from <= to { (from, to) } else { (to, from) };
+    Some(format!("{one} {other}"))
 }
 
 /// A chat message from one address to another, to be filled.
@@ -189,22 +279,22 @@ fn message_from(from: &Jid, to: &Jid) -> Element {
         .with_attr("to", to.as_str())
 }
 
-/// A MESSAGE to a phone.
+/// A MESSAGE to a phone, from the device that wrote (RFC 7572 section 4).
 fn request(
     from: &Jid,
     binding: &Binding,
     content_type: &str,
-    body: String,
+    body: impl Into<Bytes>,
 ) -> Option<OutgoingMessage> {
     Some(OutgoingMessage {
         target: Target::Binding(Box::new(binding.clone())),
-        from: NameAddr::new(identity::jid_to_sip(&from.bare()).ok()?),
+        from: NameAddr::new(identity::jid_to_sip(from).ok()?),
         to: binding.account_uri()?,
         call_id: None,
         cseq: None,
         headers: Vec::new(),
         content_type: content_type.to_owned(),
-        body: Bytes::from(body),
+        body: body.into(),
     })
 }
 

@@ -1,93 +1,168 @@
 //! Stanzas become MESSAGE requests (RFC 7572 section 4, RFC 3428; `interop.md` 2.2 to 2.6, 3.4 and 3.5).
 
 use tandem_sip::ports::{Binding, OutgoingMessage};
-use tandem_sip::transport::Protocol;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Kept, Offline};
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
+use tandem_xmpp::xml::ns;
 
-use super::{Answer, Chat, Job, MARKERS, RECEIPTS, Sent, new_id, request, stamp};
+use super::receipts::Sent;
+use super::waiting::sent_at;
+use super::{Answer, Chat, Letter, MARKERS, RECEIPTS, new_id, request, stamp};
 use crate::bridge::cpim::Cpim;
 use crate::bridge::text::{self, PhoneText};
 use crate::bridge::{identity, reason};
+use crate::config::LongTexts;
 
 const TEXT: &str = "text/plain;charset=utf-8";
-/// Bytes of body that fit a datagram beside the header fields: a request over UDP has to stay below 1300 (RFC 3428
-/// section 8).
-const MAX_DATAGRAM_BODY: usize = 850;
+/// Bytes of text over connections, where size does no harm.
+const MAX_TEXT: usize = 64 * 1024;
+/// Characters that stand before the link to a long text.
+const BEGINNING: usize = 160;
+/// Longest Subject, in characters.
+const MAX_SUBJECT: usize = 200;
+/// Longest language tag.
+const MAX_LANGUAGE: usize = 35;
+const REACTIONS: &str = "urn:xmpp:reactions:0";
+
+/// How a message to one phone ended.
+pub(super) struct Taken {
+    pub(super) device: Jid,
+    pub(super) status: u16,
+    pub(super) reason: String,
+    /// It asks the phone for notifications.
+    pub(super) wrapped: bool,
+}
 
 impl Chat {
-    pub(super) async fn send(&self, job: Job) {
-        let who = job.stanza.from().and_then(|from| from.node().map(str::to_owned));
-        let shown =
-            job.stanza.element().map(|e| text::for_phone(&e, &who.unwrap_or_default(), None));
-        match shown {
-            Ok(PhoneText::Text(body)) => {
-                self.state().typing.sent(&job);
-                self.send_text(&job, &body).await;
+    pub(super) async fn send(&self, letter: Letter) {
+        match self.shown(&letter) {
+            PhoneText::Text(body) => {
+                self.state().typing.sent(&letter);
+                self.send_text(&letter, &body).await;
             }
-            Ok(PhoneText::Encrypted(hint)) => self.send_unreadable(&job, hint).await,
-            Ok(PhoneText::Nothing) | Err(_) => {
-                for (device, _) in &job.devices {
-                    self.send_notification(device, &job.stanza).await;
+            PhoneText::Encrypted(hint) => self.send_unreadable(&letter, hint).await,
+            PhoneText::Nothing => {
+                for (device, _) in &letter.devices {
+                    self.send_notification(device, &letter.stanza).await;
                 }
-                self.send_typing(&job).await;
+                self.send_typing(&letter).await;
             }
         }
     }
 
-    async fn send_text(&self, job: &Job, body: &str) {
-        let Some(from) = job.stanza.from() else { return };
-        let wants_receipt = job.stanza.has("request", RECEIPTS);
-        let sends = job.devices.iter().map(|(device, binding)| async move {
-            let wrapped = wants_receipt && self.state().speaks_cpim.contains(&binding.id);
-            let (status, phrase) =
-                self.send_to(from, device, binding, &job.stanza, body, wrapped).await;
-            (status, phrase, wrapped, device)
-        });
-        let results = futures_util::future::join_all(sends).await;
-        let taken = results.iter().find(|(status, ..)| (200..300).contains(status));
-        if let Some((status, _, wrapped, device)) = taken {
-            // 200 means that it reached the phone itself (RFC 3428 section 7); 202 does not.
-            if wants_receipt && *status == 200 && !wrapped {
-                self.receipt(device, from, job.stanza.id(), "received").await;
+    /// What a phone gets of a stanza.
+    fn shown(&self, letter: &Letter) -> PhoneText {
+        let stanza = &letter.stanza;
+        if letter.edited
+            && let Some(body) = stanza.body()
+        {
+            return PhoneText::Text(body);
+        }
+        let Ok(element) = stanza.element() else { return PhoneText::Nothing };
+        let who = stanza.from().and_then(|from| from.node().map(str::to_owned)).unwrap_or_default();
+        let mut original = None;
+        if let Some(reactions) = element.child("reactions", REACTIONS) {
+            if !self.0.settings.reactions {
+                return PhoneText::Nothing;
             }
-            return self.answer(&job.stanza, Answer::Delivered(*status));
+            let id = reactions.attr("id").unwrap_or_default();
+            original = self.state().text(stanza, id);
+        }
+        text::for_phone(&element, &who, original.as_deref())
+    }
+
+    /// The text of a stanza that a phone can show.
+    pub(super) fn text_of(&self, letter: &Letter) -> Option<String> {
+        match self.shown(letter) {
+            PhoneText::Text(text) => Some(text),
+            PhoneText::Encrypted(_) | PhoneText::Nothing => None,
+        }
+    }
+
+    async fn send_text(&self, letter: &Letter, body: &str) {
+        let results = self.send_to_all(letter, body).await;
+        let taken = results.iter().find(|taken| (200..300).contains(&taken.status));
+        if let Some(taken) = taken {
+            // 200 means that it reached the phone itself (RFC 3428 section 7); 202 does not.
+            if let Some(from) = letter.stanza.from()
+                && letter.stanza.has("request", RECEIPTS)
+                && taken.status == 200
+                && !taken.wrapped
+            {
+                self.receipt(&taken.device, from, letter.stanza.id(), "received").await;
+            }
+            return self.answer(&letter.stanza, Answer::Delivered(taken.status));
         }
         metrics::counter!("tandem_messages_to_phones_failed_total").increment(1);
-        let worst = results.iter().find(|(s, ..)| !is_away(*s)).or_else(|| results.first());
-        let (status, phrase) = worst.map_or((480, ""), |(status, phrase, ..)| (*status, phrase));
-        self.failed(job, status, phrase).await;
+        let worst = results.iter().find(|t| !is_away(t.status)).or_else(|| results.first());
+        let (status, reason) = worst.map_or((480, ""), |taken| (taken.status, &*taken.reason));
+        self.failed(letter, status, reason).await;
     }
 
-    /// Sends a text to one phone, wrapped where a notification is wanted; status and phrase.
+    /// Sends a text to all phones of a letter at once.
+    pub(super) async fn send_to_all(&self, letter: &Letter, body: &str) -> Vec<Taken> {
+        let sends = letter.devices.iter().map(|(device, binding)| async move {
+            let (status, reason, wrapped) = self.send_to(letter, device, binding, body).await;
+            Taken { device: device.clone(), status, reason, wrapped }
+        });
+        futures_util::future::join_all(sends).await
+    }
+
+    /// Sends a text to one phone: wrapped where a notification is wanted and known, else as it is; what is too long as
+    /// its beginning and a link. Status, phrase, and whether it was wrapped.
     async fn send_to(
         &self,
-        from: &Jid,
+        letter: &Letter,
         device: &Jid,
         binding: &Binding,
-        stanza: &Stanza,
         body: &str,
-        wrapped: bool,
-    ) -> (u16, String) {
-        let plain = || request(from, binding, TEXT, body.to_owned());
-        let first =
-            if wrapped { self.wrapped(from, device, binding, stanza, body) } else { plain() };
-        let (status, phrase) = self.send_one(binding, first).await;
-        if !(wrapped && status == 415) {
-            return (status, phrase);
+    ) -> (u16, String, bool) {
+        let Some(from) = letter.stanza.from() else { return (400, String::new(), false) };
+        let asks = letter.stanza.has("request", RECEIPTS) || letter.stanza.has("markable", MARKERS);
+        if asks && self.state().speaks_cpim.contains(&binding.id) {
+            let wrapped = self.wrapped(from, device, binding, &letter.stanza, body);
+            let (status, phrase) = self.send_one(self.dressed(letter, wrapped)).await;
+            match status {
+                // It unlearnt CPIM; the text alone goes through.
+                415 => {
+                    self.state().speaks_cpim.remove(&binding.id);
+                }
+                // So it may without the wrapping.
+                513 => {}
+                _ => return (status, phrase, true),
+            }
         }
-        // It unlearnt CPIM; the text alone goes through.
-        self.state().speaks_cpim.remove(&binding.id);
-        self.send_one(binding, plain()).await
+        let plain =
+            |text: &str| self.dressed(letter, request(from, binding, TEXT, text.to_owned()));
+        let (status, phrase) = self.send_one(plain(body)).await;
+        if status != 513 || self.0.settings.long_texts == LongTexts::Refuse {
+            return (status, phrase, false);
+        }
+        let Some(link) = self.link_to(letter, body).await else { return (status, phrase, false) };
+        let beginning: String = body.chars().take(BEGINNING).collect();
+        let (status, phrase) = self.send_one(plain(&format!("{beginning}... {link}"))).await;
+        (status, phrase, false)
     }
 
-    async fn send_one(&self, binding: &Binding, message: Option<OutgoingMessage>) -> (u16, String) {
+    /// Keeps a text as a file of who wrote it, or of its reader when that is no account here.
+    async fn link_to(&self, letter: &Letter, body: &str) -> Option<String> {
+        let depot = self.0.depot.as_ref()?;
+        let owners = [letter.stanza.from().map(Jid::bare), Some(letter.account.clone())];
+        for owner in owners.into_iter().flatten() {
+            let bytes = body.to_owned().into();
+            match depot.keep_whole(&owner, "message.txt", "text/plain; charset=utf-8", bytes).await
+            {
+                Ok(link) => return Some(link),
+                Err(error) => tracing::debug!(?error, "a long text is not kept as a file"),
+            }
+        }
+        None
+    }
+
+    async fn send_one(&self, message: Option<OutgoingMessage>) -> (u16, String) {
         let Some(message) = message else { return (400, String::new()) };
-        let is_datagram = binding.flow.protocol == Protocol::Udp;
-        if is_datagram && message.body.len() > MAX_DATAGRAM_BODY {
-            let text = format!("at most {MAX_DATAGRAM_BODY} bytes reach this phone over UDP");
-            return (513, text);
+        if message.body.len() > MAX_TEXT {
+            return (513, format!("at most {MAX_TEXT} bytes reach a phone"));
         }
         match self.0.sip.message(message).await {
             Ok(result) => (result.status, result.reason),
@@ -95,24 +170,59 @@ impl Chat {
         }
     }
 
+    /// Puts on a request what table 1 of RFC 7572 has besides the body, and the time where it waited.
+    fn dressed(
+        &self,
+        letter: &Letter,
+        message: Option<OutgoingMessage>,
+    ) -> Option<OutgoingMessage> {
+        let mut message = message?;
+        let stanza = &letter.stanza;
+        let subject = stanza.child("subject", ns::CLIENT).map(|e| e.text());
+        if let Some(subject) = subject.filter(|s| !s.is_empty()) {
+            let subject: String = subject.chars().take(MAX_SUBJECT).collect();
+            message
+                .headers
+                .push(("Subject".into(), subject.replace(|c: char| c.is_control(), " ")));
+        }
+        if let Some(language) = language(stanza) {
+            message.headers.push(("Content-Language".into(), language));
+        }
+        if let Some(date) = sent_at(stanza) {
+            message.headers.push(("Date".into(), date.to_string()));
+        }
+        let thread = stanza.child("thread", ns::CLIENT).map(|e| e.text());
+        if let (Some(thread), Some(from)) = (thread, stanza.from())
+            && let Some(line) = self.state().threads.next(from, &letter.account, &thread)
+        {
+            message.from = message.from.with_tag(&line.tag);
+            message.call_id = Some(line.call_id);
+            message.cseq = Some(line.cseq);
+        }
+        Some(message)
+    }
+
     /// No phone took it. Somebody else may have it; else it is kept, or the sender is told.
-    async fn failed(&self, job: &Job, status: u16, phrase: &str) {
-        let to_all = job.stanza.to().is_some_and(Jid::is_bare);
+    async fn failed(&self, letter: &Letter, status: u16, phrase: &str) {
+        let to_all = letter.stanza.to().is_some_and(Jid::is_bare);
         let elsewhere =
-            self.0.xmpp.presences(&job.account).iter().any(|p| !p.attached && p.priority >= 0);
+            self.0.xmpp.presences(&letter.account).iter().any(|p| !p.attached && p.priority >= 0);
         if to_all && elsewhere {
-            return self.answer(&job.stanza, Answer::Delivered(200));
+            return self.answer(&letter.stanza, Answer::Delivered(200));
         }
         if is_away(status) {
-            match self.0.xmpp.keep_undelivered(&job.account, &job.stanza).await {
-                Ok(true) => return self.answer(&job.stanza, Answer::Stored),
+            match self.0.xmpp.keep_undelivered(&letter.account, &letter.stanza).await {
+                Ok(true) => {
+                    self.state().kept.insert(letter.account.clone());
+                    return self.answer(&letter.stanza, Answer::Stored);
+                }
                 Ok(false) => tracing::info!("too many messages wait for an account"),
                 Err(error) => tracing::error!(%error, "a message cannot be kept"),
             }
         }
         let error = reason::status_to_error(status, phrase)
             .unwrap_or_else(|| StanzaError::new(Condition::UndefinedCondition));
-        self.refuse(&job.stanza, status, &error).await;
+        self.refuse(&letter.stanza, status, &error).await;
     }
 
     async fn refuse(&self, stanza: &Stanza, status: u16, error: &StanzaError) {
@@ -123,17 +233,17 @@ impl Chat {
     }
 
     /// What is encrypted for others is no use to a phone: it gets the client's own hint once, the sender the truth.
-    async fn send_unreadable(&self, job: &Job, hint: Option<String>) {
-        if let (Some(hint), Some(from)) = (hint, job.stanza.from()) {
-            for (_, binding) in &job.devices {
-                self.send_one(binding, request(from, binding, TEXT, hint.clone())).await;
+    async fn send_unreadable(&self, letter: &Letter, hint: Option<String>) {
+        if let (Some(hint), Some(from)) = (hint, letter.stanza.from()) {
+            for (_, binding) in &letter.devices {
+                self.send_one(request(from, binding, TEXT, hint.clone())).await;
             }
         }
-        let others = self.0.xmpp.presences(&job.account).iter().any(|p| !p.attached);
+        let others = self.0.xmpp.presences(&letter.account).iter().any(|p| !p.attached);
         if !others {
             let error = StanzaError::new(Condition::NotAcceptable);
             let error = error.with_text("a phone cannot decrypt this");
-            self.refuse(&job.stanza, 488, &error).await;
+            self.refuse(&letter.stanza, 488, &error).await;
         }
     }
 
@@ -150,49 +260,31 @@ impl Chat {
         let to = identity::jid_to_sip(&device.bare()).ok()?.to_string();
         let markable = stanza.has("markable", MARKERS);
         let cpim = Cpim::text(&uri, &to, &id, &stamp(), markable, body);
-        let sent = Sent {
-            sender: from.clone(),
-            device: device.clone(),
-            stanza_id: stanza.id().unwrap_or_default().to_owned(),
-            told: false,
-        };
-        self.state().sent.put(id, sent);
+        let sent = Sent::new(from, device, stanza.id().unwrap_or_default());
+        self.state().receipts.sent(id, sent);
         request(from, binding, "message/cpim", cpim.print())
-    }
-
-    /// Gives a phone that has registered what waited for its account.
-    pub async fn flush(&self, account: &Jid, device: &Jid) {
-        let waiting = match Offline::load(&self.0.store, account).await {
-            Ok(waiting) => waiting,
-            Err(error) => {
-                tracing::error!(%error, "waiting messages cannot be read");
-                return;
-            }
-        };
-        for Kept { seq: id, stanza, .. } in waiting {
-            let Some(binding) = self.0.contacts.binding(device) else { return };
-            let Ok(stanza) = Stanza::parse(stanza) else { continue };
-            let (Some(from), Some(body)) = (stanza.from(), stanza.body()) else { continue };
-            let (status, _) = self.send_one(&binding, request(from, &binding, TEXT, body)).await;
-            match status {
-                200..=299 => {}
-                // It does not fit this phone; an app will show it.
-                513 => continue,
-                // It has gone again; the rest waits on.
-                _ => return,
-            }
-            if stanza.has("request", RECEIPTS) {
-                self.receipt(device, from, stanza.id(), "received").await;
-            }
-            if let Err(error) = Offline::delete(&self.0.store, account, &[id]).await {
-                tracing::error!(%error, "a delivered message stays in the store");
-                return;
-            }
-        }
     }
 }
 
+/// The language of a text, where its sender said it.
+fn language(stanza: &Stanza) -> Option<String> {
+    let element = stanza.element().ok()?;
+    let plain =
+        |e: &&tandem_xmpp::xml::Element| e.is("body", ns::CLIENT) && e.attr("xml:lang").is_none();
+    // A body in a language of its own is taken where there is none without.
+    let body = if element.elements().any(|e| plain(&e)) {
+        None
+    } else {
+        element.child("body", ns::CLIENT).and_then(|b| b.attr("xml:lang"))
+    };
+    let language = body.or_else(|| element.attr("xml:lang"))?;
+    let is_tag = language.len() <= MAX_LANGUAGE
+        && !language.is_empty()
+        && language.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_tag.then(|| language.to_owned())
+}
+
 /// Answers that say "not there now" rather than "no".
-fn is_away(status: u16) -> bool {
+pub(super) fn is_away(status: u16) -> bool {
     matches!(status, 408 | 430 | 480 | 503 | 504)
 }

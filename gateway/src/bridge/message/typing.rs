@@ -8,7 +8,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::chat_states::ChatState;
 use tandem_xmpp::xml::Element;
 
-use super::{Chat, Job, message_from, request};
+use super::{Chat, Letter, message_from, request};
 use crate::bridge::iscomposing::{CONTENT_TYPE, FromPhone, IsComposing, ToPhone};
 
 const HINTS: &str = "urn:xmpp:hints";
@@ -24,9 +24,9 @@ pub(super) struct Typing {
 
 impl Typing {
     /// A text for phones says by itself that its writer has done.
-    pub(super) fn sent(&mut self, job: &Job) {
-        let Some(from) = job.stanza.from() else { return };
-        for (device, _) in &job.devices {
+    pub(super) fn sent(&mut self, letter: &Letter) {
+        let Some(from) = letter.stanza.from() else { return };
+        for (device, _) in &letter.devices {
             if let Some(typing) = self.to_phone.get_mut(&(device.clone(), from.clone())) {
                 typing.handle_content();
             }
@@ -56,10 +56,10 @@ impl Typing {
 
 impl Chat {
     /// Typing, for phones that have shown that they know it (RFC 3994 section 4).
-    pub(super) async fn send_typing(&self, job: &Job) {
-        let state = job.stanza.element().ok().and_then(|e| ChatState::from_message(&e));
-        let (Some(state), Some(from)) = (state, job.stanza.from()) else { return };
-        for (device, binding) in &job.devices {
+    pub(super) async fn send_typing(&self, letter: &Letter) {
+        let state = letter.stanza.element().ok().and_then(|e| ChatState::from_message(&e));
+        let (Some(state), Some(from)) = (state, letter.stanza.from()) else { return };
+        for (device, binding) in &letter.devices {
             let said = {
                 let mut all = self.state();
                 let key = (device.clone(), from.clone());
@@ -96,8 +96,9 @@ impl Chat {
         message: &IncomingMessage,
         from: &Jid,
         to: &Jid,
+        body: &[u8],
     ) -> MessageReply {
-        let Some(said) = IsComposing::parse(&message.body) else { return MessageReply::new(400) };
+        let Some(said) = IsComposing::parse(body) else { return MessageReply::new(400) };
         let state = {
             let mut all = self.state();
             if let Some(binding) = &message.binding {
