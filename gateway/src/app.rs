@@ -166,14 +166,7 @@ impl App {
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
         let contacts = Contacts::default();
-        let chat = Chat::new(
-            xmpp.clone(),
-            sip.clone(),
-            contacts.clone(),
-            config.chat.clone(),
-            depot.clone(),
-        );
-        let _ = hub.chat.set(chat.clone());
+        let chat = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
         let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
         tokio::spawn(presence.run(desk_events));
         let follow = follow_phones(xmpp.clone(), contacts.clone(), chat.clone(), phone_events);
@@ -342,6 +335,21 @@ async fn xmpp_server(
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))
+}
+
+/// What apps and phones write to each other.
+fn start_chat(
+    config: &Config,
+    xmpp: &Server,
+    sip: &SipHandle,
+    contacts: &Contacts,
+    depot: &Option<Depot>,
+    hub: &Arc<Hub>,
+) -> Chat {
+    let (settings, depot) = (config.chat.clone(), depot.clone());
+    let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), settings, depot);
+    let _ = hub.chat.set(chat.clone());
+    chat
 }
 
 /// What the node does by itself now and then.

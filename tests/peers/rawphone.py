@@ -2,10 +2,10 @@
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
   start {user, password, domain, port, algorithm?}     algorithm MD5 | SHA-256 -> registered {status} (after the 401)
-  send {method?, to, type?, body?, headers?}           a request with credentials -> answer {status, reason, headers}
+  send {method?, to, type?, body?, headers?, call?}    a request with credentials, under a Call-ID -> answer {status, reason, headers}
   answer {status}                                      what the next MESSAGE requests get; 200 at the start
   unregister
-Unasked: request {method, from, type, body}.
+Unasked: request {method, uri, from, type, body, headers, call, cseq, size}.
 """
 import asyncio, hashlib, re, uuid
 
@@ -36,7 +36,8 @@ class Phone(asyncio.DatagramProtocol):
             kept = "".join(f"{key}: {value}\r\n" for key, value in fields if key.lower() in ("via", "from", "call-id", "cseq"))
             to = get("to") + ("" if "tag=" in get("to") else ";tag=raw")
             self._transport.sendto(f"SIP/2.0 {self._status} Answer\r\n{kept}To: {to}\r\nContent-Length: 0\r\n\r\n".encode(), peer)
-        say("request", method=method, **{"from": get("from")}, type=get("content-type"), body=body.decode())
+        say("request", method=method, uri=first.split()[1], **{"from": get("from")}, type=get("content-type"), body=body.decode(), headers=fields, call=get("call-id"),
+            cseq=get("cseq"), size=len(data))
 
     async def start(self, user, password, domain, port, algorithm="MD5"):
         self._user, self._password, self._domain, self._algorithm = user, password, domain, algorithm
@@ -50,9 +51,9 @@ class Phone(asyncio.DatagramProtocol):
     def _contact(self, seconds):
         return f"Contact: <sip:{self._user}@{HOST}:{self._port}>;expires={seconds}\r\n"
 
-    async def send(self, to, method="MESSAGE", type="text/plain", body="", headers=""):
+    async def send(self, to, method="MESSAGE", type="text/plain", body="", headers="", call=None):
         more = (f"Content-Type: {type}\r\n" if body else "") + headers
-        status, reason, fields = await self._ask(method, to, to, more, body.encode(), uuid.uuid4().hex)
+        status, reason, fields = await self._ask(method, to, to, more, body.encode(), call or uuid.uuid4().hex)
         say("answer", status=status, reason=reason, headers=fields)
 
     async def answer(self, status):

@@ -5,6 +5,8 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   login {jid, password, port, direct?}    over STARTTLS, or TLS at once -> online {jid} | error
   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
   message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition}
+  raw {xml}                               a stanza as it is
+  fetch {url}                             -> fetched {status, type, body}
   chat_state {to, state}
   call {to, tone, codecs?}                a bare JID is proposed to, a full one is sent session-initiate at once; codecs as in ["opus"],
                                           ["PCMA"]  -> ringing {from}, proceeding {from}, accepted, connected, ended
@@ -15,11 +17,11 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   hear {seconds?}                         -> heard {hz, level, purity} of the seconds that follow
   stats                                   -> stats {codec, local, remote, sent, received} of the call
   logout
-Unasked: presence {from, type, show, status}, message {from, to, body, id, receipt, carbon: sent|received}, chat_state {from, state},
+Unasked: presence {from, type, show, status}, message {from, to, body, id, type, receipt, subject, thread, lang, delay, url, carbon: sent|received}, chat_state {from, state},
   incoming {from, sid, via: propose|jingle}, connected {sid}, finish {sid, from, reason}, offline, error {text},
   ended {sid, by, reason}; by is us, terminate, reject, retract, elsewhere (another device of ours), error or media.
 """
-import asyncio, ssl, uuid
+import asyncio, ssl, urllib.request, uuid
 from xml.etree import ElementTree as ET
 
 import slixmpp
@@ -83,7 +85,10 @@ class Softphone:
 
     def _message(self, m, **more):
         if m["type"] != "error" and m["body"]:
-            say("message", **{"from": m["from"].full}, to=m["to"].full, body=m["body"], id=m["id"], receipt=bool(m["request_receipt"]), **more)
+            get = lambda path: next((e.text or e.get("stamp") for e in m.xml.iterfind(path)), None)
+            say("message", **{"from": m["from"].full}, to=m["to"].full, body=m["body"], id=m["id"], receipt=bool(m["request_receipt"]), type=m["type"],
+                subject=get(CLIENT + "subject"), thread=get(CLIENT + "thread"), lang=m.xml.get("{http://www.w3.org/XML/1998/namespace}lang"),
+                delay=get("{urn:xmpp:delay}delay"), url=get("{jabber:x:oob}x/{jabber:x:oob}url"), **more)
 
     def _carbon(self, m, direction):
         self._message(m, carbon=direction)
@@ -100,6 +105,17 @@ class Softphone:
         m["id"] = id or str(uuid.uuid4())
         m["request_receipt"] = True
         m.send()
+
+    def raw(self, xml):
+        self._xmpp.send_raw(xml)
+
+    async def fetch(self, url):
+        def get():
+            with urllib.request.urlopen(url, context=ssl._create_unverified_context(), timeout=10) as answer:
+                return answer.status, answer.headers.get("Content-Type"), answer.read().decode("utf-8", "replace")
+
+        status, kind, body = await asyncio.get_running_loop().run_in_executor(None, get)
+        say("fetched", status=status, type=kind, body=body)
 
     def chat_state(self, to, state):
         m = self._xmpp.make_message(mto=to, mtype="chat")

@@ -133,6 +133,13 @@ impl Peer {
         found.unwrap_or_else(|| self.fail(&format!("no `{event}` with {fields:?}")))
     }
 
+    /// Takes such an event if it has come so far.
+    pub fn has(&mut self, event: &str, fields: &[(&str, &str)]) -> Option<Value> {
+        self.waiting.extend(self.events.try_iter());
+        let at = self.waiting.iter().position(|e| is(e, event, fields))?;
+        Some(self.waiting.remove(at))
+    }
+
     /// Checks that no such event has come so far.
     ///
     /// # Panics

@@ -39,6 +39,64 @@ fn a_message_is_handed_on_once_and_answered_as_told() {
 }
 
 #[test]
+fn a_message_in_a_call_is_a_message_to_the_other_end() {
+    let mut world = World::new();
+    let (invite, ok, _) = super::calls::talking(&mut world);
+    let fields = "Content-Type: text/plain\r\n";
+    let talk = inside(&mut world, &invite, &ok, "MESSAGE", fields, "can you hear me?");
+    world.receive(talk, udp(5060));
+    let message = world.messages.last().unwrap();
+    assert_eq!(message.account, "ana@example.org");
+    assert_eq!(message.to.to_string(), "sip:carl@example.org");
+    assert_eq!(&message.body[..], b"can you hear me?");
+    assert_eq!(world.last_response().status, 200);
+    assert!(world.last_response().headers.get("Contact").is_none());
+    let empty = inside(&mut world, &invite, &ok, "MESSAGE", fields, "");
+    world.receive(empty, udp(5060));
+    assert_eq!(world.last_response().status, 400);
+}
+
+#[test]
+fn a_message_over_udp_stays_below_the_limit_of_rfc_3428() {
+    let mut world = World::new();
+    world.register("ana", CONTACT, udp(5060));
+    let binding = world.binding("ana");
+    let mut largest = 0;
+    for size in (0..2_000).step_by(50) {
+        world.sent.clear();
+        let body = Bytes::from(vec![b'x'; size]);
+        let message = OutgoingMessage { body, ..message(&binding) };
+        world.core.send_message(Ticket(size as u64), message, world.now);
+        world.drain();
+        match world.sent.first() {
+            Some((_, Message::Request(request))) => {
+                largest = request.to_bytes().len();
+                assert!(largest <= 1_300, "{largest}");
+            }
+            _ => assert_eq!(world.results.last().unwrap().1.status, 513),
+        }
+    }
+    assert!(largest > 1_000, "{largest}");
+}
+
+#[test]
+fn a_message_carries_the_tag_call_id_and_number_it_is_given_and_no_contact() {
+    let mut world = World::new();
+    world.register("ana", CONTACT, udp(5060));
+    let binding = world.binding("ana");
+    let from = NameAddr::new(uri("sip:carl@example.org")).with_tag("t1");
+    let message =
+        OutgoingMessage { from, call_id: Some("c1".into()), cseq: Some(7), ..message(&binding) };
+    world.core.send_message(Ticket(1), message, world.now);
+    world.drain();
+    let (_, request) = world.last_request();
+    assert_eq!(request.headers.from().unwrap().0.tag(), Some("t1"));
+    assert_eq!(request.headers.get("Call-ID"), Some("c1"));
+    assert_eq!(request.headers.get("CSeq"), Some("7 MESSAGE"));
+    assert!(!request.headers.has("Contact"));
+}
+
+#[test]
 fn a_message_to_a_phone_is_repeated_answered_or_given_up() {
     let mut world = World::new();
     world.register("ana", CONTACT, udp(5060));
