@@ -275,7 +275,7 @@ impl Connection {
                 Action::Register { domain, iq } => {
                     let (state, peer) = (&mut self.registration, self.peer.ip());
                     let answer = self.server.register(state, &domain, peer, &iq).await;
-                    self.c2s.handle_registered(&answer, now());
+                    self.c2s.handle_registered(&answer);
                 }
                 Action::Stanza(stanza) => {
                     // Boxed like all that is done for one stanza: an idle session holds no room for it.

@@ -1,11 +1,14 @@
 //! The stream from the client's end, in virtual time (RFC 6120, RFC 7395), and each limit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
-use crate::stream::question::Answer;
+use crate::stanza::Stanza;
+use crate::stream::question::{Answer, Question};
 use crate::stream::sasl::{LoginKeys, PasswordKeys};
 
 struct Client {
@@ -74,7 +77,7 @@ impl Client {
                         .with_attr_opt("id", iq.attr("id"))
                         .with_attr("from", domain)
                         .with_attr("type", "result");
-                    self.machine.handle_registered(&answer, self.now);
+                    self.machine.handle_registered(&answer);
                 }
                 Action::Stanza(stanza) => self.stanzas.push(*stanza),
                 Action::LoggedIn(_) => {}
@@ -163,6 +166,22 @@ fn fifteen_seconds_without_login_are_the_end() {
     assert!(!client.closed);
     assert!(client.wait(1).contains("connection-timeout"));
     assert!(client.closed);
+}
+
+/// The answer waits when others have guessed: who knows the password is let in all the same.
+#[test]
+fn the_time_that_an_answer_takes_is_not_the_clients() {
+    let mut client = Client::new(Transport::Tls);
+    client.say(HEADER);
+    client.machine.handle_bytes(Client::plain("secret").as_bytes(), client.now);
+    let Some(Action::Ask(question)) = client.machine.poll_action() else { panic!("no question") };
+    client.now += Duration::from_secs(60);
+    let answer = client.answer(*question);
+    client.machine.handle_answer(answer, client.now);
+    client.machine.handle_timeout(client.now);
+    assert!(client.drain().contains("<success"));
+    assert!(!client.closed);
+    assert!(client.wait(15).contains("connection-timeout"), "then it is the client's again");
 }
 
 #[test]

@@ -42,7 +42,13 @@ impl Header {
         let element = Element::parse(&closed)?;
         let domain = |name| element.attr(name).map(prepared);
         let version = element.attr("version").and_then(|v| v.split('.').next()?.parse().ok());
-        let (content, declared) = declarations(&closed);
+        let (content, mut declared) = declarations(&closed);
+        // The content namespace is `jabber:client` inside, also where it has a prefix.
+        for (_, namespace) in &mut declared {
+            if matches!(namespace.as_str(), ns::SERVER | ns::COMPONENT) {
+                ns::CLIENT.clone_into(namespace);
+            }
+        }
         Ok(Self {
             is_stream: element.is("stream", ns::STREAM),
             content,
@@ -62,7 +68,7 @@ pub(super) fn prepared(domain: &str) -> Option<String> {
 
 /// The default namespace and the prefixes; those beyond the bound are unknown, as they would grow every stanza that
 /// uses them.
-fn declarations(header: &[u8]) -> (String, Vec<(String, String)>) {
+pub(super) fn declarations(header: &[u8]) -> (String, Vec<(String, String)>) {
     let first = Tokens::new(header).and_then(|mut tokens| tokens.next_token());
     let Ok(Some(Token::Start { attributes, .. })) = first else { return Default::default() };
     let mut room = MAX_DECLARED_BYTES;
@@ -76,12 +82,7 @@ fn declarations(header: &[u8]) -> (String, Vec<(String, String)>) {
                 continue;
             }
             room -= bytes;
-            // The content namespace is `jabber:client` inside, also where it has a prefix.
-            let namespace = match namespace.as_ref() {
-                ns::SERVER | ns::COMPONENT => ns::CLIENT.to_owned(),
-                _ => namespace.into_owned(),
-            };
-            declared.push((prefix.to_owned(), namespace));
+            declared.push((prefix.to_owned(), namespace.into_owned()));
         }
     }
     (content, declared)

@@ -67,16 +67,18 @@ impl C2s {
         self.turn(login, turn);
     }
 
-    /// What a question of [`Action::Ask`] has come to.
+    /// What a question of [`Action::Ask`] has come to. The time it took is not the client's: its own begins anew, as
+    /// often as the few logins of a stream have questions.
     pub fn handle_answer(&mut self, answer: Answer, now: Instant) {
         match std::mem::replace(&mut self.state, State::Features) {
             State::Waiting(mut login) => {
+                self.deadline = Some(now + self.limits.unauthenticated_time);
                 let turn = login.handle_answer(answer);
                 self.turn(login, turn);
             }
             other => self.state = other,
         }
-        self.drain(now);
+        self.drain();
     }
 
     fn turn(&mut self, login: Box<Login>, turn: Turn) {
@@ -192,7 +194,7 @@ impl C2s {
             }
             other => self.state = other,
         }
-        self.drain(now);
+        self.drain();
     }
 
     fn send_success(&mut self, outcome: Outcome, jid: Option<&Jid>, bound: Option<Element>) {

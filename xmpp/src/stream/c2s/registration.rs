@@ -1,7 +1,5 @@
 //! Accounts that are made before login, on a stream that is secured (XEP-0077 section 3.1.1, XEP-0445).
 
-use std::time::Instant;
-
 use super::{Action, C2s, State, Transport};
 use crate::xml::{Element, ns};
 
@@ -51,12 +49,12 @@ impl C2s {
     }
 
     /// The answer to an [`Action::Register`]. The client may go on to log in.
-    pub fn handle_registered(&mut self, answer: &Element, now: Instant) {
+    pub fn handle_registered(&mut self, answer: &Element) {
         if matches!(self.state, State::Registering) {
             debug_assert_eq!(answer.ns(), ns::CLIENT);
             self.state = State::Features;
             self.send(answer);
-            self.drain(now);
+            self.drain();
         }
     }
 }
