@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Child, Kind, Stanza, StanzaFault};
 use crate::jid::Jid;
-use crate::xml::token::{Attributes, Token, Tokens, unescape};
+use crate::xml::token::{Attributes, Token, Tokens, declared, unescape};
 use crate::xml::{MAX_ATTRIBUTES, MAX_DEPTH, XmlError, ns};
 
 /// Bytes by which a rewritten stanza may be more than twice as long.
@@ -214,18 +214,20 @@ impl Reader<'_> {
             if let Some(head) = &mut head {
                 head.take(name, &value);
             }
-            if name == "xmlns" {
-                self.scopes.push((depth, String::new(), value.into_owned()));
-            } else if let Some(prefix) = name.strip_prefix("xmlns:") {
+            if let Some(prefix) = declared(name, &value)? {
                 self.scopes.push((depth, prefix.into(), value.into_owned()));
             }
         }
+        let mut meant: Vec<(String, &str)> = Vec::new();
         for name in seen {
-            match name.split_once(':') {
-                Some(("xmlns" | "xml", _)) | None => {}
-                Some(_) => {
-                    self.resolve(name)?;
+            if let Some((prefix, local)) = name.split_once(':')
+                && prefix != "xmlns"
+            {
+                let known = (self.resolve(name)?, local);
+                if meant.contains(&known) {
+                    return Err(XmlError::NotWellFormed("attribute twice"));
                 }
+                meant.push(known);
             }
         }
         Ok(())
@@ -251,7 +253,13 @@ impl Reader<'_> {
         match prefix {
             "" => Ok(ns::CLIENT.into()),
             "xml" => Ok(ns::XML.into()),
-            "stream" => Ok(ns::STREAM.into()),
+            // Every header declares it, but a stanza also goes where none stands before it (RFC 7395 section 3.3.3).
+            "stream" => {
+                if !self.used.iter().any(|(p, _)| p == "stream") {
+                    self.used.push(("stream".into(), ns::STREAM.into()));
+                }
+                Ok(ns::STREAM.into())
+            }
             _ => Err(XmlError::UnknownPrefix),
         }
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::token::{Attributes, Token, Tokens, is_character, unescape};
+use super::token::{Attributes, Token, Tokens, declared, is_character, unescape};
 use super::{MAX_ATTRIBUTES, MAX_DEPTH, XmlError, ns};
 
 /// An element with its resolved namespace.
@@ -163,9 +163,14 @@ impl Element {
         out.into()
     }
 
-    /// Appends the element, printed where `parent_ns` is the default namespace.
+    /// Appends the element, printed where `parent_ns` is the default namespace. An element of the stream itself has the
+    /// prefix that its header declares; inside others, which go where no header is, nothing has.
     pub fn print(&self, out: &mut String, parent_ns: &str) {
         let prefix = if self.ns == ns::STREAM { "stream:" } else { "" };
+        self.print_with(prefix, out, parent_ns);
+    }
+
+    fn print_with(&self, prefix: &str, out: &mut String, parent_ns: &str) {
         out.push('<');
         out.push_str(prefix);
         out.push_str(&self.name);
@@ -190,7 +195,7 @@ impl Element {
         out.push('>');
         for child in &self.children {
             match child {
-                Node::Element(e) => e.print(out, inner_ns),
+                Node::Element(e) => e.print_with("", out, inner_ns),
                 Node::Text(t) => escape(out, t),
             }
         }
@@ -282,9 +287,10 @@ impl Builder {
             if self.attributes > MAX_ATTRIBUTES {
                 return Err(XmlError::TooMuch("too many attributes"));
             }
-            if name == "xmlns" {
-                self.scopes.push((depth, String::new(), value.into_owned()));
-            } else if let Some(prefix) = name.strip_prefix("xmlns:") {
+            if let Some(prefix) = declared(name, &value)? {
+                if self.scopes.iter().any(|(d, p, _)| *d == depth && p == prefix) {
+                    return Err(XmlError::NotWellFormed("attribute twice"));
+                }
                 self.scopes.push((depth, prefix.into(), value.into_owned()));
             } else if attrs.iter().any(|(n, _)| n == name) {
                 return Err(XmlError::NotWellFormed("attribute twice"));
@@ -293,16 +299,21 @@ impl Builder {
             }
         }
         // The prefixes of attributes are part of what they mean: the element declares them wherever it is printed.
-        let mut declared: Vec<(String, String)> = Vec::new();
+        let mut declarations: Vec<(String, String)> = Vec::new();
+        let mut meant: Vec<(&str, &str)> = Vec::new();
         for (name, _) in &attrs {
-            let Some((prefix, _)) = name.split_once(':') else { continue };
+            let Some((prefix, local)) = name.split_once(':') else { continue };
             let ns = self.resolve(prefix)?;
+            if meant.contains(&(ns, local)) {
+                return Err(XmlError::NotWellFormed("attribute twice"));
+            }
+            meant.push((ns, local));
             let declaration = format!("xmlns:{prefix}");
-            if prefix != "xml" && declared.iter().all(|(known, _)| *known != declaration) {
-                declared.push((declaration, ns.to_owned()));
+            if prefix != "xml" && declarations.iter().all(|(known, _)| *known != declaration) {
+                declarations.push((declaration, ns.to_owned()));
             }
         }
-        attrs.append(&mut declared);
+        attrs.append(&mut declarations);
         let (prefix, name) = qname.split_once(':').unwrap_or(("", qname));
         let ns = self.resolve(prefix)?.to_owned();
         let element = Element { name: name.into(), ns, attrs, children: Vec::new() };

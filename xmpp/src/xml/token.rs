@@ -71,6 +71,10 @@ impl<'a> Tokens<'a> {
             self.at += length;
             let text = rest.get(..length).unwrap_or_default();
             check_characters(text)?;
+            // XML 1.0 section 2.4: it is passed on as it came, and would end the stream of who gets it.
+            if memchr::memmem::find(text.as_bytes(), b"]]>").is_some() {
+                return Err(XmlError::NotWellFormed("end of CDATA in text"));
+            }
             return Ok(Some(Token::Text(text)));
         }
         if let Some(inner) = rest.strip_prefix("<![CDATA[") {
@@ -148,6 +152,29 @@ fn read_attribute(rest: &str) -> Result<(&str, Cow<'_, str>, &str), XmlError> {
     Ok((name, unescape(value)?, rest))
 }
 
+/// The prefix that an attribute declares a namespace for, the default one's being empty; `None` for other attributes.
+///
+/// # Errors
+///
+/// [`XmlError::NotWellFormed`] for what Namespaces in XML 1.0 section 3 forbids: a prefix for nothing, and the two
+/// reserved ones with their namespaces otherwise than they are.
+pub fn declared<'a>(name: &'a str, namespace: &str) -> Result<Option<&'a str>, XmlError> {
+    let prefix = match name.split_once(':') {
+        None if name == "xmlns" => "",
+        Some(("xmlns", prefix)) => prefix,
+        _ => return Ok(None),
+    };
+    let is_reserved = prefix == "xmlns" || namespace == XMLNS;
+    let is_mistaken = (prefix == "xml") != (namespace == super::ns::XML);
+    if is_reserved || is_mistaken || (namespace.is_empty() && !prefix.is_empty()) {
+        return Err(XmlError::NotWellFormed("namespace declaration"));
+    }
+    Ok(Some(prefix))
+}
+
+/// Bound to the prefix `xmlns` and to nothing else.
+const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
+
 /// Resolves the five entities and character references.
 ///
 /// # Errors
@@ -178,11 +205,14 @@ pub fn unescape(text: &str) -> Result<Cow<'_, str>, XmlError> {
 
 fn character_reference(name: &str) -> Result<char, XmlError> {
     let number = name.strip_prefix('#').ok_or(XmlError::Restricted("entity"))?;
-    let code = match number.strip_prefix('x') {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => number.parse(),
+    let (digits, radix) = match number.strip_prefix('x') {
+        Some(hex) => (hex, 16),
+        None => (number, 10),
     };
-    code.ok()
+    // No sign, which the library would take.
+    let code = digits.starts_with(|c: char| c.is_digit(radix));
+    code.then(|| u32::from_str_radix(digits, radix).ok())
+        .flatten()
         .and_then(char::from_u32)
         .filter(|c| is_character(*c))
         .ok_or(XmlError::NotWellFormed("character reference"))
@@ -217,12 +247,49 @@ fn check_characters(text: &str) -> Result<(), XmlError> {
     Err(XmlError::NotWellFormed("illegal character"))
 }
 
+/// A qualified name (Namespaces in XML 1.0 section 4).
 fn check_name(name: &str) -> Result<&str, XmlError> {
-    let start = |c: char| c.is_alphabetic() || c == '_';
-    let inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '\u{b7}');
-    let fits = name.chars().next().is_some_and(start)
-        && name.chars().all(inside)
-        && !name.ends_with(':')
-        && name.matches(':').count() < 2;
+    let mut parts = name.splitn(2, ':');
+    let fits = parts.all(|part| {
+        let mut characters = part.chars();
+        characters.next().is_some_and(begins_name) && characters.all(continues_name)
+    });
     if fits { Ok(name) } else { Err(XmlError::NotWellFormed("name")) }
 }
+
+fn begins_name(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || LETTERS.iter().any(|range| range.contains(&c))
+}
+
+fn continues_name(c: char) -> bool {
+    begins_name(c) || c.is_ascii_digit() || matches!(c, '-' | '.' | '\u{b7}')
+}
+
+/// Letters of living scripts that every edition of XML 1.0 takes in names. Later editions take more, but many parsers
+/// follow the fourth (appendix B), and a name that is passed on must not end the stream of who gets it.
+const LETTERS: [std::ops::RangeInclusive<char>; 24] = [
+    '\u{c0}'..='\u{d6}',
+    '\u{d8}'..='\u{f6}',
+    '\u{f8}'..='\u{131}',
+    '\u{134}'..='\u{13e}',
+    '\u{141}'..='\u{148}',
+    '\u{14a}'..='\u{17e}',
+    '\u{180}'..='\u{1c3}',
+    '\u{388}'..='\u{38a}',
+    '\u{38e}'..='\u{3a1}',
+    '\u{3a3}'..='\u{3ce}',
+    '\u{401}'..='\u{40c}',
+    '\u{40e}'..='\u{44f}',
+    '\u{451}'..='\u{45c}',
+    '\u{45e}'..='\u{481}',
+    '\u{531}'..='\u{556}',
+    '\u{561}'..='\u{586}',
+    '\u{5d0}'..='\u{5ea}',
+    '\u{621}'..='\u{63a}',
+    '\u{641}'..='\u{64a}',
+    '\u{905}'..='\u{939}',
+    '\u{3041}'..='\u{3094}',
+    '\u{30a1}'..='\u{30fa}',
+    '\u{4e00}'..='\u{9fa5}',
+    '\u{ac00}'..='\u{d7a3}',
+];
