@@ -101,12 +101,15 @@ impl Rooms for MemoryRooms {
         Box::pin(async move {
             self.check()?;
             let rooms = lock(&self.rooms);
-            let listed = rooms.iter().filter(|(jid, kept)| {
-                kept.record.config.public
-                    && jid.domain() == service
-                    && after.is_none_or(|after| jid.as_str() > after)
-            });
-            Ok(listed.take(max).map(|(j, k)| (j.clone(), k.record.config.name.clone())).collect())
+            let after = after.and_then(|after| Jid::parse(after).ok());
+            let mut listed: Vec<_> = rooms
+                .iter()
+                .filter(|(jid, kept)| kept.record.config.public && jid.domain() == service)
+                .filter(|(jid, _)| after.as_ref().is_none_or(|after| jid.node() > after.node()))
+                .collect();
+            listed.sort_by_key(|(jid, _)| jid.node());
+            let listed = listed.into_iter().take(max);
+            Ok(listed.map(|(j, k)| (j.clone(), k.record.config.name.clone())).collect())
         })
     }
 

@@ -317,7 +317,8 @@ pub trait Rooms: Send + Sync {
     fn remove<'a>(&'a self, room: &'a Jid) -> BoxFuture<'a, Result<(), StoreError>>;
     /// The room's vCard.
     fn vcard<'a>(&'a self, room: &'a Jid) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
-    /// The public rooms of a service by address, from behind `after`, at most `max`: address and name.
+    /// The public rooms of a service in the order of their local parts, from behind `after` (an address), at most `max`:
+    /// address and name.
     fn public<'a>(
         &'a self,
         service: &'a str,

@@ -138,9 +138,10 @@ impl Server {
         }
     }
 
-    /// The avatar is another one: everybody who sees the account's devices sees the new hash.
+    /// The avatar is another one or none: everybody who sees the account's devices sees the new hash, or that there is
+    /// no image any more.
     pub(super) async fn show_avatar(&self, owner: &Jid) -> Result<(), StoreError> {
-        let Some(hash) = self.avatar_hash(owner).await? else { return Ok(()) };
+        let hash = self.avatar_hash(owner).await?;
         let devices: Vec<(Jid, bytes::Bytes)> = self
             .sessions()
             .of(owner)
@@ -150,14 +151,24 @@ impl Server {
             .collect();
         for (device, presence) in devices {
             let Ok(presence) = Stanza::parse(presence) else { continue };
-            let Some(presence) = stamped(&presence, &hash) else { continue };
+            let changed = match &hash {
+                Some(hash) => stamped(&presence, hash),
+                None => unstamped(&presence),
+            };
+            let Some(presence) = changed else { continue };
             {
                 let mut sessions = self.sessions();
                 let announced = sessions.get_mut(&device).and_then(|r| r.presence.as_mut());
                 let Some(announced) = announced else { continue };
                 announced.stanza = presence.bytes();
             }
-            self.broadcast_presence(&device).await;
+            if hash.is_some() {
+                self.broadcast_presence(&device).await;
+            } else {
+                // Said now only: a client that says so itself wants no hash put in later.
+                let none = Element::new("x", UPDATE).with_child(Element::new("photo", UPDATE));
+                self.broadcast(&device, &presence.bytes_with(&none)).await;
+            }
         }
         Ok(())
     }
@@ -177,6 +188,17 @@ fn stamped(presence: &Stanza, hash: &str) -> Option<Stanza> {
     let mut element = presence.element().ok()?;
     element.retain_elements(|e| !e.is("x", UPDATE));
     element.push(update);
+    Stanza::from_element(&element).ok()
+}
+
+/// The presence without a hash; `None` when it has none.
+fn unstamped(presence: &Stanza) -> Option<Stanza> {
+    let said = presence.child("x", UPDATE)?.child("photo", UPDATE).map(Element::text)?;
+    if said.trim().is_empty() {
+        return None;
+    }
+    let mut element = presence.element().ok()?;
+    element.retain_elements(|e| !e.is("x", UPDATE));
     Stanza::from_element(&element).ok()
 }
 

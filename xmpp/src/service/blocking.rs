@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::turns::Turns;
 use super::{Outcome, Server, reports};
 use crate::jid::Jid;
-use crate::ports::StoreError;
+use crate::ports::{Roster, StoreError};
 use crate::router::Place;
 use crate::stanza::{Condition, ErrorType, Kind, Stanza, StanzaError};
 use crate::xml::{Element, ns};
@@ -231,10 +231,12 @@ impl Server {
             return Ok(Some(StanzaError::new(Condition::ResourceConstraint)));
         }
         let reports = self.with_evidence(reports).await?;
+        // Read before the commit: what is kept holds at once.
+        let roster = self.roster(owner).await?;
         self.0.ports.blocklists.block(owner, named, &reports).await?;
         let new = Arc::new(Blocklist(list));
         if owner.node().is_some() {
-            self.vanish_for(owner, &old, &new).await?;
+            self.vanish_for(owner, &roster, &old, &new);
             self.leave_blocked(owner, &new);
         }
         self.remember_blocks(owner, new);
@@ -275,14 +277,8 @@ impl Server {
     }
 
     /// Everybody who could see the account and is blocked now sees it go.
-    async fn vanish_for(
-        &self,
-        owner: &Jid,
-        old: &Blocklist,
-        new: &Blocklist,
-    ) -> Result<(), StoreError> {
+    fn vanish_for(&self, owner: &Jid, roster: &Roster, old: &Blocklist, new: &Blocklist) {
         let newly = |jid: &Jid| new.holds(jid) && !old.holds(jid);
-        let roster = self.roster(owner).await?;
         let contacts: Vec<Jid> = roster
             .items
             .iter()
@@ -298,7 +294,6 @@ impl Server {
         for contact in &contacts {
             self.0.ports.watch.permission_changed(owner, contact, false);
         }
-        Ok(())
     }
 
     /// The devices that others know of, each with whom of these it has shown itself to by directed presence.

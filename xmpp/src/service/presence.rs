@@ -30,7 +30,11 @@ impl Server {
         match (stanza.type_().map(str::to_owned).as_deref(), stanza.to().cloned()) {
             (None, None) => self.announce(&from, &stanza).await,
             (Some("unavailable"), None) => self.retire(&from, &stanza).await,
-            (None | Some("unavailable"), Some(to)) => self.direct(&from, &to, &stanza),
+            (None | Some("unavailable"), Some(to)) => {
+                if let Some(refused) = self.direct(&from, &to, &stanza) {
+                    return self.bounce(&stanza, refused);
+                }
+            }
             (
                 Some(kind @ ("subscribe" | "subscribed" | "unsubscribe" | "unsubscribed")),
                 Some(to),
@@ -116,7 +120,8 @@ impl Server {
         self.0.ports.watch.presence_changed(&from.bare());
     }
 
-    async fn broadcast(&self, from: &Jid, stanza: &Bytes) {
+    /// As [`Server::broadcast_presence`], of what is said in this moment only.
+    pub(super) async fn broadcast(&self, from: &Jid, stanza: &Bytes) {
         let account = from.bare();
         let Ok(roster) = self.roster(&account).await else { return };
         let blocked = self.blocks_of(&account).await.unwrap_or_default();
@@ -151,15 +156,12 @@ impl Server {
 
     async fn retire(&self, from: &Jid, stanza: &Stanza) {
         self.leave_rooms(from, Some(stanza));
-        let directed = {
+        let (announced, directed) = {
             let mut sessions = self.sessions();
             let Some(resource) = sessions.get_mut(from) else { return };
-            if resource.presence.take().is_none() {
-                return;
-            }
-            std::mem::take(&mut resource.directed)
+            (resource.presence.take().is_some(), std::mem::take(&mut resource.directed))
         };
-        self.say_goodbye(from, directed, &stanza.bytes()).await;
+        self.say_goodbye(from, announced, directed, &stanza.bytes()).await;
     }
 
     /// A resource has gone without a word, or with `last`.
@@ -170,20 +172,20 @@ impl Server {
         last: Option<Bytes>,
     ) {
         self.leave_rooms(jid, None);
-        if resource.presence.is_none() && resource.directed.is_empty() {
-            return;
-        }
         let goodbye = last.unwrap_or_else(|| {
             Element::new("presence", ns::CLIENT)
                 .with_attr("from", jid.as_str())
                 .with_attr("type", "unavailable")
                 .to_bytes()
         });
-        self.say_goodbye(jid, resource.directed, &goodbye).await;
+        self.say_goodbye(jid, resource.presence.is_some(), resource.directed, &goodbye).await;
     }
 
-    async fn say_goodbye(&self, from: &Jid, directed: Vec<Jid>, goodbye: &Bytes) {
-        self.broadcast(from, goodbye).await;
+    /// Nobody sees go what it has not seen come.
+    async fn say_goodbye(&self, from: &Jid, announced: bool, directed: Vec<Jid>, goodbye: &Bytes) {
+        if announced {
+            self.broadcast(from, goodbye).await;
+        }
         for to in directed {
             if to.resource().is_some() {
                 self.emit(from, &to, &addressed(goodbye, &to));
@@ -191,20 +193,27 @@ impl Server {
                 self.send_presence(&to, from, goodbye);
             }
         }
-        self.0.ports.watch.presence_changed(&from.bare());
+        if announced {
+            self.0.ports.watch.presence_changed(&from.bare());
+        }
     }
 
     /// Presence for one addressee only (section 4.6).
-    fn direct(&self, from: &Jid, to: &Jid, stanza: &Stanza) {
+    fn direct(&self, from: &Jid, to: &Jid, stanza: &Stanza) -> Option<StanzaError> {
         if !matches!(self.place(to), Place::Account | Place::Elsewhere) {
-            return;
+            return None;
         }
         // Who is elsewhere has a server that remembers.
         if self.place(from) == Place::Account {
             let mut sessions = self.sessions();
-            let Some(resource) = sessions.get_mut(from) else { return };
+            let resource = sessions.get_mut(from)?;
             resource.directed.retain(|j| j != to);
-            if stanza.type_().is_none() && resource.directed.len() < MAX_DIRECTED {
+            if stanza.type_().is_none() {
+                if resource.directed.len() >= MAX_DIRECTED {
+                    // It could not be taken back when the session ends.
+                    let error = StanzaError::new(Condition::PolicyViolation);
+                    return Some(error.with_text("too much directed presence"));
+                }
                 resource.directed.push(to.clone());
             }
         }
@@ -213,6 +222,7 @@ impl Server {
         } else {
             self.send_presence(to, from, &stanza.bytes());
         }
+        None
     }
 
     /// Asks the server of a contact elsewhere how it is (section 4.3.1).

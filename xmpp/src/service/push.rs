@@ -191,7 +191,8 @@ impl Server {
         Ok(())
     }
 
-    fn forget_nodes(&self, owner: &Jid) {
+    /// What is enabled has changed, or the account is gone.
+    pub(super) fn forget_nodes(&self, owner: &Jid) {
         self.0.push.changes.fetch_add(1, Ordering::SeqCst);
         self.0.push.state().known.remove(owner);
     }

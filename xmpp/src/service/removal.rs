@@ -28,6 +28,8 @@ impl Server {
         self.depart(&account).await?;
         let removed = self.0.ports.passwords.remove(&account).await?;
         self.forget_blocks(&account);
+        self.forget_archive_prefs(&account);
+        self.forget_nodes(&account);
         self.forget_profile(&account).await;
         done();
         self.end_sessions(&account, None);

@@ -1,7 +1,7 @@
 //! What an account wants archived (XEP-0441): looked up once, then remembered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MAM;
 use crate::jid::Jid;
@@ -24,12 +24,21 @@ impl PrefsCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(owner).cloned()
     }
 
+    /// Remembers what was read, unless something newer is known by now.
+    fn learn(&self, owner: &Jid, prefs: Arc<ArchivePrefs>) {
+        self.with_room().entry(owner.clone()).or_insert(prefs);
+    }
+
     fn put(&self, owner: &Jid, prefs: Arc<ArchivePrefs>) {
+        self.with_room().insert(owner.clone(), prefs);
+    }
+
+    fn with_room(&self) -> MutexGuard<'_, HashMap<Jid, Arc<ArchivePrefs>>> {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= MAX_CACHED {
             cached.clear();
         }
-        cached.insert(owner.clone(), prefs);
+        cached
     }
 }
 
@@ -63,8 +72,13 @@ impl Server {
             return Ok(prefs);
         }
         let prefs = Arc::new(self.0.ports.archive.prefs(owner).await?);
-        self.0.archive_prefs.put(owner, prefs.clone());
+        self.0.archive_prefs.learn(owner, prefs.clone());
         Ok(prefs)
+    }
+
+    /// An account is gone.
+    pub(in crate::service) fn forget_archive_prefs(&self, owner: &Jid) {
+        self.0.archive_prefs.with_room().remove(owner);
     }
 
     /// Asks for the wishes of the sender's account, or changes them.

@@ -102,19 +102,21 @@ impl Server {
         let text = |name| set.and_then(|s| s.child(name, RSM)).map(Element::text);
         let max = text("max").and_then(|max| max.parse().ok()).unwrap_or(MAX_LISTED);
         let after = text("after").filter(|after| !after.is_empty());
+        let after = after.and_then(|after| Jid::parse(&after).ok());
         let domain = service.domain();
-        let mut rooms = self.0.ports.rooms.public(domain, after.as_deref(), MAX_LISTED + 1).await?;
+        let behind = after.as_ref().map(Jid::as_str);
+        let mut rooms = self.0.ports.rooms.public(domain, behind, MAX_LISTED + 1).await?;
         // Rooms that are not kept are listed too while they last.
         let halls: Vec<_> = lock(&self.0.halls.rooms).values().cloned().collect();
         for hall in halls {
             let room = lock(&hall);
             let listed = room.record.config.public && !room.stored && !room.locked;
-            let behind = after.as_deref().is_none_or(|after| room.jid.as_str() > after);
+            let behind = after.as_ref().is_none_or(|after| room.jid.node() > after.node());
             if listed && !room.closed && behind && room.jid.domain() == domain {
                 rooms.push((room.jid.clone(), room.record.config.name.clone()));
             }
         }
-        rooms.sort();
+        rooms.sort_by(|(a, _), (b, _)| a.node().cmp(&b.node()));
         let more = rooms.len() > max.min(MAX_LISTED);
         rooms.truncate(max.min(MAX_LISTED));
         let mut list = Element::new("query", ITEMS);

@@ -30,6 +30,8 @@ pub(super) struct Spoken {
     pub(super) subject: Option<Subject>,
     /// Whether it belongs into the archive.
     pub(super) kept: bool,
+    /// Whether newcomers are told of it.
+    is_told: bool,
     /// The message that it takes back (XEP-0424).
     pub(super) retracts: Option<String>,
     /// The name by which it is corrected.
@@ -52,6 +54,7 @@ impl Spoken {
             origin_id: None,
             subject: None,
             kept: true,
+            is_told: true,
             retracts: retracts.map(str::to_owned),
             name: None,
             session: None,
@@ -109,6 +112,7 @@ impl Room {
             from: occupant.jid.clone(),
             origin_id,
             kept: subject.is_some() || retracts.is_some() || is_kept(stanza),
+            is_told: !is_note(stanza),
             subject,
             retracts,
             name: name_of(stanza),
@@ -154,7 +158,7 @@ impl Room {
         if let Some(taken_back) = &spoken.retracts {
             self.history.forget(taken_back);
         }
-        if let (true, Some(id)) = (spoken.kept, id) {
+        if let (true, Some(id)) = (spoken.kept && spoken.is_told, id) {
             self.history.add(Kept {
                 id: id.to_owned(),
                 stamp: now.stamp.to_owned(),
@@ -186,13 +190,13 @@ impl Room {
         }
     }
 
-    /// A message out of the archive, for those who will enter. The subject is told in another way, and what was taken
-    /// back is not told.
+    /// A message out of the archive, for those who will enter. The subject is told in another way; what was taken back
+    /// is not told, nor who has read what.
     pub(super) fn recall(&mut self, id: &str, micros: i64, stanza: Bytes) {
         let Ok(stanza) = Stanza::parse(stanza) else { return };
         let Some(from) = stanza.from() else { return };
         let is_subject = stanza.has("subject", ns::CLIENT) && !stanza.has("body", ns::CLIENT);
-        if is_subject || stanza.has("retracted", RETRACT) {
+        if is_subject || is_note(&stanza) || stanza.has("retracted", RETRACT) {
             return;
         }
         let item = stanza.child("x", USER).and_then(|x| x.child("item", USER).cloned());
@@ -228,8 +232,13 @@ impl Room {
     }
 }
 
-/// What a person would miss (XEP-0313 section 6.1.2, XEP-0334): text, reactions, corrections, markers that ask to be
-/// stored. Not that somebody is typing.
+/// A note that something has been read (XEP-0333) and no more: in the archive it is of use, to a newcomer it is not.
+fn is_note(stanza: &Stanza) -> bool {
+    stanza.has_ns(MARKERS) && !stanza.has("body", ns::CLIENT) && !stanza.has("retract", RETRACT)
+}
+
+/// What a person would miss (XEP-0313 section 6.1.2, XEP-0334): text, reactions, corrections, markers. Not that somebody
+/// is typing.
 fn is_kept(stanza: &Stanza) -> bool {
     if stanza.has("no-store", HINTS) || stanza.has("no-permanent-store", HINTS) {
         return false;

@@ -207,17 +207,19 @@ impl Server {
     ) -> Result<(), Refusal> {
         let not_found = || StanzaError::new(crate::stanza::Condition::ItemNotFound);
         let turn = self.0.halls.turns.take([jid]).await;
-        let hall = self.hall_in_turn(jid).await?.ok_or_else(not_found)?;
-        let (change, plan, keep, mut posts) = {
+        let (hall, (change, plan, keep, mut posts)) = loop {
+            let hall = self.hall_in_turn(jid).await?.ok_or_else(not_found)?;
             let mut room = lock(&hall);
+            // Dropped from memory since it was found.
             if room.closed {
-                return Err(not_found().into());
+                continue;
             }
             let mut actions = Vec::new();
             let (change, plan) = plan(&mut room, &mut actions)?;
             let keep = keep(&room, &change, unlocks);
             let posts = self.perform(&mut room, actions);
-            (change, plan, keep, posts)
+            drop(room);
+            break (hall, (change, plan, keep, posts));
         };
         let persists = match keep {
             Keep::Nothing => None,

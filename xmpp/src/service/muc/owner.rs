@@ -160,11 +160,12 @@ impl Room {
         if !codes.is_empty() {
             self.notice(Some("groupchat"), &user_x(None, &codes), out);
         }
-        if before.semi_anonymous && !after.semi_anonymous {
-            // Everybody may know everybody now; they learn it at once.
-            for nick in self.occupants.keys().cloned().collect::<Vec<_>>() {
-                self.show_to_others(&nick, &[], out);
-            }
+        // Everybody may know everybody now; they learn it at once.
+        let reveals = before.semi_anonymous && !after.semi_anonymous;
+        let meant =
+            self.occupants.values().filter(|o| reveals || o.seen != self.is_broadcast(o.role));
+        for nick in meant.map(|o| o.nick.clone()).collect::<Vec<_>>() {
+            self.show_to_others(&nick, &[], out);
         }
     }
 

@@ -54,7 +54,7 @@ impl Room {
     }
 
     /// Shows an occupant to everybody, itself last.
-    pub(super) fn show(&self, nick: &str, codes: &[u16], out: &mut Vec<Action>) {
+    pub(super) fn show(&mut self, nick: &str, codes: &[u16], out: &mut Vec<Action>) {
         self.show_to_others(nick, codes, out);
         let Some(occupant) = self.occupants.get(nick) else { return };
         let Some(shown) = occupant.shown() else { return };
@@ -65,13 +65,21 @@ impl Room {
         }
     }
 
-    /// Shows an occupant to the others: with its address to those who may see it.
-    pub(super) fn show_to_others(&self, nick: &str, codes: &[u16], out: &mut Vec<Action>) {
+    /// Shows an occupant to the others: with its address to those who may see it. One whose role is not shown any more
+    /// is seen to go.
+    pub(super) fn show_to_others(&mut self, nick: &str, codes: &[u16], out: &mut Vec<Action>) {
+        let Some(role) = self.occupants.get(nick).map(|o| o.role) else { return };
+        let is_shown = self.is_broadcast(role);
+        let Some(occupant) = self.occupants.get_mut(nick) else { return };
+        let was_seen = std::mem::replace(&mut occupant.seen, is_shown);
         let Some(occupant) = self.occupants.get(nick) else { return };
-        let Some(shown) = occupant.shown() else { return };
-        if !self.is_broadcast(occupant.role) {
+        if !is_shown {
+            if was_seen {
+                self.show_gone(occupant, &[], &Removal::default(), out);
+            }
             return;
         }
+        let Some(shown) = occupant.shown() else { return };
         for sees in [true, false] {
             let others = self.others(nick, sees);
             if !others.is_empty() {
@@ -138,7 +146,7 @@ impl Room {
             let item = Item { nick: Some(new), ..self.item(occupant, sees) };
             self.presence(occupant, &gone, &item, codes)
         };
-        if self.is_broadcast(occupant.role) {
+        if occupant.seen {
             for sees in [true, false] {
                 let others = self.others(old, sees);
                 if !others.is_empty() {
@@ -192,26 +200,41 @@ impl Room {
         why: &Removal<'_>,
         out: &mut Vec<Action>,
     ) {
-        let said = gone_words(why);
-        let item = |sees| Item {
+        let item = self.gone_item(occupant, why, true);
+        let codes_own = [codes, &[110]].concat();
+        let own = self.presence(occupant, &gone_words(why), &item, &codes_own);
+        for visit in &occupant.visits {
+            out.push(Action::Send(visit.target.clone(), own.clone()));
+        }
+        if occupant.seen {
+            self.show_gone(occupant, codes, why, out);
+        }
+    }
+
+    /// The others see an occupant go.
+    fn show_gone(
+        &self,
+        occupant: &Occupant,
+        codes: &[u16],
+        why: &Removal<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        for sees in [true, false] {
+            let others = self.others(&occupant.nick, sees);
+            if !others.is_empty() {
+                let item = self.gone_item(occupant, why, sees);
+                let shared = self.presence(occupant, &gone_words(why), &item, codes);
+                out.push(Action::Cast(others, shared));
+            }
+        }
+    }
+
+    fn gone_item<'a>(&self, occupant: &'a Occupant, why: &Removal<'a>, sees: bool) -> Item<'a> {
+        Item {
             role: Role::None.name(),
             actor: why.actor,
             reason: why.reason,
             ..self.item(occupant, sees)
-        };
-        let own = self.presence(occupant, &said, &item(true), &[codes, &[110]].concat());
-        for visit in &occupant.visits {
-            out.push(Action::Send(visit.target.clone(), own.clone()));
-        }
-        if !self.is_broadcast(occupant.role) {
-            return;
-        }
-        for sees in [true, false] {
-            let others = self.others(&occupant.nick, sees);
-            if !others.is_empty() {
-                let shared = self.presence(occupant, &said, &item(sees), codes);
-                out.push(Action::Cast(others, shared));
-            }
         }
     }
 

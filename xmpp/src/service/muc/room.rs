@@ -97,6 +97,8 @@ pub(super) struct Occupant {
     pub(super) visits: Vec<Visit>,
     /// Which session's presence is shown.
     pub(super) shown: usize,
+    /// The others have been shown that it is there.
+    pub(super) seen: bool,
 }
 
 impl Occupant {
@@ -274,6 +276,7 @@ impl Room {
             id,
             visits: Vec::new(),
             shown: 0,
+            seen: false,
         });
         occupant.visits.push(Visit { target, number, said, due: 0 });
         occupant.shown = occupant.visits.len() - 1;

@@ -89,8 +89,10 @@ impl Server {
         nick: &str,
         stanza: &Stanza,
     ) -> Result<(), Refusal> {
-        let joined = lock(&self.0.halls.visits).get(from).map_or(0, Vec::len);
-        if from.is_bare() || joined >= self.0.config.rooms.max_joined {
+        let is_full = lock(&self.0.halls.visits).get(from).is_some_and(|joined| {
+            joined.len() >= self.0.config.rooms.max_joined && !joined.contains(room)
+        });
+        if from.is_bare() || is_full {
             return Err(StanzaError::new(Condition::ResourceConstraint).into());
         }
         let target = Target::new(from, self.place(from) == Place::Account);
@@ -102,26 +104,24 @@ impl Server {
         }
         // Nobody else makes this room meanwhile.
         let turn = self.0.halls.turns.take([room]).await;
-        let entered = match self.hall_in_turn(room).await? {
-            Some(hall) => {
-                let mut room = lock(&hall);
-                self.run(&mut room, join).0
+        while let Some(hall) = self.hall_in_turn(room).await? {
+            let mut room = lock(&hall);
+            // Its last occupant may have left since it was found.
+            if !room.closed {
+                return Ok(self.run(&mut room, join).0?);
             }
-            None => {
-                self.may_create(from).await?;
-                // A room of this name may have been before; nothing of it is for this one.
-                self.0.ports.archive.forget(room).await?;
-                let secret = self.0.ports.accounts.random();
-                let hall = self.open_hall(Room::new(room, from, secret, &self.0.config.rooms));
-                let mut made = lock(&hall);
-                let entered = self.run(&mut made, join).0;
-                if entered.is_err() {
-                    made.closed = true;
-                    lock(&self.0.halls.rooms).remove(room);
-                }
-                entered
-            }
-        };
+        }
+        self.may_create(from).await?;
+        // A room of this name may have been before; nothing of it is for this one.
+        self.0.ports.archive.forget(room).await?;
+        let secret = self.0.ports.accounts.random();
+        let hall = self.open_hall(Room::new(room, from, secret, &self.0.config.rooms));
+        let mut made = lock(&hall);
+        let entered = self.run(&mut made, join).0;
+        if entered.is_err() {
+            made.closed = true;
+            lock(&self.0.halls.rooms).remove(room);
+        }
         drop(turn);
         Ok(entered?)
     }

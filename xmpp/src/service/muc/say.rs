@@ -16,6 +16,9 @@ use crate::service::{Begun, Keeping, Outcome, Server};
 use crate::stanza::{Condition, Stanza, StanzaError, stamp};
 use crate::xml::Element;
 
+/// Messages read of an archive for each that a newcomer may be told: notes about messages are among them.
+const RECALLED: usize = 5;
+
 /// A message that is to be given out, once those before it have been.
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -279,7 +282,8 @@ impl Server {
         if !room.record.config.logging || max == 0 {
             return;
         }
-        let query = ArchiveQuery { last: true, ..ArchiveQuery::new(room.jid.clone(), max) };
+        let most = max.saturating_mul(RECALLED);
+        let query = ArchiveQuery { last: true, ..ArchiveQuery::new(room.jid.clone(), most) };
         match self.0.ports.archive.page(&query).await {
             Ok(page) => {
                 for message in page.map(|page| page.messages).unwrap_or_default() {

@@ -117,7 +117,7 @@ impl Server {
 
     /// Where a subscription by request leads (XEP-0163 section 4.3.2): to its full address, or to the devices that are
     /// there. Somebody elsewhere of whom no device is known is told at the bare address.
-    fn reached(&self, subscriber: &Jid, told: &HashSet<Jid>) -> Vec<Jid> {
+    pub(super) fn reached(&self, subscriber: &Jid, told: &HashSet<Jid>) -> Vec<Jid> {
         if !subscriber.is_bare() {
             return vec![subscriber.clone()];
         }

@@ -1,5 +1,6 @@
 //! Subscriptions by request (XEP-0060 sections 6.1, 6.2, 5.6 and 8.8). Presence subscriptions need none.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Answer, EVENT, KnownNode, NS, OWNER, Refusal, is_hidden, node_name, wire};
@@ -61,7 +62,9 @@ impl Server {
             self.save_node(owner, node).await?;
         }
         if known.node.config.send_last != SendLast::Never {
-            self.send_last(owner, known, &jid).await?;
+            for to in self.reached(&jid, &HashSet::new()) {
+                self.send_last(owner, known, &to).await?;
+            }
         }
         Ok(Some(wire::pubsub_of(&subscription(name, &jid, "subscribed"))))
     }
@@ -137,7 +140,9 @@ impl Server {
                 .with_attr("node", &*name)
                 .with_attr("jid", jid.as_str())
                 .with_attr("subscription", state);
-            self.send_event(owner, &jid, &wire::event_of(&news));
+            for to in self.reached(&jid, &HashSet::new()) {
+                self.send_event(owner, &to, &wire::event_of(&news));
+            }
         }
         Ok(None)
     }

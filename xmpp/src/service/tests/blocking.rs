@@ -317,3 +317,20 @@ async fn the_feature_of_reports_is_announced() {
         assert!(answer.contains(&format!("<feature var='{feature}'/>")), "{answer}");
     }
 }
+
+/// Section 3.3: a list that is kept holds at once; one that cannot be put into force is not kept.
+#[tokio::test]
+async fn a_block_holds_or_is_refused() {
+    let world = World::new();
+    let (ana, bob) = (world.bind("ana@d/a"), world.online("bob@d/b").await);
+    world.store.set_broken(true);
+    ana.say(
+        "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='bob@d'/></block></iq>",
+    )
+    .await;
+    assert!(ana.read().await.join("").contains("<internal-server-error"));
+    world.store.set_broken(false);
+    let kept = world.server.ports().blocklists.load(&jid("ana@d")).await.unwrap();
+    let is_refused = matches!(bob.say(&chat("ana@d", "x")).await, Outcome::Refused(_));
+    assert_eq!(is_refused, !kept.is_empty());
+}

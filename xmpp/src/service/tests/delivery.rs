@@ -4,7 +4,7 @@ use super::*;
 use crate::service::Attachment;
 use crate::stanza::Condition;
 
-fn refused(outcome: &Outcome) -> Option<Condition> {
+pub(super) fn refused(outcome: &Outcome) -> Option<Condition> {
     match outcome {
         Outcome::Refused(error) => Some(error.condition),
         _ => None,

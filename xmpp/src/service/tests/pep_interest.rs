@@ -150,6 +150,8 @@ async fn strangers_subscribe_to_open_nodes_and_leave() {
         read.contains("<subscription node='open' jid='carl@d' subscription='subscribed'/>"),
         "{read}"
     );
+    // The item published last comes with it, to a bare address as to a full one (section 6.1.7).
+    assert!(read.contains("<item id='1'") && read.contains("to='carl@d/c'"), "{read}");
     done(&carl, &subscribe("open", "carl@d")).await;
     for (request, condition) in [
         (subscribe("closed", "carl@d"), "<presence-subscription-required"),

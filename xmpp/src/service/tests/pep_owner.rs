@@ -192,3 +192,19 @@ async fn the_owner_manages_subscriptions() {
     assert!(!done(&ana, &own("get", "<subscriptions node='n'/>")).await.contains("carl"));
     assert!(ask(&ana, &change("perhaps")).await.contains("<not-acceptable"));
 }
+
+/// Section 8.8.4: who is subscribed by a bare address is told on each device that is there.
+#[tokio::test]
+async fn who_is_removed_by_bare_address_is_told() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let carl = world.online("carl@d/c").await;
+    done(&ana, &publish_with("n", "1", "<x xmlns='urn:x'/>", &[("access_model", "open")])).await;
+    for state in ["subscribed", "none"] {
+        let entry = format!("<subscription jid='carl@d' subscription='{state}'/>");
+        let change = own("set", &format!("<subscriptions node='n'>{entry}</subscriptions>"));
+        done(&ana, &change).await;
+        let news = carl.read().await.join("");
+        assert!(news.contains(&format!("jid='carl@d' subscription='{state}'/>")), "{news}");
+    }
+}

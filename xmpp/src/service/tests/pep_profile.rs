@@ -148,7 +148,16 @@ async fn the_hash_of_the_avatar_is_in_presence() {
     assert!(bob.read().await.join("").contains(&update));
     // An avatar that is taken away is not shown any more.
     done(&ana, &publish(METADATA, "none", &format!("<metadata xmlns='{METADATA}'/>"))).await;
-    bob.read().await;
+    let none = "<x xmlns='vcard-temp:x:update'><photo/></x>";
+    let seen = bob.read().await.join("");
+    assert!(seen.contains("from='ana@d/a'") && seen.contains(none), "{seen}");
+    bob.say("<presence type='unavailable'/>").await;
+    assert!(!ask(&bob, "<presence/>").await.contains(HASH));
+    // Another one is shown as the first was.
+    publish_avatar(&ana, "open").await;
+    assert!(bob.read().await.join("").contains(&update));
+    done(&ana, &set(&format!("<retract node='{METADATA}'><item id='{HASH}'/></retract>"))).await;
+    assert!(bob.read().await.join("").contains(none));
     ana.say("<presence/>").await;
     assert!(!bob.read().await.join("").contains(HASH));
 }

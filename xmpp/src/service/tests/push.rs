@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ports::memory_web::MemoryPushes;
+use crate::ports::{Passwords, Pushes};
 
 const NS: &str = "urn:xmpp:push:0";
 
@@ -281,4 +282,21 @@ async fn a_silenced_chat_wakes_nobody() {
     assert!(pushed.say("<body>hi</body>").await.is_empty());
     let propose = "<propose xmlns='urn:xmpp:jingle-message:0' id='c1'/>";
     assert_eq!(pushed.say(propose).await.len(), 1);
+}
+
+/// XEP-0077 section 3.2: who takes a name that was free again is not watched by the phone of who had it before.
+#[tokio::test]
+async fn a_removed_account_is_pushed_no_more() {
+    let store = store();
+    let (remote, pushes) = (Arc::new(MemoryRemote::reachable()), Arc::new(MemoryPushes::default()));
+    let ports = Ports { remote: remote.clone(), pushes: pushes.clone(), ..ports(&store) };
+    let pushed = Pushed { world: World::with(store.clone(), ports), remote };
+    pushed.enable("ana@d/phone", "n").await;
+    let told = pushed.say("<body>1</body>").await;
+    pushed.answer(&told[0], "").await;
+    assert!(pushed.world.server.remove_account(&jid("ana@d")).await.unwrap());
+    // As the store does with an account.
+    Pushes::remove(&*pushes, &jid("ana@d"), &jid("push.app"), None).await.unwrap();
+    assert!(Passwords::create(&*store, &jid("ana@d"), "other").await.unwrap());
+    assert!(pushed.say("<body>2</body>").await.is_empty());
 }

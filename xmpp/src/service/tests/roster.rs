@@ -1,5 +1,6 @@
 //! RFC 6121 sections 2 to 4: contacts, subscriptions and presence as two people see them.
 
+use super::delivery::refused;
 use super::*;
 use crate::ports::{BoxFuture, Roster, RosterItem, Rosters, StoreError};
 
@@ -353,4 +354,44 @@ async fn a_device_hears_its_own_presence() {
     }
     ana.say("<presence type='unavailable'/>").await;
     assert!(ana.read().await.is_empty());
+}
+
+/// RFC 6121 section 4.6.3: who has shown itself to one person only is seen to go by that person and nobody else.
+#[tokio::test]
+async fn who_was_seen_by_one_is_seen_to_go_by_one() {
+    let world = World::new();
+    let (ana, bob) = (world.online("ana@d/a").await, world.online("bob@d/b").await);
+    let carl = world.online("carl@d/c").await;
+    ana.say("<presence to='bob@d' type='subscribe'/>").await;
+    bob.say("<presence to='ana@d' type='subscribed'/>").await;
+    ana.read().await;
+    for farewell in [true, false] {
+        let hidden = world.bind("bob@d/hidden");
+        hidden.say("<presence to='carl@d'/>").await;
+        assert_eq!(carl.read().await.len(), 1);
+        if farewell {
+            hidden.say("<presence type='unavailable'/>").await;
+        }
+        hidden.lose().await;
+        let seen = carl.read().await;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(seen[0].contains("type='unavailable'"), "{seen:?}");
+        assert!(ana.read().await.is_empty());
+    }
+}
+
+/// RFC 6121 section 4.6.3: nobody sees a presence of which it could not be told that it ended.
+#[tokio::test]
+async fn directed_presence_goes_to_as_many_as_can_be_told_of_its_end() {
+    let world = World::new();
+    let ana = world.bind("ana@d/a");
+    for n in 0..1_000 {
+        ana.say(&format!("<presence to='x{n}@d'/>")).await;
+    }
+    let bob = world.online("bob@d/b").await;
+    assert_eq!(refused(&ana.say("<presence to='bob@d'/>").await), Some(Condition::PolicyViolation));
+    assert!(bob.read().await.is_empty());
+    ana.say("<presence to='x1@d' type='unavailable'/>").await;
+    ana.say("<presence to='bob@d'/>").await;
+    assert_eq!(bob.read().await.len(), 1);
 }

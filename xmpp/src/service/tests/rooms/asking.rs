@@ -254,3 +254,36 @@ async fn who_wants_to_be_a_member_is_let_in_by_an_admin() {
     assert_eq!(bob.read().await, ["tea@rooms.d message invite ana@d/a"]);
     assert!(bob.enter("Robert").await.iter().any(|s| s.contains("member/participant")));
 }
+
+/// XEP-0059 section 2.1: page by page nothing is left out, whatever the names look like.
+#[tokio::test]
+async fn pages_of_public_rooms_have_them_all() {
+    let house = House::new();
+    let ana = house.online("ana@d/a").await;
+    let muc = "http://jabber.org/protocol/muc";
+    // A room that is not kept among those that are; `-` comes before `@`, and `a` before `a-b`.
+    for (name, persistent) in [("a", "1"), ("a-b", "1"), ("a-a", "0"), ("b", "1")] {
+        let room = format!("{name}@rooms.d");
+        ana.say(&format!("<presence to='{room}/A'><x xmlns='{muc}'/></presence>")).await;
+        let fields = format!(
+            "<field var='muc#roomconfig_publicroom'><value>1</value></field>\
+             <field var='muc#roomconfig_persistentroom'><value>{persistent}</value></field>"
+        );
+        let form = format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>");
+        ana.ask(&room, "set", &format!("<query xmlns='{muc}#owner'>{form}</query>")).await;
+    }
+    let mut listed = Vec::new();
+    let mut after = String::new();
+    for _ in 0..6 {
+        let set = format!("<set xmlns='http://jabber.org/protocol/rsm'><max>1</max>{after}</set>");
+        let query = ITEMS.replace("/>", &format!(">{set}</query>"));
+        let page = ana.answer("rooms.d", "get", &query).await;
+        let list = page.elements().next().unwrap();
+        let Some(item) = list.elements().find(|e| e.name() == "item") else { break };
+        let room = item.attr("jid").unwrap().to_owned();
+        after = format!("<after>{room}</after>");
+        listed.push(room);
+    }
+    listed.sort();
+    assert_eq!(listed, ["a-a@rooms.d", "a-b@rooms.d", "a@rooms.d", "b@rooms.d"]);
+}

@@ -497,3 +497,69 @@ async fn absent_members_are_shown_where_the_room_says_so() {
     let told = ana.configure(&[("tandem#roomconfig_showabsent", "0")]).await;
     assert_eq!(told, ["iq result", "tea@rooms.d message 103"]);
 }
+
+/// Section 7.2.1: who has lost track enters again, also one who is in as many rooms as may be.
+#[tokio::test]
+async fn the_last_room_that_may_be_entered_may_be_entered_again() {
+    let house = House::with(|config| config.rooms.max_joined = 1);
+    let ana = house.tea(&[]).await;
+    let again = ana.enter("Ana").await;
+    assert_eq!(again[0], "+Ana owner/moderator ana@d/a 110 100");
+    let muc = "http://jabber.org/protocol/muc";
+    ana.say(&format!("<presence to='cake@rooms.d/Ana'><x xmlns='{muc}'/></presence>")).await;
+    assert_eq!(ana.read().await, ["presence resource-constraint"]);
+}
+
+/// Section 7.1: text for newcomers is not crowded out by notes that somebody has read it (XEP-0333).
+#[tokio::test]
+async fn a_newcomer_is_told_what_was_said_not_who_has_read_it() {
+    let house = House::new();
+    let ana = house.tea(&[OPEN]).await;
+    ana.talk("one").await;
+    for n in 0..30 {
+        ana.say(&format!(
+            "<message to='tea@rooms.d' type='groupchat' id='r{n}'>\
+             <displayed xmlns='urn:xmpp:chat-markers:0' id='m'/></message>"
+        ))
+        .await;
+    }
+    for house in [&house, &house.restarted()] {
+        let bob = house.online("bob@d/b").await;
+        let told = bob.enter("Bob").await;
+        assert!(told.contains(&"late Ana: one".to_owned()), "{told:?}");
+        assert!(!told.contains(&"late Ana message".to_owned()), "{told:?}");
+    }
+}
+
+/// Section 10.1: whose role is not shown any more is seen to go, and nobody sees a ghost (`presencebroadcast`).
+#[tokio::test]
+async fn who_is_not_shown_any_more_is_seen_to_go() {
+    let house = House::new();
+    let shown = ("muc#roomconfig_presencebroadcast", "moderator");
+    let ana = house.tea(&[OPEN]).await;
+    let (bob, carl) = (house.online("bob@d/b").await, house.online("carl@d/c").await);
+    bob.enter("Bob").await;
+    carl.enter("Carl").await;
+    ana.read().await;
+    bob.read().await;
+    // Carl becomes a moderator, which is all that is shown from now on.
+    ana.admin("<item nick='Carl' role='moderator'/>").await;
+    bob.read().await;
+    carl.read().await;
+    ana.configure(&[shown]).await;
+    let gone = "-Bob none/none bob@d/b".to_owned();
+    let seen = carl.read().await;
+    assert!(seen.contains(&gone), "{seen:?}");
+    bob.read().await;
+    ana.admin("<item nick='Carl' role='participant'/>").await;
+    let seen = bob.read().await;
+    assert_eq!(seen, ["-Carl none/none carl@d/c"]);
+    // And back again.
+    carl.read().await;
+    ana.admin("<item nick='Carl' role='moderator'/>").await;
+    assert_eq!(bob.read().await, ["+Carl none/moderator carl@d/c"]);
+    carl.leave("Carl").await;
+    assert_eq!(bob.read().await, ["-Carl none/none carl@d/c"]);
+    bob.leave("Bob").await;
+    assert!(house.world.server.halls_are_tidy());
+}
