@@ -172,7 +172,7 @@ async fn wait_for_stop() -> anyhow::Result<()> {
 }
 
 async fn user(config: &Config, command: User) -> anyhow::Result<()> {
-    let store = Store::open_in(&config.data_dir).await?;
+    let store = Store::open_beside(&config.data_dir).await?;
     match command {
         User::Add { address, password } => {
             let (jid, password, keys) = credentials(config, &address, password)?;
@@ -227,7 +227,7 @@ fn credentials(
 async fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     println!("ok   configuration {}", path.display());
-    Store::open_in(&config.data_dir).await?.close().await;
+    Store::open_beside(&config.data_dir).await?.close().await;
     println!("ok   database in {}", config.data_dir.display());
     Certificate::load(&config)?.server_config(&[])?;
     println!("ok   certificate");

@@ -23,7 +23,7 @@ pub async fn invite(
     let domain = domain.or_else(|| config.domains.first().cloned()).unwrap_or_default();
     anyhow::ensure!(config.domains.contains(&domain), "{domain} is not served here");
     let inviter = contact.as_deref().map(Jid::parse).transpose()?;
-    let store = Store::open_in(&config.data_dir).await?;
+    let store = Store::open_beside(&config.data_dir).await?;
     if let Some(name) = &name {
         let account = Jid::new(Some(name), &domain, None)?;
         anyhow::ensure!(account.node() == Some(name), "write {}", account);
@@ -55,7 +55,7 @@ pub async fn invite(
 ///
 /// For the operator, with the cause.
 pub async fn reports(config: &Config, last: u32) -> anyhow::Result<()> {
-    let store = Store::open_in(&config.data_dir).await?;
+    let store = Store::open_beside(&config.data_dir).await?;
     for report in store.reports(last).await? {
         let at = chrono::DateTime::from_timestamp_millis(report.at).unwrap_or_default();
         let reason = report.reason.rsplit(':').next().unwrap_or_default();

@@ -1,7 +1,8 @@
 //! SQLite, and the only place with sqlx. One writer groups commits; a pool of readers never waits for it.
 //!
 //! A write resolves after the commit that keeps it, with `synchronous=FULL`: what was promised survives a power cut.
-//! While one commit is on its way to the disk, the next writes gather and share the following one.
+//! While one commit is on its way to the disk, the next writes gather and share the following one. Messages for the archive
+//! do not wait for commits: a journal keeps them until the tables have them (see `archive`).
 
 mod accounts;
 mod archive;
@@ -19,19 +20,21 @@ mod rosters;
 mod settings;
 mod uploads;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
-use tandem_xmpp::ports::{BoxFuture, StoreError, Stored};
+use tandem_xmpp::ports::{BoxFuture, StoreError};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
-use self::archive::{Append, Appends, Writer, confirm, refuse};
+use self::archive::{Appends, Journal, Pending, Recorder, Writer, last_indexed};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
@@ -42,6 +45,8 @@ pub use self::uploads::{Reserved, Upload, UploadQuota};
 const GROUP: usize = 512;
 /// Writes that may wait; more make their senders wait.
 const QUEUE: usize = 4096;
+/// How long a database that is in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type Done = Box<dyn FnOnce() + Send>;
 type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Option<Done>> + Send>;
@@ -53,6 +58,16 @@ pub struct Store {
     writer: mpsc::Sender<Job>,
     keys: Arc<KeyCache>,
     appends: Arc<Appends>,
+    open: Arc<Open>,
+}
+
+/// Lets the journal's thread end with the last [`Store`].
+struct Open(Arc<Appends>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Store {
@@ -60,24 +75,46 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the folder or the database cannot be used.
+    /// [`StoreError`] when the folder or the database cannot be used, or another program has it.
     pub async fn open_in(data_dir: &Path) -> Result<Self, StoreError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut folder = std::fs::DirBuilder::new();
-        folder
-            .recursive(true)
-            .mode(0o700)
-            .create(data_dir)
-            .map_err(|e| StoreError::Unavailable(format!("{}: {e}", data_dir.display())))?;
-        Self::open(&data_dir.join("tandem.db")).await
+        Self::open(&database_in(data_dir)?).await
+    }
+
+    /// As [`Store::open_in`], maybe beside a running server: then nothing can be added to archives.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the folder or the database cannot be used.
+    pub async fn open_beside(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = database_in(data_dir)?;
+        let journal = Journal::open(&path).map_err(|e| unavailable(&e))?;
+        Self::open_with(&path, journal).await
     }
 
     /// Opens or makes the database and brings it up to date.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file cannot be opened or is of a newer program.
+    /// [`StoreError`] when the file cannot be opened, is of a newer program, or in use.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let begun = Instant::now();
+        loop {
+            // Whoever had it may be on the way out.
+            match Journal::open(path).map_err(|e| unavailable(&e))? {
+                Some(journal) => return Self::open_with(path, Some(journal)).await,
+                None if begun.elapsed() > PATIENCE => {
+                    let text = format!("another program has {}", path.display());
+                    return Err(StoreError::Unavailable(text));
+                }
+                None => tokio::time::sleep(PATIENCE / 100).await,
+            }
+        }
+    }
+
+    async fn open_with(
+        path: &Path,
+        journal: Option<(Journal, Vec<Pending>)>,
+    ) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -90,16 +127,27 @@ impl Store {
             .run(&mut connection)
             .await
             .map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let (journal, held) = journal.unzip();
+        catch_up(&mut connection, held.unwrap_or_default()).await.map_err(|e| fault(&e))?;
         let last = last_place(&mut connection).await.map_err(|e| fault(&e))?;
+        let options = options.read_only(true);
+        let appends = Arc::new(Appends::after(last, journal.is_some()));
+        if let Some(journal) = journal {
+            let reader = options.connect().await.map_err(|e| fault(&e))?;
+            let runtime = Handle::current();
+            let recorder = Recorder { appends: appends.clone(), journal, reader, runtime };
+            let thread = std::thread::Builder::new().name("journal".into());
+            thread.spawn(|| recorder.run()).map_err(|e| unavailable(&e))?;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
-            .connect_with(options.read_only(true))
+            .connect_with(options)
             .await
             .map_err(|e| fault(&e))?;
         let (writer, jobs) = mpsc::channel(QUEUE);
-        let appends = Arc::new(Appends::after(last));
         tokio::spawn(write_all(connection, jobs, appends.clone()));
-        Ok(Self { readers, writer, appends, keys: Arc::default() })
+        let open = Arc::new(Open(appends.clone()));
+        Ok(Self { readers, writer, appends, open, keys: Arc::default() })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.
@@ -136,7 +184,8 @@ impl Store {
 
     /// Waits until everything that was written is on disk and closes the file.
     pub async fn close(self) {
-        let Self { readers, writer, .. } = self;
+        let Self { readers, writer, appends, open, .. } = self;
+        appends.closed().await;
         let (done, flushed) = oneshot::channel();
         let last: Job = Box::new(move |_| {
             Box::pin(async move {
@@ -148,9 +197,31 @@ impl Store {
         if writer.send(last).await.is_ok() {
             let _ = flushed.await;
         }
-        drop(writer);
+        drop((writer, open));
         readers.close().await;
     }
+}
+
+/// The folder of the database, and its file.
+fn database_in(data_dir: &Path) -> Result<PathBuf, StoreError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut folder = std::fs::DirBuilder::new();
+    folder
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(|e| StoreError::Unavailable(format!("{}: {e}", data_dir.display())))?;
+    Ok(data_dir.join("tandem.db"))
+}
+
+/// What the journal held before a stop goes to the tables.
+async fn catch_up(
+    connection: &mut SqliteConnection,
+    mut held: Vec<Pending>,
+) -> Result<(), sqlx::Error> {
+    let indexed = last_indexed(connection).await?;
+    held.retain(|message| message.seq > indexed);
+    commit(connection, &mut Writer::default(), &held, &mut Vec::new()).await
 }
 
 /// The writer task. Messages for the archive go first in each commit, together; other changes follow one by one.
@@ -164,18 +235,33 @@ async fn write_all(
     loop {
         tokio::select! {
             received = jobs.recv_many(&mut group, GROUP) => if received == 0 { break },
-            () = appends.pushed() => {}
+            () = appends.due() => {}
         }
         loop {
             let taken = appends.take();
             if taken.is_empty() && group.is_empty() {
                 break;
             }
-            if let Err(error) = commit(&mut connection, &mut writer, taken, &mut group).await {
-                // The waiting senders see their channels close and report the failure.
-                tracing::error!(%error, "commit failed");
-                writer.forget();
-                group.clear();
+            // What keeps messages from the tables may not stand in the way of the rest for long.
+            let was_failing = appends.is_failing();
+            let mut nothing = Vec::new();
+            let shared = if was_failing { &mut nothing } else { &mut group };
+            match commit(&mut connection, &mut writer, &taken, shared).await {
+                Ok(()) => appends.indexed(&taken),
+                Err(error) => {
+                    tracing::error!(%error, "commit failed");
+                    writer.forget();
+                    appends.put_back(taken);
+                    if was_failing
+                        && let Err(error) =
+                            commit(&mut connection, &mut writer, &[], &mut group).await
+                    {
+                        tracing::error!(%error, "commit failed");
+                    }
+                    // Whoever still waits sees the channel close and reports the failure.
+                    group.clear();
+                    break;
+                }
             }
         }
     }
@@ -187,33 +273,30 @@ async fn write_all(
 async fn commit(
     connection: &mut SqliteConnection,
     writer: &mut Writer,
-    appends: Vec<Append>,
+    messages: &[Pending],
     group: &mut Vec<Job>,
 ) -> Result<(), sqlx::Error> {
-    let done = match write_group(connection, writer, &appends, group).await {
-        Ok(done) => done,
+    match write_group(connection, writer, messages, group).await {
+        Ok(done) => {
+            done.into_iter().for_each(|done| done());
+            Ok(())
+        }
         Err(error) => {
             // Where nothing is open any more, there is nothing to undo.
             let _ = run(connection, "ROLLBACK").await;
-            refuse(appends, &fault(&error));
-            return Err(error);
+            Err(error)
         }
-    };
-    let (stored, finished) = done;
-    confirm(appends, stored);
-    finished.into_iter().for_each(|finished| finished());
-    Ok(())
+    }
 }
 
 async fn write_group(
     connection: &mut SqliteConnection,
     writer: &mut Writer,
-    appends: &[Append],
+    messages: &[Pending],
     group: &mut Vec<Job>,
-) -> Result<(Vec<Stored>, Vec<Done>), sqlx::Error> {
+) -> Result<Vec<Done>, sqlx::Error> {
     run(connection, "BEGIN IMMEDIATE").await?;
-    let stored =
-        if appends.is_empty() { Vec::new() } else { writer.write(connection, appends).await? };
+    writer.write(connection, messages).await?;
     let mut done = Vec::with_capacity(group.len());
     for job in group.drain(..) {
         // One change that fails leaves the others of its group alone.
@@ -225,7 +308,7 @@ async fn write_group(
         run(connection, "RELEASE change").await?;
     }
     run(connection, "COMMIT").await?;
-    Ok((stored, done))
+    Ok(done)
 }
 
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
@@ -241,6 +324,10 @@ async fn last_place(connection: &mut SqliteConnection) -> Result<i64, sqlx::Erro
     .fetch_one(connection)
     .await?
     .try_get(0)
+}
+
+fn unavailable(error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
 }
 
 fn fault(error: &sqlx::Error) -> StoreError {

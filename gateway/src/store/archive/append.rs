@@ -1,314 +1,365 @@
-//! New messages (XEP-0313): each takes its place at once; a group of them is written with a few statements.
+//! New messages (XEP-0313): each takes its place at once, is written to the journal with all that came meanwhile, and is
+//! promised then. The tables get it a little later, with many others.
 //!
-//! The writer is another thread, and every statement is a visit there; a message that cost five of them would cost more
-//! than everything else that happens to it. So rows go in by the hundred.
+//! A page of the database belongs to one archive or to one moment; a commit of few messages touches almost as many pages as
+//! one of thousands. So whoever sends waits for the journal alone, and whoever reads waits until the tables have caught up.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, AssertSqlSafe, Row};
-use tandem_xmpp::ports::{ArchiveRow, BoxFuture, Entry, Seq, StoreError, Stored};
-use tokio::sync::{Notify, oneshot};
+use sqlx::SqliteConnection;
+use tandem_xmpp::ports::{BoxFuture, Entry, Seq, StoreError, Stored};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot, watch};
 
-use super::{address, name_key, once_key};
+use super::index::known;
+use super::journal::{Journal, Pending};
+use super::{name_key, once_key};
 
 /// Most messages of one commit.
 const GROUP: usize = 2_048;
-/// Bytes of messages that may wait to be written; more is refused.
+/// Bytes of messages that one write to the journal takes.
+const WRITE: usize = 1024 * 1024;
+/// Bytes of messages that are not yet in the tables; more is refused.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// Most rows of one statement; fewer are brought up to a power of two, so that few statements are ever prepared.
-const MAX_ROWS: usize = 512;
-/// Addresses whose numbers the writer remembers.
-const MAX_ADDRESSES: usize = 100_000;
+/// How long the tables may lag behind the journal, unless somebody reads.
+const LAG: Duration = Duration::from_millis(100);
+/// After a commit that failed: a full disk is not emptied in an instant.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// A message on its way to the store.
-pub(in crate::store) struct Append {
-    seq: Seq,
-    entry: Entry,
+/// A message on its way to the journal.
+struct Append {
+    pending: Pending,
     done: oneshot::Sender<Result<Stored, StoreError>>,
 }
 
-/// Messages that wait for the writer, in the order of their places.
+/// Messages on their way, in the order of their places.
 pub(in crate::store) struct Appends {
-    queue: Mutex<Queue>,
-    pushed: Notify,
+    state: Mutex<State>,
+    /// Something changed that the journal's thread waits for.
+    recorder: Condvar,
+    /// Something is in the journal that the tables do not have.
+    recorded: Notify,
+    /// Somebody wants to read it.
+    wanted: Notify,
+    indexed: watch::Sender<Indexed>,
+    /// The journal's thread has ended, or there is none.
+    is_idle: watch::Sender<bool>,
 }
 
-struct Queue {
+struct State {
+    /// The last place given.
     last: Seq,
     bytes: usize,
-    appends: Vec<Append>,
+    /// For the journal.
+    new: Vec<Append>,
+    /// In the journal, for the tables.
+    recorded: Vec<Pending>,
+    last_recorded: Seq,
+    /// What recognises second sendings of messages that the tables do not have.
+    once: HashMap<[u8; 16], Seq>,
+    is_open: bool,
+}
+
+/// What the tables have.
+#[derive(Debug, Clone, Copy, Default)]
+struct Indexed {
+    last: Seq,
+    /// The last commit failed. Nothing is taken until one succeeds.
+    is_failing: bool,
 }
 
 impl Appends {
-    /// An empty queue; places go on after this one.
-    pub(in crate::store) fn after(last: Seq) -> Self {
-        let queue = Queue { last, bytes: 0, appends: Vec::new() };
-        Self { queue: Mutex::new(queue), pushed: Notify::new() }
+    /// Nothing on its way; places go on after this one. Without a journal nothing is taken.
+    pub(in crate::store) fn after(last: Seq, has_journal: bool) -> Self {
+        let state = State {
+            last,
+            bytes: 0,
+            new: Vec::new(),
+            recorded: Vec::new(),
+            last_recorded: 0,
+            once: HashMap::new(),
+            is_open: has_journal,
+        };
+        Self {
+            state: Mutex::new(state),
+            recorder: Condvar::new(),
+            recorded: Notify::new(),
+            wanted: Notify::new(),
+            indexed: watch::Sender::default(),
+            is_idle: watch::Sender::new(!has_journal),
+        }
     }
 
     /// A new place, for a message that goes another way.
     pub(in crate::store) fn next(&self) -> Seq {
-        next(&mut self.queue())
+        next(&mut self.state())
     }
 
     /// The last place that was given.
     pub(in crate::store) fn last(&self) -> Seq {
-        self.queue().last
+        self.state().last
     }
 
     pub(super) fn push(&self, entry: Entry) -> BoxFuture<'static, Result<Stored, StoreError>> {
         let (done, stored) = oneshot::channel();
+        let mut pending = Pending {
+            seq: 0,
+            stanza: entry.stanza,
+            rows: entry.rows,
+            name: entry.name.as_deref().map(name_key),
+            once: entry.once.as_deref().map(once_key),
+            groupchat: entry.groupchat,
+        };
+        let refused = |why: &str| -> BoxFuture<'static, _> {
+            Box::pin(std::future::ready(Err(StoreError::Unavailable(why.into()))))
+        };
         {
-            let mut queue = self.queue();
-            if queue.bytes + entry.stanza.len() > MAX_BYTES {
-                let error = StoreError::Unavailable("too much waits to be archived".into());
-                return Box::pin(std::future::ready(Err(error)));
+            let mut state = self.state();
+            if !state.is_open {
+                return refused("the archive is closed, or another program has it");
             }
-            queue.bytes += entry.stanza.len();
-            let seq = next(&mut queue);
-            queue.appends.push(Append { seq, entry, done });
+            if self.is_failing() {
+                return refused("the database cannot be written");
+            }
+            if state.bytes + pending.stanza.len() > MAX_BYTES {
+                return refused("too much waits to be archived");
+            }
+            state.bytes += pending.stanza.len();
+            pending.seq = next(&mut state);
+            state.new.push(Append { pending, done });
         }
-        self.pushed.notify_one();
-        let closed = || StoreError::Unavailable("the message was not committed".into());
-        Box::pin(async move { stored.await.map_err(|_| closed())? })
+        self.recorder.notify_one();
+        Box::pin(async move {
+            let lost = || StoreError::Unavailable("the message was not written".into());
+            stored.await.map_err(|_| lost())?
+        })
     }
 
-    /// Resolves when something may be there.
-    pub(in crate::store) async fn pushed(&self) {
-        self.pushed.notified().await;
+    /// Takes nothing more; what was taken is still written.
+    pub(in crate::store) fn close(&self) {
+        self.state().is_open = false;
+        self.recorder.notify_one();
+    }
+
+    /// Closes, and resolves once the journal has everything.
+    pub(in crate::store) async fn closed(&self) {
+        self.close();
+        // The sender is ours.
+        let _ = self.is_idle.subscribe().wait_for(|is_idle| *is_idle).await;
+    }
+
+    /// Resolves once the tables have all that was promised before.
+    pub(super) async fn settled(&self) -> Result<(), StoreError> {
+        let wanted = self.state().last_recorded;
+        if self.indexed.borrow().last >= wanted {
+            return Ok(());
+        }
+        let mut indexed = self.indexed.subscribe();
+        loop {
+            let now = *indexed.borrow_and_update();
+            if now.last >= wanted {
+                return Ok(());
+            }
+            if now.is_failing {
+                return Err(StoreError::Unavailable("the database cannot be written".into()));
+            }
+            self.wanted.notify_one();
+            let closed = || StoreError::Unavailable("the store is closed".into());
+            indexed.changed().await.map_err(|_| closed())?;
+        }
+    }
+
+    /// Resolves when the tables should catch up.
+    pub(in crate::store) async fn due(&self) {
+        if self.is_failing() {
+            return tokio::time::sleep(RETRY).await;
+        }
+        self.recorded.notified().await;
+        let _ = tokio::time::timeout(LAG, self.wanted.notified()).await;
     }
 
     /// What goes into the next commit.
-    pub(in crate::store) fn take(&self) -> Vec<Append> {
-        let mut queue = self.queue();
-        let taken = if queue.appends.len() > GROUP {
-            self.pushed.notify_one();
-            let rest = queue.appends.split_off(GROUP);
-            std::mem::replace(&mut queue.appends, rest)
-        } else {
-            std::mem::take(&mut queue.appends)
-        };
-        queue.bytes -= taken.iter().map(|a| a.entry.stanza.len()).sum::<usize>();
-        taken
+    pub(in crate::store) fn take(&self) -> Vec<Pending> {
+        let mut state = self.state();
+        let count = state.recorded.len().min(GROUP);
+        let rest = state.recorded.split_off(count);
+        std::mem::replace(&mut state.recorded, rest)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the last commit of messages failed.
+    pub(in crate::store) fn is_failing(&self) -> bool {
+        self.indexed.borrow().is_failing
+    }
+
+    /// The commit is done.
+    pub(in crate::store) fn indexed(&self, messages: &[Pending]) {
+        let Some(last) = messages.last() else { return };
+        {
+            let mut state = self.state();
+            for message in messages {
+                state.bytes -= message.stanza.len();
+                if let Some(once) = &message.once {
+                    state.once.remove(once);
+                }
+            }
+            self.indexed.send_replace(Indexed { last: last.seq, is_failing: false });
+        }
+        self.recorder.notify_one();
+    }
+
+    /// The commit failed: these go into the next.
+    pub(in crate::store) fn put_back(&self, mut messages: Vec<Pending>) {
+        if messages.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            messages.append(&mut state.recorded);
+            state.recorded = messages;
+            self.indexed.send_modify(|indexed| indexed.is_failing = true);
+        }
+        self.recorder.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the next write takes. `None`: closed, and everything is written.
+    fn wait_for_new(&self) -> Option<Vec<Append>> {
+        let mut state = self.state();
+        while state.new.is_empty() {
+            if !state.is_open {
+                return None;
+            }
+            state = self.recorder.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut size = 0;
+        let fits = |append: &&Append| {
+            size += append.pending.stanza.len();
+            size <= WRITE
+        };
+        let count = state.new.iter().take_while(fits).count().max(1);
+        let rest = state.new.split_off(count);
+        Some(std::mem::replace(&mut state.new, rest))
+    }
+
+    /// Waits until the tables have this message; false: they do not take any.
+    fn wait_for_tables(&self, last: Seq) -> bool {
+        let mut state = self.state();
+        loop {
+            let indexed = *self.indexed.borrow();
+            if indexed.last >= last {
+                return true;
+            }
+            if indexed.is_failing {
+                return false;
+            }
+            self.wanted.notify_one();
+            state = self.recorder.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
 /// The clock says where a message belongs, unless it has been there before.
-fn next(queue: &mut Queue) -> Seq {
-    queue.last = chrono::Utc::now().timestamp_micros().max(queue.last + 1);
-    queue.last
+fn next(state: &mut State) -> Seq {
+    state.last = chrono::Utc::now().timestamp_micros().max(state.last + 1);
+    state.last
 }
 
-/// What the writer knows of the tables.
-#[derive(Default)]
-pub(in crate::store) struct Writer {
-    addresses: HashMap<String, i64>,
+/// The journal's thread: it waits for the disk, so nobody else does.
+pub(in crate::store) struct Recorder {
+    pub(in crate::store) appends: Arc<Appends>,
+    pub(in crate::store) journal: Journal,
+    /// Where second sendings are looked up.
+    pub(in crate::store) reader: SqliteConnection,
+    pub(in crate::store) runtime: Handle,
 }
 
-impl Writer {
-    /// A transaction was undone: numbers it had given out are not there.
-    pub(in crate::store) fn forget(&mut self) {
-        self.addresses.clear();
+impl Recorder {
+    /// Works until the queue is closed and empty.
+    pub(in crate::store) fn run(mut self) {
+        while let Some(appends) = self.appends.wait_for_new() {
+            self.record(appends);
+        }
+        self.appends.is_idle.send_replace(true);
     }
 
-    /// Writes a group and says what became of each, once it is committed.
-    pub(in crate::store) async fn write(
-        &mut self,
-        c: &mut SqliteConnection,
-        appends: &[Append],
-    ) -> Result<Vec<Stored>, sqlx::Error> {
-        let keys: Vec<Option<Vec<u8>>> =
-            appends.iter().map(|a| a.entry.once.as_deref().map(once_key)).collect();
-        let mut known = known(c, keys.iter().flatten()).await?;
-        let mut stored = Vec::with_capacity(appends.len());
-        let (mut bodies, mut rows, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-        for (append, key) in appends.iter().zip(keys) {
-            let first = key.as_ref().and_then(|key| known.get(key).copied());
-            stored.push(Stored { seq: first.unwrap_or(append.seq), duplicate: first.is_some() });
+    fn record(&mut self, appends: Vec<Append>) {
+        let size: usize = appends.iter().map(|append| append.pending.stanza.len()).sum();
+        let (dones, messages): (Vec<_>, Vec<_>) =
+            appends.into_iter().map(|append| (append.done, append.pending)).unzip();
+        match self.write(messages) {
+            Ok(stored) => {
+                for (done, stored) in dones.into_iter().zip(stored) {
+                    let _ = done.send(Ok(stored));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "messages cannot be kept");
+                self.appends.state().bytes -= size;
+                for done in dones {
+                    let _ = done.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, messages: Vec<Pending>) -> Result<Vec<Stored>, StoreError> {
+        let mut firsts = self.firsts(&messages).map_err(|error| super::fault(&error))?;
+        let mut stored = Vec::with_capacity(messages.len());
+        let mut fresh = Vec::with_capacity(messages.len());
+        let mut doubled = 0;
+        for message in messages {
+            let first = message.once.as_ref().and_then(|once| firsts.get(once).copied());
+            stored.push(Stored { seq: first.unwrap_or(message.seq), duplicate: first.is_some() });
             if first.is_some() {
+                doubled += message.stanza.len();
                 continue;
             }
-            if let Some(key) = &key {
-                known.insert(key.clone(), append.seq);
+            if let Some(once) = message.once {
+                firsts.insert(once, message.seq);
             }
-            let name = append.entry.name.as_deref().map(name_key);
-            for row in &append.entry.rows {
-                let row = self.numbered(c, append, row, name).await?;
-                if row.waits {
-                    waiting.push((row.owner, row.seq));
-                }
-                rows.push(row);
-            }
-            bodies.push((append, key));
+            fresh.push(message);
         }
-        insert_bodies(c, bodies).await?;
-        insert_rows(c, &rows).await?;
-        insert_waiting(c, &waiting).await?;
+        if !fresh.is_empty() {
+            if let Some(last) = self.journal.needs(&fresh)
+                && !self.appends.wait_for_tables(last)
+            {
+                return Err(StoreError::Unavailable("the database cannot be written".into()));
+            }
+            let failed = |error: std::io::Error| StoreError::Unavailable(error.to_string());
+            self.journal.write(&fresh).map_err(failed)?;
+        }
+        let mut state = self.appends.state();
+        state.bytes -= doubled;
+        state.last_recorded = fresh.last().map_or(state.last_recorded, |last| last.seq);
+        state.once.extend(fresh.iter().filter_map(|m| Some((m.once?, m.seq))));
+        state.recorded.append(&mut fresh);
+        drop(state);
+        self.appends.recorded.notify_one();
         Ok(stored)
     }
 
-    async fn numbered(
-        &mut self,
-        c: &mut SqliteConnection,
-        append: &Append,
-        row: &ArchiveRow,
-        name: Option<i64>,
-    ) -> Result<Numbered, sqlx::Error> {
-        let resource = row.peer.resource().map(str::to_owned);
-        let owner = self.number(c, row.owner.as_str()).await?;
-        let peer = match resource {
-            Some(_) => self.number(c, row.peer.bare().as_str()).await?,
-            None => self.number(c, row.peer.as_str()).await?,
-        };
-        Ok(Numbered {
-            owner,
-            seq: append.seq,
-            peer,
-            resource,
-            name,
-            groupchat: append.entry.groupchat,
-            waits: row.waits,
-        })
-    }
-
-    async fn number(&mut self, c: &mut SqliteConnection, jid: &str) -> Result<i64, sqlx::Error> {
-        if let Some(number) = self.addresses.get(jid) {
-            return Ok(*number);
+    /// The places of those messages that were sent before.
+    fn firsts(&mut self, messages: &[Pending]) -> Result<HashMap<[u8; 16], Seq>, sqlx::Error> {
+        let mut firsts = HashMap::new();
+        let mut others = Vec::new();
+        {
+            let state = self.appends.state();
+            for once in messages.iter().filter_map(|message| message.once) {
+                match state.once.get(&once) {
+                    Some(seq) => drop(firsts.insert(once, *seq)),
+                    None => others.push(once),
+                }
+            }
         }
-        let number = address(c, jid).await?;
-        if self.addresses.len() >= MAX_ADDRESSES {
-            self.addresses.clear();
+        // What is not on its way any more is in the tables by now.
+        if !others.is_empty() {
+            firsts.extend(self.runtime.block_on(known(&mut self.reader, &others))?);
         }
-        self.addresses.insert(jid.to_owned(), number);
-        Ok(number)
+        Ok(firsts)
     }
-}
-
-/// A row of the archive as it is written.
-struct Numbered {
-    owner: i64,
-    seq: Seq,
-    peer: i64,
-    resource: Option<String>,
-    name: Option<i64>,
-    groupchat: bool,
-    waits: bool,
-}
-
-/// Tells everybody what became of their messages. Called after the commit.
-pub(in crate::store) fn confirm(appends: Vec<Append>, stored: Vec<Stored>) {
-    for (append, stored) in appends.into_iter().zip(stored) {
-        let _ = append.done.send(Ok(stored));
-    }
-}
-
-/// Tells everybody that their messages are not kept.
-pub(in crate::store) fn refuse(appends: Vec<Append>, error: &StoreError) {
-    for append in appends {
-        let _ = append.done.send(Err(error.clone()));
-    }
-}
-
-/// The places of those messages that are there already.
-async fn known(
-    c: &mut SqliteConnection,
-    keys: impl Iterator<Item = &Vec<u8>>,
-) -> Result<HashMap<Vec<u8>, Seq>, sqlx::Error> {
-    let mut found = HashMap::new();
-    let keys: Vec<&Vec<u8>> = keys.collect();
-    for chunk in keys.chunks(MAX_ROWS) {
-        let marks = vec!["?"; chunk.len().next_power_of_two()].join(",");
-        let sql =
-            format!("SELECT once, seq FROM bodies WHERE once IN ({marks}) AND once IS NOT NULL");
-        let mut arguments = SqliteArguments::default();
-        for key in chunk {
-            bind(&mut arguments, key.as_slice())?;
-        }
-        for row in sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(&mut *c).await? {
-            found.insert(row.try_get(0)?, row.try_get(1)?);
-        }
-    }
-    Ok(found)
-}
-
-async fn insert_bodies(
-    c: &mut SqliteConnection,
-    bodies: Vec<(&Append, Option<Vec<u8>>)>,
-) -> Result<(), sqlx::Error> {
-    for chunk in bodies.chunks(MAX_ROWS) {
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(3 * chunk.len(), 0);
-        for (append, once) in chunk {
-            bind(&mut arguments, append.seq)?;
-            bind(&mut arguments, append.entry.stanza.as_ref())?;
-            bind(&mut arguments, once.as_deref())?;
-        }
-        insert(c, "bodies (seq, stanza, once)", 3, chunk.len(), arguments).await?;
-    }
-    Ok(())
-}
-
-async fn insert_rows(c: &mut SqliteConnection, rows: &[Numbered]) -> Result<(), sqlx::Error> {
-    for chunk in rows.chunks(MAX_ROWS) {
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(6 * chunk.len(), 0);
-        for row in chunk {
-            bind(&mut arguments, row.owner)?;
-            bind(&mut arguments, row.seq)?;
-            bind(&mut arguments, row.peer)?;
-            bind(&mut arguments, row.resource.as_deref())?;
-            bind(&mut arguments, row.name)?;
-            bind(&mut arguments, row.groupchat)?;
-        }
-        let table = "archive (owner, seq, peer, resource, name, groupchat)";
-        insert(c, table, 6, chunk.len(), arguments).await?;
-    }
-    Ok(())
-}
-
-async fn insert_waiting(
-    c: &mut SqliteConnection,
-    waiting: &[(i64, Seq)],
-) -> Result<(), sqlx::Error> {
-    for chunk in waiting.chunks(MAX_ROWS) {
-        let mut arguments = SqliteArguments::default();
-        for (owner, seq) in chunk {
-            bind(&mut arguments, *owner)?;
-            bind(&mut arguments, *seq)?;
-            bind(&mut arguments, true)?;
-        }
-        insert(c, "waiting (owner, seq, archived)", 3, chunk.len(), arguments).await?;
-    }
-    Ok(())
-}
-
-/// Inserts rows of so many columns with one statement. Its surplus rows are not bound, so NULL, and left out.
-async fn insert(
-    c: &mut SqliteConnection,
-    table: &str,
-    columns: usize,
-    rows: usize,
-    arguments: SqliteArguments,
-) -> Result<(), sqlx::Error> {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    let names: Vec<String> = (1..=columns).map(|n| format!("column{n}")).collect();
-    let sql = format!(
-        "INSERT INTO {table} SELECT {} FROM (VALUES {}) WHERE column1 IS NOT NULL",
-        names.join(","),
-        vec![row; rows.next_power_of_two()].join(",")
-    );
-    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(c).await.map(|_| ())
-}
-
-fn bind<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
-where
-    T: sqlx::Encode<'t, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-{
-    arguments.add(value).map_err(sqlx::Error::Encode)
 }

@@ -1,13 +1,17 @@
-//! The archive (XEP-0313): appends that share commits, pages that are ranges of an index, housekeeping in small steps.
+//! The archive (XEP-0313): appends that share syncs, pages that are ranges of an index, housekeeping in small steps.
 //!
 //! | file | duty |
 //! |---|---|
-//! | `append` | the queue of new messages and how a group of them is written |
+//! | `append` | the way of new messages into the journal, and from there to the tables |
+//! | `journal` | the files that keep them until then |
+//! | `index` | how a group of them is written to the tables |
 //! | `read` | pages and single messages |
 //! | `retention` | what is older than it may be goes, and what belonged to a removed account |
 //! | `waiting` | messages that an account has not got yet (XEP-0160) |
 
 mod append;
+mod index;
+mod journal;
 mod read;
 mod retention;
 #[cfg(test)]
@@ -24,7 +28,9 @@ use tandem_xmpp::ports::{
     Stored,
 };
 
-pub(super) use self::append::{Append, Appends, Writer, confirm, refuse};
+pub(super) use self::append::{Appends, Recorder};
+pub(super) use self::index::{Writer, last_indexed};
+pub(super) use self::journal::{Journal, Pending};
 use super::{Store, fault};
 
 impl Archive for Store {
@@ -36,7 +42,10 @@ impl Archive for Store {
         &'a self,
         query: &'a ArchiveQuery,
     ) -> BoxFuture<'a, Result<Option<Page>, StoreError>> {
-        Box::pin(async move { self.archive_page(query).await.map_err(|e| fault(&e)) })
+        Box::pin(async move {
+            self.appends.settled().await?;
+            self.archive_page(query).await.map_err(|e| fault(&e))
+        })
     }
 
     fn find<'a>(
@@ -45,7 +54,10 @@ impl Archive for Store {
         peer: &'a Jid,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Archived>, StoreError>> {
-        Box::pin(async move { self.archive_find(owner, peer, name).await.map_err(|e| fault(&e)) })
+        Box::pin(async move {
+            self.appends.settled().await?;
+            self.archive_find(owner, peer, name).await.map_err(|e| fault(&e))
+        })
     }
 
     fn replace(&self, seq: Seq, stanza: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -124,8 +136,9 @@ async fn address(c: &mut SqliteConnection, jid: &str) -> Result<i64, sqlx::Error
 }
 
 /// What recognises a second sending.
-fn once_key(once: &str) -> Vec<u8> {
-    Sha256::digest(once).iter().take(16).copied().collect()
+fn once_key(once: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(once).into();
+    std::array::from_fn(|at| hash.get(at).copied().unwrap_or_default())
 }
 
 /// Few bits that tell most names apart.

@@ -55,6 +55,7 @@ impl Offline for Store {
 
     fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
         Box::pin(async move {
+            self.appends.settled().await?;
             let rows = sqlx::query(
                 "SELECT w.seq, b.stanza, w.archived FROM waiting AS w \
                  CROSS JOIN bodies AS b ON b.seq = w.seq \
