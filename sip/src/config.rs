@@ -15,6 +15,8 @@ pub struct Config {
     pub min_expires_secs: u32,
     /// Longest registration, in seconds; longer ones are cut.
     pub max_expires_secs: u32,
+    /// Seconds within which a phone that keeps flows open is asked to give a sign of life (RFC 5626).
+    pub flow_timer_secs: u32,
     /// Contacts one account may register.
     pub max_contacts: usize,
     /// Longest presence subscription, in seconds.
@@ -46,6 +48,7 @@ impl Default for Config {
             default_expires_secs: 3600,
             min_expires_secs: 60,
             max_expires_secs: 7200,
+            flow_timer_secs: 120,
             max_contacts: 10,
             max_subscription_secs: 3600,
             min_subscription_secs: 60,

@@ -64,6 +64,9 @@ pub trait Accounts: Send + Sync {
 
 /// Where the bindings of addresses of record are kept.
 pub trait Bindings: Send + Sync {
+    /// A random key that stays the same over restarts: addresses that were given out are read with it.
+    fn key(&self) -> BoxFuture<'_, Result<[u8; 32], StoreError>>;
+
     /// All bindings, once at the start. Expired ones may be among them.
     fn load(&self) -> BoxFuture<'_, Result<Vec<Binding>, StoreError>>;
 
@@ -72,12 +75,11 @@ pub trait Bindings: Send + Sync {
     fn save<'a>(
         &'a self,
         account: &'a str,
-        bindings: &'a [Binding],
+        bindings: &'a [Arc<Binding>],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The bindings of an account are now these: registered, refreshed, expired or lost their flow.
-    /// Must not block.
-    fn changed(&self, account: &str, bindings: &[Binding]);
+    /// The phones of an account are now these, one binding each: registered, refreshed or expired. Must not block.
+    fn changed(&self, account: &str, phones: &[Arc<Binding>]);
 }
 
 /// Who takes calls. Called from the one SIP task: must not block.
@@ -288,8 +290,8 @@ pub struct Ports {
 /// To whom a request goes.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// A registered contact: over its flow where that is still open.
-    Binding(Box<Binding>),
+    /// A registered phone: over the best of its flows, and where that fails over the next.
+    Binding(Arc<Binding>),
     /// Any URI whose host is an IP address or `localhost`.
     Uri(Uri),
 }

@@ -24,7 +24,7 @@ const PHONE_FEATURES: [&str; 5] = [
 #[derive(Debug, Default)]
 struct State {
     /// By account and by the resource a phone appears as.
-    phones: HashMap<Jid, HashMap<String, Binding>>,
+    phones: HashMap<Jid, HashMap<String, Arc<Binding>>>,
     /// Full JIDs with the number of their calls.
     in_call: HashMap<Jid, usize>,
 }
@@ -39,15 +39,15 @@ impl Contacts {
     }
 
     /// The phone behind a full JID.
-    pub fn binding(&self, device: &Jid) -> Option<Binding> {
+    pub fn binding(&self, device: &Jid) -> Option<Arc<Binding>> {
         self.state().phones.get(&device.bare())?.get(device.resource()?).cloned()
     }
 
     /// All phones of an account, with the JID each appears as, the preferred first.
-    pub fn of(&self, account: &Jid) -> Vec<(Jid, Binding)> {
+    pub fn of(&self, account: &Jid) -> Vec<(Jid, Arc<Binding>)> {
         let state = self.state();
         let Some(bindings) = state.phones.get(account) else { return Vec::new() };
-        let mut phones: Vec<(Jid, Binding)> = bindings
+        let mut phones: Vec<(Jid, Arc<Binding>)> = bindings
             .iter()
             .filter_map(|(res, b)| Some((account.with_resource(res).ok()?, b.clone())))
             .collect();
@@ -71,11 +71,11 @@ impl Contacts {
     }
 
     /// Replaces the account's phones and says which appeared and which went.
-    fn replace(&self, account: &Jid, bindings: &[Binding]) -> (Vec<Jid>, Vec<Jid>) {
+    fn replace(&self, account: &Jid, bindings: &[Arc<Binding>]) -> (Vec<Jid>, Vec<Jid>) {
         let mut state = self.state();
         let before: HashSet<String> =
             state.phones.get(account).map(|b| b.keys().cloned().collect()).unwrap_or_default();
-        let after: HashMap<String, Binding> =
+        let after: HashMap<String, Arc<Binding>> =
             bindings.iter().map(|b| (b.id.clone(), b.clone())).collect();
         let jid = |res: &String| account.with_resource(res).ok();
         let new = after.keys().filter(|r| !before.contains(*r)).filter_map(jid).collect();
@@ -126,7 +126,7 @@ pub async fn sync(
     xmpp: &Server,
     contacts: &Contacts,
     account: &Jid,
-    bindings: &[Binding],
+    bindings: &[Arc<Binding>],
 ) -> Vec<Jid> {
     let (new, gone) = contacts.replace(account, bindings);
     for device in gone {

@@ -17,12 +17,12 @@ use tandem_xmpp::stanza::{Kind, Stanza};
 use super::message::Chat;
 use super::{echo, exchange, presence};
 use crate::cluster::{Bus, Envelope};
-use crate::store::Store;
+use crate::store::{Store, sip_fault};
 
 const JMI: &str = "urn:xmpp:jingle-message:0";
 
 /// The phones of an account are these now.
-pub type Registration = (Jid, Vec<Binding>);
+pub type Registration = (Jid, Vec<Arc<Binding>>);
 
 /// What the ports lead to. One per node, shared.
 pub struct Hub {
@@ -96,6 +96,10 @@ impl Watch for Hub {
 }
 
 impl Bindings for Hub {
+    fn key(&self) -> BoxFuture<'_, Result<[u8; 32], StoreError>> {
+        Box::pin(async { self.store.secret("sip gruu").await.map_err(|error| sip_fault(&error)) })
+    }
+
     fn load(&self) -> BoxFuture<'_, Result<Vec<Binding>, StoreError>> {
         Box::pin(self.store.bindings())
     }
@@ -103,12 +107,12 @@ impl Bindings for Hub {
     fn save<'a>(
         &'a self,
         account: &'a str,
-        bindings: &'a [Binding],
+        bindings: &'a [Arc<Binding>],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.store.save_bindings(account, bindings))
     }
 
-    fn changed(&self, account: &str, bindings: &[Binding]) {
+    fn changed(&self, account: &str, bindings: &[Arc<Binding>]) {
         if let Ok(account) = super::account(account) {
             let _ = self.bus.send(Envelope::Registration((account, bindings.to_vec())));
         }

@@ -96,6 +96,8 @@ pub struct Sip {
     pub min_expires: u32,
     /// Longest registration.
     pub max_expires: u32,
+    /// Seconds within which a phone that keeps flows open (RFC 5626) gives a sign of life.
+    pub flow_timer: u32,
     /// Most phones of one account.
     pub max_contacts: usize,
     /// Whether MD5 digests are taken.
@@ -258,6 +260,7 @@ impl Default for Sip {
             default_expires: usual.default_expires_secs,
             min_expires: usual.min_expires_secs,
             max_expires: usual.max_expires_secs,
+            flow_timer: usual.flow_timer_secs,
             max_contacts: usual.max_contacts,
             allow_md5: usual.allow_md5,
             max_message_bytes: usual.max_message_bytes,
@@ -411,6 +414,7 @@ impl Config {
             default_expires_secs: self.sip.default_expires,
             min_expires_secs: self.sip.min_expires,
             max_expires_secs: self.sip.max_expires,
+            flow_timer_secs: self.sip.flow_timer,
             max_contacts: self.sip.max_contacts,
             allow_md5: self.sip.allow_md5,
             max_message_bytes: self.sip.max_message_bytes,

@@ -1,5 +1,7 @@
 //! Where phones are registered (RFC 3261 section 10): kept before the 200 to a REGISTER leaves.
 
+use std::sync::Arc;
+
 use sqlx::Row;
 use tandem_sip::ports::{Binding, StoreError};
 
@@ -31,12 +33,12 @@ impl Store {
     pub async fn save_bindings(
         &self,
         account: &str,
-        bindings: &[Binding],
+        bindings: &[Arc<Binding>],
     ) -> Result<(), StoreError> {
         let account = account.to_owned();
         let rows: Result<Vec<(String, String)>, _> = bindings
             .iter()
-            .map(|binding| Ok((binding.id.clone(), serde_json::to_string(binding)?)))
+            .map(|binding| Ok((row_name(binding), serde_json::to_string(&**binding)?)))
             .collect();
         let rows = rows.map_err(|e: serde_json::Error| StoreError::Unavailable(e.to_string()))?;
         let kept = self.write(move |c| {
@@ -57,6 +59,14 @@ impl Store {
             })
         });
         kept.await.map_err(|e| sip_fault(&e))
+    }
+}
+
+/// A phone has a row for each of its flows.
+fn row_name(binding: &Binding) -> String {
+    match binding.reg_id {
+        Some(flow) => format!("{}/{flow}", binding.id),
+        None => binding.id.clone(),
     }
 }
 

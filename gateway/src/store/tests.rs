@@ -137,16 +137,21 @@ async fn rosters_come_back_as_they_were() {
     assert_eq!((empty.version, empty.removed), (version, vec![(version, b)]));
 }
 
-fn binding(account: &str, port: u16) -> tandem_sip::ports::Binding {
+fn binding(account: &str, port: u16) -> Arc<tandem_sip::ports::Binding> {
     let peer = ([127, 0, 0, 1], port).into();
-    tandem_sip::ports::Binding {
+    Arc::new(tandem_sip::ports::Binding {
         id: format!("phone-{port}"),
         account: account.into(),
         contact: format!("sip:a@127.0.0.1:{port}"),
         instance: Some("urn:uuid:1".into()),
+        reg_id: None,
+        path: vec!["<sip:192.0.2.9;lr>".into()],
+        features: None,
+        has_gruu: true,
         q: 500,
         call_id: "c".into(),
         cseq: 7,
+        registered_at: 1_799_999_000,
         expires_at: 1_800_000_000,
         flow: tandem_sip::ports::Flow {
             protocol: tandem_sip::ports::Protocol::Tls,
@@ -155,7 +160,7 @@ fn binding(account: &str, port: u16) -> tandem_sip::ports::Binding {
             local: peer,
         },
         user_agent: None,
-    }
+    })
 }
 
 /// What the disk holds when a save returns is what a power cut leaves: the files are copied then, as they are.
@@ -186,6 +191,6 @@ async fn registrations_and_call_records_are_on_disk_when_they_are_promised() {
         }
     }
     let restored = open(copy.path()).await;
-    assert_eq!(restored.bindings().await.unwrap(), two);
+    assert_eq!(restored.bindings().await.unwrap(), two.map(|binding| (*binding).clone()));
     assert_eq!(restored.calls(10).await.unwrap(), [record]);
 }

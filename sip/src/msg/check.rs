@@ -25,8 +25,8 @@ pub const ALLOWED_METHODS: [&str; 14] = [
     "PRACK",
 ];
 
-/// The extensions that may be required of us: none yet. What is offered without being required is left unused.
-pub const SUPPORTED: [&str; 0] = [];
+/// The extensions that may be required of us.
+pub const SUPPORTED: [&str; 3] = ["path", "outbound", "gruu"];
 
 /// An answer to a request that we will not process.
 #[derive(Debug, Clone, PartialEq, Eq)]

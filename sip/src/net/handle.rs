@@ -26,7 +26,7 @@ pub(super) enum Command {
     AnswerReinvite(LegId, Result<Bytes, u16>),
     Notify(SubscriptionId, SubscriptionState, Option<Document>),
     Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
-    Bindings(String, oneshot::Sender<Vec<Binding>>),
+    Bindings(String, oneshot::Sender<Vec<Arc<Binding>>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -118,7 +118,7 @@ impl SipHandle {
     }
 
     /// The bindings of an account, `user@domain`.
-    pub async fn bindings(&self, account: &str) -> Vec<Binding> {
+    pub async fn bindings(&self, account: &str) -> Vec<Arc<Binding>> {
         let (done, result) = oneshot::channel();
         self.tell(Command::Bindings(account.to_owned(), done));
         result.await.unwrap_or_default()

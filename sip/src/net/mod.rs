@@ -97,7 +97,10 @@ impl Sip {
             listening.push(Listening { protocol, socket: number, local });
         }
         let bindings = ports.bindings.load().await?;
-        let core = Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
+        let key = ports.bindings.key().await?;
+        let mut core =
+            Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
+        core.set_gruu_key(key);
         let (handle, commands) = SipHandle::new(doorman.clone());
         let task = task::Task::new(core, ports, sockets, doorman);
         tokio::spawn(task.run(events, commands));

@@ -27,7 +27,7 @@ pub(super) const SHORT: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Memory {
-    saved: Mutex<HashMap<String, Vec<Binding>>>,
+    saved: Mutex<HashMap<String, Vec<Arc<Binding>>>>,
 }
 
 impl Accounts for Memory {
@@ -46,18 +46,22 @@ impl Accounts for Memory {
 }
 
 impl Bindings for Memory {
+    fn key(&self) -> BoxFuture<'_, Result<[u8; 32], StoreError>> {
+        Box::pin(async { Ok([5; 32]) })
+    }
+
     fn load(&self) -> BoxFuture<'_, Result<Vec<Binding>, StoreError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
     fn save<'a>(
         &'a self,
         account: &'a str,
-        bindings: &'a [Binding],
+        bindings: &'a [Arc<Binding>],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.saved.lock().unwrap().insert(account.to_owned(), bindings.to_vec());
         Box::pin(async { Ok(()) })
     }
-    fn changed(&self, _: &str, _: &[Binding]) {}
+    fn changed(&self, _: &str, _: &[Arc<Binding>]) {}
 }
 
 impl Calls for Memory {
@@ -310,7 +314,7 @@ async fn a_phone_whose_connection_broke_is_called_back_and_hears_the_message() {
     let binding = handle.bindings("ana@example.org").await.remove(0);
     drop(wire);
     let message = OutgoingMessage {
-        target: Target::Binding(Box::new(binding)),
+        target: Target::Binding(binding),
         from: NameAddr::new(Uri::parse("sip:carl@example.org").unwrap()),
         to: Uri::parse("sip:ana@example.org").unwrap(),
         call_id: None,

@@ -26,9 +26,12 @@ fn open(handle: &SipHandle) -> Wire {
 
 const CONTACT: &str = "sip:c0ffee@df7jal23ls0d.invalid;transport=ws";
 
-fn message(handle_binding: crate::ports::Binding, body: &'static [u8]) -> OutgoingMessage {
+fn message(
+    handle_binding: std::sync::Arc<crate::ports::Binding>,
+    body: &'static [u8],
+) -> OutgoingMessage {
     OutgoingMessage {
-        target: Target::Binding(Box::new(handle_binding)),
+        target: Target::Binding(handle_binding),
         from: NameAddr::new(Uri::parse("sip:carl@example.org").unwrap()),
         to: Uri::parse("sip:ana@example.org").unwrap(),
         call_id: None,

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::msg::{Host, Uri};
 use crate::transport::Flow;
 
-/// One phone of one account, as its last REGISTER left it.
+/// One way to one phone of one account, as its last REGISTER left it. A phone has several where it keeps several flows
+/// (RFC 5626); they differ in `reg_id` and share the `id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
-    /// Its name within the account: the same for the same device or contact address, also after a restart.
+    /// The phone's name within the account: the same for the same device or contact address, also after a restart. The
+    /// `gr` of its public address (RFC 5627) and its resource at XMPP.
     pub id: String,
     /// `user@domain`.
     pub account: String,
@@ -16,12 +18,27 @@ pub struct Binding {
     pub contact: String,
     /// The device's id (`+sip.instance`).
     pub instance: Option<String>,
+    /// The flow's number (RFC 5626); `None` for a contact that is known by its address.
+    #[serde(default)]
+    pub reg_id: Option<u32>,
+    /// Proxies between us and the phone, the first to be visited first (RFC 3327).
+    #[serde(default)]
+    pub path: Vec<String>,
+    /// What else the Contact field said (RFC 3840), as parameters.
+    #[serde(default)]
+    pub features: Option<String>,
+    /// Whether the phone was given addresses of its own (RFC 5627).
+    #[serde(default)]
+    pub has_gruu: bool,
     /// Preference, 0 to 1000.
     pub q: u16,
     /// Call-ID of the last REGISTER.
     pub call_id: String,
     /// CSeq of the last REGISTER.
     pub cseq: u32,
+    /// When the last REGISTER came, in seconds since 1970.
+    #[serde(default)]
+    pub registered_at: u64,
     /// When it ends, in seconds since 1970.
     pub expires_at: u64,
     /// Where the last REGISTER came from.

@@ -1,10 +1,13 @@
 //! Calls of ours until they are answered (RFC 3261 sections 9.1, 13.2 and 15): INVITE, CANCEL, and answers that cross it or
 //! come from several phones.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::binding::Binding;
 use super::invite::Leg;
 use super::message::some;
+use super::outbound::{Way, is_flow_failure};
 use super::session::Session;
 use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
@@ -21,6 +24,8 @@ pub(super) struct Calling {
     invite: Box<Request>,
     branch: String,
     flow: Flow,
+    /// Bindings of the same phone that were not tried yet.
+    others: Vec<Arc<Binding>>,
     /// Nobody wants the call any more; the Reason for it.
     given_up: Option<Option<String>>,
     /// A CANCEL has left; the INVITE is over at this time whatever happens (section 9.1).
@@ -30,25 +35,54 @@ pub(super) struct Calling {
 impl Core {
     /// Places a call. Its fate comes as [`LegEvent`]s.
     pub fn invite(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
-        let Some((flow, uri)) = self.route(&call.target) else {
+        let Some((way, others)) = self.route(&call.target) else {
             return self.fail(leg, &refusal(430, "Flow Failed"));
         };
         let call_id = self.ids.token();
         let user = call.from.uri.user_decoded().unwrap_or_default();
+        let uri = way.uri.clone();
         let mut request = self.outside(Method::INVITE, uri, call.from, call.to, call_id, 1);
-        request.headers.push_typed(&self.contact(&user, flow));
+        request.headers.push_typed(&self.contact(&user, way.flow));
         request.headers.push("Allow", super::dispatch::ALLOW);
         for (name, value) in call.headers {
             request.headers.push(name.as_str(), value);
         }
         let request = request.with_body("application/sdp", call.offer);
+        self.call_over(leg, request, (way, others), now);
+        self.run_events(now);
+    }
+
+    fn call_over(
+        &mut self,
+        leg: LegId,
+        mut request: Request,
+        (way, others): (Way, Vec<Arc<Binding>>),
+        now: Instant,
+    ) {
+        way.lead(&mut request);
+        let flow = way.flow;
         let branch = self.ids.branch();
         let invite = Box::new(request.clone());
         let owner = Owner::Invite(leg, invite.clone());
         let tx = self.request_as(request, &branch, flow, owner, now);
-        let calling = Calling { tx, invite, branch, flow, given_up: None, over_at: None };
+        let calling = Calling { tx, invite, branch, flow, others, given_up: None, over_at: None };
         self.legs.insert(leg, Leg::Calling(Box::new(calling)));
-        self.run_events(now);
+    }
+
+    /// Calls the same phone over its next flow, where this one failed; true: it is called.
+    fn call_again(&mut self, leg: LegId, response: &Response, now: Instant) -> bool {
+        let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) else { return false };
+        if calling.given_up.is_some() || !is_flow_failure(response) {
+            return false;
+        }
+        let mut request = *calling.invite.clone();
+        let others = std::mem::take(&mut calling.others);
+        let Some(next) = self.next_way(others) else { return false };
+        let from = request.headers.from().ok().and_then(|from| from.uri.user_decoded());
+        let contact = self.contact(&from.unwrap_or_default(), next.0.flow);
+        request.headers.set_typed(&contact);
+        self.call_over(leg, request, next, now);
+        true
     }
 
     /// An answer to our INVITE, or to one whose leg is gone already.
@@ -66,7 +100,7 @@ impl Core {
             _ => {
                 let is_ours =
                     matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.tx == tx);
-                if is_ours {
+                if is_ours && !self.call_again(leg, response, now) {
                     self.fail(leg, response);
                 }
             }

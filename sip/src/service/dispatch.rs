@@ -55,7 +55,7 @@ impl Core {
         match &owner {
             Owner::Invite(leg, invite) => self.invite_answered(*leg, tx, invite, response, now),
             Owner::Reinvite(leg) => self.reinvite_answered(*leg, response, now),
-            Owner::Message(ticket) => self.message_done(*ticket, response),
+            Owner::Message(ticket) => self.message_done(*ticket, response, now),
             Owner::Notify(id) => self.notify_answered(*id, response, now),
             Owner::Nobody => {}
         }

@@ -188,7 +188,7 @@ impl Core {
     fn enter(
         &mut self,
         tx: TxId,
-        request: Box<Request>,
+        mut request: Box<Request>,
         flow: Flow,
         account: String,
         user: &str,
@@ -203,8 +203,17 @@ impl Core {
             // Cancelled, or given up, while the password was looked up.
             return;
         }
-        if !subject.is_ok_and(|uri| uri.user_decoded().as_deref() == Some(user)) {
+        let is_own = |found: String| found.eq_ignore_ascii_case(user);
+        if !subject.is_ok_and(|uri| uri.user_decoded().is_some_and(is_own)) {
             return self.answer(tx, &request, 403, now);
+        }
+        if request.method != Method::REGISTER
+            && let Some(domain) = self.domain_of(&request.uri.host, flow.local)
+        {
+            match self.resolve_gruu(&request.uri, &domain) {
+                Ok(uri) => request.uri = uri,
+                Err(status) => return self.answer(tx, &request, status, now),
+            }
         }
         match request.method {
             Method::REGISTER => self.register(tx, request, flow, account, now),

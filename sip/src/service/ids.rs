@@ -19,11 +19,20 @@ impl Ids {
 
     /// 20 hex digits: 80 bits.
     pub(super) fn token(&mut self) -> String {
+        hex(&self.next(), 10)
+    }
+
+    /// Eight bytes that were not given before.
+    pub(super) fn bytes(&mut self) -> [u8; 8] {
+        self.next().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn next(&mut self) -> [u8; 32] {
         self.counter += 1;
         let mut hash = Sha256::new();
         hash.update(self.secret);
         hash.update(self.counter.to_be_bytes());
-        hex(&hash.finalize(), 10)
+        hash.finalize().into()
     }
 
     pub(super) fn branch(&mut self) -> String {

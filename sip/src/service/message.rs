@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Core, Job, Output, Owner, Ticket, Waiting};
+use super::{Core, Job, Output, Ticket, Waiting};
 use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
 use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
 use crate::ports::{IncomingMessage, MessageReply, MessageResult, OutgoingMessage};
@@ -64,25 +64,31 @@ impl Core {
 
     /// Sends a message to a phone; the answer comes as [`Output::MessageDone`].
     pub fn send_message(&mut self, ticket: Ticket, message: OutgoingMessage, now: Instant) {
-        let Some((flow, uri)) = self.route(&message.target) else {
+        let Some(way) = self.route(&message.target) else {
             let result =
                 MessageResult { status: 430, reason: "Flow Failed".into(), retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));
         };
         let call_id = message.call_id.unwrap_or_else(|| self.ids.token());
         let number = message.cseq.unwrap_or(1);
-        let mut request =
-            self.outside(Method::MESSAGE, uri, message.from, message.to, call_id, number);
+        let mut request = self.outside(
+            Method::MESSAGE,
+            way.0.uri.clone(),
+            message.from,
+            message.to,
+            call_id,
+            number,
+        );
         for (name, value) in message.headers {
             request.headers.push(name.as_str(), value);
         }
         let request = request.with_body(&message.content_type, message.body);
-        if flow.protocol == Protocol::Udp && request.to_bytes().len() + STAMP > MAX_DATAGRAM {
+        if way.0.flow.protocol == Protocol::Udp && request.to_bytes().len() + STAMP > MAX_DATAGRAM {
             let reason = format!("at most {MAX_DATAGRAM} bytes reach this phone over UDP");
             let result = MessageResult { status: 513, reason, retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));
         }
-        self.request(request, flow, Owner::Message(ticket), now);
+        self.send_over(ticket, request, way, now);
     }
 
     /// A MESSAGE inside a call: the talk of its two ends, to be answered like any other.
@@ -123,8 +129,8 @@ impl Core {
         request
     }
 
-    pub(super) fn message_done(&mut self, ticket: Ticket, response: &Response) {
-        if response.status < 200 {
+    pub(super) fn message_done(&mut self, ticket: Ticket, response: &Response, now: Instant) {
+        if response.status < 200 || self.resend(ticket, response, now) {
             return;
         }
         let retry_after = response.headers.typed::<RetryAfter>().ok();

@@ -9,20 +9,24 @@
 //! |---|---|
 //! | `dispatch` | what a request is, and which module takes it |
 //! | `gate` | who is asking (digest), and how often |
-//! | `registrar` | where the phones are |
+//! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
+//! | `outbound` | the ways to a phone |
 //! | `calling`, `invite`, `session` | calls: ours and theirs until they are answered, and from then on |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
 
+mod bind;
 pub mod binding;
 mod calling;
 mod dispatch;
 pub mod events;
 mod gate;
+mod gruu;
 mod ids;
 mod invite;
 mod message;
 mod notifier;
+mod outbound;
 mod registrar;
 mod send;
 mod session;
@@ -31,12 +35,14 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use self::binding::Binding;
 use self::gate::Gate;
+use self::gruu::Gruus;
 use self::ids::Ids;
 use self::invite::Leg;
 use self::notifier::Watch;
@@ -72,8 +78,8 @@ pub enum Output {
     Job(JobId, Job),
     /// Something happened on a leg.
     Leg(LegId, LegEvent),
-    /// The bindings of an account are these now.
-    Bindings(String, Vec<Binding>),
+    /// The phones of an account are these now, one binding each.
+    Bindings(String, Vec<Arc<Binding>>),
     /// A subscription is over.
     SubscriptionEnded(SubscriptionId, SubscriptionEnd),
     /// A message of ours got its final answer.
@@ -108,7 +114,7 @@ pub enum Job {
         /// Whose.
         account: String,
         /// All of them.
-        bindings: Vec<Binding>,
+        bindings: Vec<Arc<Binding>>,
     },
     /// A message came.
     Message(Box<IncomingMessage>),
@@ -144,7 +150,7 @@ enum Owner {
 /// What waits for a job.
 enum Waiting {
     Gate(gate::Gated),
-    Register(registrar::Registering),
+    Register(Box<registrar::Registering>),
     /// Bindings ran out; nobody waits.
     Expired(String),
     Message(TxId, Box<Request>),
@@ -179,6 +185,9 @@ pub struct Core {
     layer: Layer,
     gate: Gate,
     registrar: Registrar,
+    gruus: Gruus,
+    /// Messages that have another way to go.
+    resends: HashMap<Ticket, outbound::Resend>,
     legs: HashMap<LegId, Leg>,
     leg_of_dialog: HashMap<DialogId, LegId>,
     leg_of_invite: HashMap<TxId, LegId>,
@@ -223,6 +232,8 @@ impl Core {
             layer: Layer::default(),
             gate,
             registrar: Registrar::default(),
+            gruus: Gruus::new(seed),
+            resends: HashMap::new(),
             legs: HashMap::new(),
             leg_of_dialog: HashMap::new(),
             leg_of_invite: HashMap::new(),
@@ -311,7 +322,7 @@ impl Core {
         match (waiting, result) {
             (Waiting::Gate(gated), result) => self.password_found(gated, result, now),
             (Waiting::Register(registering), JobResult::Saved(result)) => {
-                self.registered(registering, result, now);
+                self.registered(*registering, result, now);
             }
             (Waiting::Expired(account), _) => self.next_registration(&account, now),
             (Waiting::Message(tx, request), JobResult::Message(reply)) => {

@@ -4,12 +4,14 @@
 //! REGISTER of an account is in work at a time, others wait in order, so each is atomic.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bind::{Refused, Terms, Update};
 use super::binding::Binding;
-use super::{Core, Job, Output, Timer, Waiting, ids};
-use crate::msg::header::{Contact, Contacts, Date, Expires};
-use crate::msg::{Name, Request, Response, Uri};
+use super::{Core, Job, Output, Timer, Waiting};
+use crate::msg::header::{Contact, Date};
+use crate::msg::{NameAddr, Params, Request, Response, Uri};
 use crate::ports::StoreError;
 use crate::transaction::TxId;
 use crate::transport::Flow;
@@ -32,7 +34,8 @@ impl Registrar {
 
 #[derive(Default)]
 struct Account {
-    bindings: Vec<Binding>,
+    /// The most recent last.
+    bindings: Vec<Arc<Binding>>,
     /// A save is on its way.
     is_busy: bool,
     /// The timer that counts; others are of bindings that were refreshed.
@@ -45,23 +48,36 @@ pub(super) struct Registering {
     tx: TxId,
     request: Box<Request>,
     account: String,
-    bindings: Vec<Binding>,
+    terms: Terms,
+    bindings: Vec<Arc<Binding>>,
 }
-
-/// The answer a REGISTER gets at once: status and a header field that explains it.
-type Refused = (u16, Option<(&'static str, String)>);
-/// What a REGISTER asks for.
-type Update = Result<Option<Vec<Binding>>, Refused>;
 
 impl Core {
     /// The bindings of an account.
-    pub fn bindings(&self, account: &str) -> &[Binding] {
+    pub fn bindings(&self, account: &str) -> &[Arc<Binding>] {
         self.registrar.accounts.get(account).map_or(&[], |found| found.bindings.as_slice())
+    }
+
+    /// The phones of an account, each by the best of its bindings.
+    pub fn phones(&self, account: &str) -> Vec<Arc<Binding>> {
+        let bindings = self.bindings(account);
+        let mut phones: Vec<Arc<Binding>> = Vec::with_capacity(bindings.len());
+        for binding in bindings {
+            if !phones.iter().any(|known| known.id == binding.id) {
+                phones.extend(self.ways(binding).into_iter().next());
+            }
+        }
+        phones
+    }
+
+    fn tell_phones(&mut self, account: String) {
+        let phones = self.phones(&account);
+        self.outputs.push_back(Output::Bindings(account, phones));
     }
 
     /// The phone of an account that a request came from: the one that registered from the same address.
     pub(super) fn binding_of(&self, account: &str, flow: Flow) -> Option<String> {
-        let same = |binding: &&Binding| {
+        let same = |binding: &&Arc<Binding>| {
             binding.flow.peer == flow.peer && binding.flow.protocol == flow.protocol
         };
         self.bindings(account).iter().find(same).map(|binding| binding.id.clone())
@@ -73,14 +89,17 @@ impl Core {
         let latest = time + u64::from(self.config.max_expires_secs);
         for mut binding in bindings.into_iter().filter(|binding| binding.expires_at > time) {
             binding.expires_at = binding.expires_at.min(latest);
+            self.gruus.changed(std::iter::empty(), std::iter::once(&binding));
             let account = self.registrar.accounts.entry(binding.account.clone()).or_default();
-            account.bindings.push(binding);
+            account.bindings.push(Arc::new(binding));
         }
         let accounts: Vec<String> = self.registrar.accounts.keys().cloned().collect();
         for account in accounts {
+            if let Some(entry) = self.registrar.accounts.get_mut(&account) {
+                entry.bindings.sort_by_key(|binding| binding.registered_at);
+            }
             self.arm_registration(&account, now);
-            let bindings = self.bindings(&account).to_vec();
-            self.outputs.push_back(Output::Bindings(account, bindings));
+            self.tell_phones(account);
         }
     }
 
@@ -114,104 +133,41 @@ impl Core {
         account: String,
         now: Instant,
     ) {
-        match self.update(&request, flow, &account, now) {
-            Err((status, header)) => {
-                let mut response = self.response(&request, status);
-                if let Some((name, value)) = header {
-                    response.headers.set(name, value);
-                }
-                self.respond(tx, response, now);
+        let worked_out = Terms::of(&request)
+            .and_then(|terms| Ok((self.update(&request, &terms, flow, &account, now)?, terms)));
+        match worked_out {
+            Err(refused) => {
+                self.refuse_registration(tx, &request, refused, now);
                 self.next_registration(&account, now);
             }
-            Ok(None) => {
+            Ok((Update::None, terms)) => {
                 let bindings = self.bindings(&account).to_vec();
-                self.confirm(tx, &request, &bindings, now);
+                self.confirm(tx, &request, &terms, &bindings, now);
                 self.next_registration(&account, now);
             }
-            Ok(Some(bindings)) => {
+            Ok((Update::Bindings(bindings), terms)) => {
                 if let Some(entry) = self.registrar.accounts.get_mut(&account) {
                     entry.is_busy = true;
                 }
                 let job = Job::Save { account: account.clone(), bindings: bindings.clone() };
-                let registering = Registering { tx, request, account, bindings };
-                self.job(Waiting::Register(registering), job);
+                let registering = Registering { tx, request, account, terms, bindings };
+                self.job(Waiting::Register(Box::new(registering)), job);
             }
         }
     }
 
-    /// Steps 6 and 7 of section 10.3. `None`: a question only.
-    fn update(&self, request: &Request, flow: Flow, account: &str, now: Instant) -> Update {
-        let bad = |_| (400, None);
-        let expires: Option<Expires> = request.headers.optional().map_err(bad)?;
-        let call_id = request.headers.call_id().map_err(bad)?.0;
-        let cseq = request.headers.cseq().map_err(bad)?.number;
-        let time = self.unix_time(now);
-        let mut bindings: Vec<Binding> = self
-            .bindings(account)
-            .iter()
-            .filter(|known| known.expires_at > time)
-            .cloned()
-            .collect();
-        // The same phone may not go back in time; an older REGISTER that comes late changes nothing.
-        let is_late = |known: &Binding| known.call_id == call_id && known.cseq >= cseq;
-        let contacts = match request.headers.contacts().map_err(bad)? {
-            Contacts::All if expires != Some(Expires(0)) => return Err((400, None)),
-            Contacts::All if bindings.iter().any(is_late) => return Err((500, None)),
-            Contacts::All => return Ok(Some(Vec::new())),
-            Contacts::List(list) if list.is_empty() => return Ok(None),
-            Contacts::List(list) => list,
-        };
-        let mut new: Vec<Binding> = Vec::new();
-        for contact in contacts {
-            let seconds = self.granted(&contact, expires)?;
-            // The last word about a contact counts, also within one request.
-            new.retain(|binding| !is_same_phone(binding, &contact));
-            let known = bindings.iter().position(|known| is_same_phone(known, &contact));
-            let old = known.map(|at| bindings.remove(at));
-            if old.as_ref().is_some_and(is_late) {
-                return Err((500, None));
-            }
-            if seconds == 0 {
-                continue;
-            }
-            if !is_reachable(&contact.uri) {
-                return Err((400, None));
-            }
-            if bindings.len() + new.len() >= self.config.max_contacts {
-                return Err((403, Some(("Warning", "399 tandem \"too many phones\"".to_owned()))));
-            }
-            let instance = contact.instance().filter(|instance| instance.len() <= 256);
-            let name = instance.clone().unwrap_or_else(|| contact.uri.to_string());
-            let id = old
-                .map_or_else(|| format!("phone-{}", ids::stable(&[account, &name])), |old| old.id);
-            new.push(Binding {
-                id,
-                account: account.to_owned(),
-                contact: contact.uri.to_string(),
-                instance,
-                q: contact.q().unwrap_or(1000),
-                call_id: call_id.clone(),
-                cseq,
-                expires_at: time + u64::from(seconds),
-                flow,
-                user_agent: request
-                    .headers
-                    .get(Name::UserAgent)
-                    .map(|agent| agent.chars().take(120).collect()),
-            });
+    fn refuse_registration(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        (status, header): Refused,
+        now: Instant,
+    ) {
+        let mut response = self.response(request, status);
+        if let Some((name, value)) = header {
+            response.headers.set(name, value);
         }
-        bindings.append(&mut new);
-        Ok(Some(bindings))
-    }
-
-    /// The seconds a contact gets; too few is a 423.
-    fn granted(&self, contact: &Contact, expires: Option<Expires>) -> Result<u32, Refused> {
-        let asked = contact.expires().or(expires.map(|field| field.0));
-        let asked = asked.unwrap_or(self.config.default_expires_secs);
-        if asked != 0 && asked < self.config.min_expires_secs {
-            return Err((423, Some(("Min-Expires", self.config.min_expires_secs.to_string()))));
-        }
-        Ok(asked.min(self.config.max_expires_secs))
+        self.respond(tx, response, now);
     }
 
     /// The bindings were kept, or not.
@@ -221,36 +177,77 @@ impl Core {
         result: Result<(), StoreError>,
         now: Instant,
     ) {
-        let Registering { tx, request, account, bindings } = registering;
+        let Registering { tx, request, account, terms, bindings } = registering;
         if result.is_err() {
             // What was not kept is not promised.
             self.answer(tx, &request, 500, now);
         } else {
-            self.confirm(tx, &request, &bindings, now);
+            let before = self.bindings(&account).to_vec();
+            self.gruus.changed(
+                before.iter().map(|binding| &**binding),
+                bindings.iter().map(|binding| &**binding),
+            );
+            self.confirm(tx, &request, &terms, &bindings, now);
             if let Some(entry) = self.registrar.accounts.get_mut(&account) {
-                entry.bindings.clone_from(&bindings);
+                entry.bindings = bindings;
             }
-            self.outputs.push_back(Output::Bindings(account.clone(), bindings));
+            self.tell_phones(account.clone());
         }
         self.next_registration(&account, now);
     }
 
     /// The 200 with all bindings and the seconds each has left (section 10.3 step 8).
-    fn confirm(&mut self, tx: TxId, request: &Request, bindings: &[Binding], now: Instant) {
+    fn confirm(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        terms: &Terms,
+        bindings: &[Arc<Binding>],
+        now: Instant,
+    ) {
         let time = self.unix_time(now);
         let mut response: Response = self.response(request, 200);
         for binding in bindings {
-            let Some(uri) = binding.uri() else { continue };
-            let mut contact = Contact(crate::msg::NameAddr::new(uri));
-            let left = binding.expires_at.saturating_sub(time).to_string();
-            contact.0.params.set("expires", Some(&left));
-            if let Some(instance) = &binding.instance {
-                contact.0.params.set("+sip.instance", Some(&format!("\"<{instance}>\"")));
+            if let Some(contact) = self.contact_of(binding, terms, time) {
+                response.headers.push_typed(&contact);
             }
-            response.headers.push_typed(&contact);
         }
+        if bindings.iter().any(|binding| terms.made(binding, request)) {
+            response.headers.push("Require", "outbound");
+            if terms.is_first_hop {
+                response.headers.push("Flow-Timer", self.config.flow_timer_secs.to_string());
+            }
+        }
+        for hop in &terms.path {
+            response.headers.push_typed(hop);
+        }
+        response.headers.push("Supported", "path, outbound");
         response.headers.push_typed(&Date(time));
         self.respond(tx, response, now);
+    }
+
+    /// A binding as the 200 tells it.
+    fn contact_of(&mut self, binding: &Binding, terms: &Terms, time: u64) -> Option<Contact> {
+        let mut contact = Contact(NameAddr::new(binding.uri()?));
+        let params = &mut contact.0.params;
+        *params = binding.features.as_deref().and_then(Params::parse).unwrap_or_default();
+        if binding.q < 1000 {
+            params.set("q", Some(&format!("0.{:03}", binding.q)));
+        }
+        params.set("expires", Some(&binding.expires_at.saturating_sub(time).to_string()));
+        if let Some(instance) = &binding.instance {
+            params.set("+sip.instance", Some(&format!("\"<{instance}>\"")));
+        }
+        if let Some(reg_id) = binding.reg_id {
+            params.set("reg-id", Some(&reg_id.to_string()));
+        }
+        if terms.knows_gruu && binding.has_gruu {
+            let quoted = |uri: Uri| format!("\"{uri}\"");
+            let (public, temporary) = (Self::public_gruu(binding), self.temporary_gruu(binding));
+            params.set("pub-gruu", public.map(quoted).as_deref());
+            params.set("temp-gruu", temporary.map(quoted).as_deref());
+        }
+        Some(contact)
     }
 
     /// Takes the next REGISTER of the account, or forgets an account without phones.
@@ -294,29 +291,19 @@ impl Core {
             // The timer is set again after the save.
             return;
         }
-        let count = entry.bindings.len();
+        let before = entry.bindings.clone();
         entry.bindings.retain(|binding| binding.expires_at > time);
-        if entry.bindings.len() == count {
+        if entry.bindings.len() == before.len() {
             return self.arm_registration(account, now);
         }
         entry.is_busy = true;
         let bindings = entry.bindings.clone();
-        self.outputs.push_back(Output::Bindings(account.to_owned(), bindings.clone()));
+        self.gruus.changed(
+            before.iter().map(|binding| &**binding),
+            bindings.iter().map(|binding| &**binding),
+        );
+        self.tell_phones(account.to_owned());
         let job = Job::Save { account: account.to_owned(), bindings };
         self.job(Waiting::Expired(account.to_owned()), job);
     }
-}
-
-/// A device is known by its instance id, else by its contact address (section 19.1.4): also when it learns or forgets its
-/// id, as an update may teach it.
-fn is_same_phone(known: &Binding, contact: &Contact) -> bool {
-    match (&known.instance, contact.instance()) {
-        (Some(known), Some(instance)) => *known == instance,
-        _ => known.uri().is_some_and(|uri| uri.is_same(&contact.uri)),
-    }
-}
-
-/// A contact has to be a SIP address without a stranger's header fields in it.
-fn is_reachable(uri: &Uri) -> bool {
-    uri.is_sip() && uri.headers.is_none()
 }

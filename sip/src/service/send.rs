@@ -7,7 +7,6 @@ use super::{Core, Listening, OWN_SOCKETS, Owner};
 use crate::dialog::Dialog;
 use crate::msg::header::{Contact, Via};
 use crate::msg::{Host, Message, Name, NameAddr, Request, Response, Uri};
-use crate::ports::Target;
 use crate::transaction::TxId;
 use crate::transaction::layer::reply_flow;
 use crate::transport::{Flow, Protocol};
@@ -125,17 +124,6 @@ impl Core {
         Contact(NameAddr::new(uri))
     }
 
-    /// The way to a target: the flow it registered over while that is open, else its contact address.
-    pub(super) fn route(&mut self, target: &Target) -> Option<(Flow, Uri)> {
-        match target {
-            Target::Uri(uri) => Some((self.flow_to(uri)?, uri.clone())),
-            Target::Binding(binding) => {
-                let uri = binding.uri()?;
-                Some((self.reconnect(binding.flow, &uri)?, uri))
-            }
-        }
-    }
-
     /// The way to the other end of a dialog; where there is none any more, the old one, over which nothing arrives.
     pub(super) fn flow_of(&mut self, dialog: &Dialog) -> Flow {
         self.reconnect(dialog.flow, dialog.next_hop()).unwrap_or(dialog.flow)
@@ -163,7 +151,7 @@ impl Core {
     }
 
     /// A flow of our own to the address in a URI; `None` for names, which would have to be looked up, and for TLS.
-    fn flow_to(&mut self, uri: &Uri) -> Option<Flow> {
+    pub(super) fn flow_to(&mut self, uri: &Uri) -> Option<Flow> {
         let protocol = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
             None | Some("udp") => Protocol::Udp,
             Some("tcp") => Protocol::Tcp,

@@ -1,6 +1,7 @@
 //! One call as the exchange keeps it: the machine, its legs, and what its record will say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tandem_media::codec::Codec;
@@ -100,7 +101,7 @@ pub(super) enum Kind {
         /// Its dialog.
         leg: SipLeg,
         /// Where it is registered.
-        binding: Box<Binding>,
+        binding: Arc<Binding>,
         /// What was offered.
         audio: Box<PhoneAudio>,
         /// Whether the other kind of transport was tried before.

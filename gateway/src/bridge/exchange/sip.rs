@@ -1,5 +1,6 @@
 //! What phones tell the exchange (RFC 3261, RFC 3264), and the calls they start.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -147,7 +148,7 @@ impl Exchange {
     fn ring_phone(
         &self,
         entry: &Entry,
-        binding: &Binding,
+        binding: &Arc<Binding>,
         device: Jid,
         secure: bool,
         retried: bool,
@@ -170,13 +171,13 @@ impl Exchange {
         let offer = audio.negotiator.offer(&audio.local);
         let from = identity::jid_to_sip(&entry.caller.bare()).ok()?;
         let leg = self.parts.sip.invite(OutgoingInvite {
-            target: Target::Binding(Box::new(binding.clone())),
+            target: Target::Binding(binding.clone()),
             from: NameAddr::new(from),
             to: binding.account_uri()?,
             offer,
             headers: Vec::new(),
         });
-        let binding = Box::new(binding.clone());
+        let binding = binding.clone();
         let kind = Kind::SipTarget { leg, binding, audio: Box::new(audio), retried };
         let mut leg = Leg::new(kind, Some(device));
         leg.media = Some(media);

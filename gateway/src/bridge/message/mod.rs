@@ -95,13 +95,13 @@ struct State {
 /// The phones that a stanza is for.
 struct Job {
     account: Jid,
-    devices: Vec<(Jid, Binding)>,
+    devices: Vec<(Jid, Arc<Binding>)>,
 }
 
 /// A stanza on its way to phones.
 struct Letter {
     account: Jid,
-    devices: Vec<(Jid, Binding)>,
+    devices: Vec<(Jid, Arc<Binding>)>,
     stanza: Stanza,
     /// It is a later version of a message that was never given.
     edited: bool,
@@ -282,12 +282,12 @@ fn message_from(from: &Jid, to: &Jid) -> Element {
 /// A MESSAGE to a phone, from the device that wrote (RFC 7572 section 4).
 fn request(
     from: &Jid,
-    binding: &Binding,
+    binding: &Arc<Binding>,
     content_type: &str,
     body: impl Into<Bytes>,
 ) -> Option<OutgoingMessage> {
     Some(OutgoingMessage {
-        target: Target::Binding(Box::new(binding.clone())),
+        target: Target::Binding(binding.clone()),
         from: NameAddr::new(identity::jid_to_sip(from).ok()?),
         to: binding.account_uri()?,
         call_id: None,

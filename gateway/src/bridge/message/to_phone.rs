@@ -1,5 +1,7 @@
 //! Stanzas become MESSAGE requests (RFC 7572 section 4, RFC 3428; `interop.md` 2.2 to 2.6, 3.4 and 3.5).
 
+use std::sync::Arc;
+
 use tandem_sip::ports::{Binding, OutgoingMessage};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
@@ -114,7 +116,7 @@ impl Chat {
         &self,
         letter: &Letter,
         device: &Jid,
-        binding: &Binding,
+        binding: &Arc<Binding>,
         body: &str,
     ) -> (u16, String, bool) {
         let Some(from) = letter.stanza.from() else { return (400, String::new(), false) };
@@ -251,7 +253,7 @@ impl Chat {
         &self,
         from: &Jid,
         device: &Jid,
-        binding: &Binding,
+        binding: &Arc<Binding>,
         stanza: &Stanza,
         body: &str,
     ) -> Option<OutgoingMessage> {

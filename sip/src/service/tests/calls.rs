@@ -30,19 +30,24 @@ pub(super) fn talking(world: &mut World) -> (Request, Response, LegId) {
     (invite, ok, leg)
 }
 
+/// A call to Ana's phone.
+pub(super) fn call(world: &World) -> OutgoingInvite {
+    OutgoingInvite {
+        target: Target::Binding(Arc::new(world.binding("ana"))),
+        from: NameAddr::new(uri("sip:carl@example.org")),
+        to: uri("sip:ana@example.org"),
+        offer: Bytes::from_static(SDP.as_bytes()),
+        headers: Vec::new(),
+    }
+}
+
 /// We call a registered phone.
 pub(super) fn calling(world: &mut World) -> (LegId, Request, Flow) {
     world.register("ana", "Contact: <sip:ana@192.0.2.7:5060>\r\n", udp(5060));
     world.sent.clear();
     world.serial += 1;
     let leg = LegId(u64::from(world.serial) * 2 + 1);
-    let call = OutgoingInvite {
-        target: Target::Binding(Box::new(world.binding("ana"))),
-        from: NameAddr::new(uri("sip:carl@example.org")),
-        to: uri("sip:ana@example.org"),
-        offer: Bytes::from_static(SDP.as_bytes()),
-        headers: Vec::new(),
-    };
+    let call = call(world);
     world.core.invite(leg, call, world.now);
     world.drain();
     let (flow, invite) = world.last_request();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod crossing;
+mod outbound;
 mod overload;
 mod random;
 mod register;
@@ -9,6 +10,7 @@ mod requests;
 mod torture;
 mod upkeep;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use super::binding::Binding;
 use super::{Core, Job, JobId, JobResult, Listening, Output, Ticket};
 use crate::auth::{Algorithm, Challenge, Credentials};
 use crate::config::Config;
-use crate::msg::{Limits, Message, Method, Request, Response, Uri, parse_datagram};
+use crate::msg::{Header, Limits, Message, Method, Request, Response, Uri, parse_datagram};
 use crate::ports::{
     IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, StoreError, Subscription,
     SubscriptionEnd, SubscriptionId,
@@ -32,7 +34,7 @@ struct World {
     now: Instant,
     sent: Vec<(Flow, Message)>,
     legs: Vec<(LegId, LegEvent)>,
-    saves: Vec<(JobId, String, Vec<Binding>)>,
+    saves: Vec<(JobId, String, Vec<Arc<Binding>>)>,
     /// Saves wait for [`World::save`].
     holds_saves: bool,
     messages: Vec<IncomingMessage>,
@@ -240,7 +242,7 @@ impl World {
         answer.response = answer.expected(&ha1, request.method.as_str(), &request.body);
         request.headers.set("Authorization", answer.to_string());
         let via = format!("SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK{};rport", self.serial);
-        request.headers.set("Via", via);
+        request.headers.replace_first(&crate::msg::header::Via::parse(&via).unwrap());
         let method = request.method.clone();
         request.headers.set("CSeq", format!("{} {method}", self.serial));
         request
@@ -277,7 +279,7 @@ impl World {
     }
 
     fn binding(&self, user: &str) -> Binding {
-        self.core.bindings(&format!("{user}@example.org"))[0].clone()
+        Binding::clone(&self.core.bindings(&format!("{user}@example.org"))[0])
     }
 
     /// Nothing is left of anything.

@@ -8,7 +8,7 @@ const CONTACT: &str = "Contact: <sip:ana@192.0.2.7:5060>\r\n";
 
 pub(super) fn message(binding: &Binding) -> OutgoingMessage {
     OutgoingMessage {
-        target: Target::Binding(Box::new(binding.clone())),
+        target: Target::Binding(Arc::new(binding.clone())),
         from: NameAddr::new(uri("sip:carl@example.org")),
         to: uri("sip:ana@example.org"),
         call_id: None,

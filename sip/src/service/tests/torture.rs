@@ -137,7 +137,7 @@ fn contacts_are_kept_as_written_or_refused() {
         ("<sip:ana@192.0.2.7;unknownparam>", 200),
         ("sip:ana@192.0.2.7;unknownparam", 200),
         ("<sip:ana@192.0.2.7?Route=%3Csip:evil%3E>", 400),
-        ("<tel:+351>", 400),
+        ("<tel:+351>", 403),
     ];
     for (contact, status) in table {
         let mut world = World::new();
