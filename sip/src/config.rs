@@ -37,6 +37,11 @@ pub struct Config {
     pub max_strangers_per_second: u32,
     /// A stream connection without traffic is closed after this many seconds.
     pub idle_connection_secs: u32,
+    /// How long a call lives without a sign of life (RFC 4028), in seconds; 0: as long as the peer likes. Half of it
+    /// passes between two refreshes.
+    pub session_expires_secs: u32,
+    /// The shortest such time taken from a peer, in seconds. RFC 4028 asks for 90.
+    pub min_session_expires_secs: u32,
     /// What Server and User-Agent say.
     pub software: String,
 }
@@ -59,12 +64,23 @@ impl Default for Config {
             max_connections_per_peer: 200,
             max_strangers_per_second: 5_000,
             idle_connection_secs: 3_600,
+            session_expires_secs: 1_800,
+            min_session_expires_secs: 90,
             software: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 }
 
 impl Config {
+    /// What we want of a call's session timer.
+    #[must_use]
+    pub fn session_terms(&self) -> crate::dialog::timer::Terms {
+        crate::dialog::timer::Terms {
+            interval: self.session_expires_secs,
+            least: self.min_session_expires_secs,
+        }
+    }
+
     /// Whether `host` is one of our domains.
     #[must_use]
     pub fn is_ours(&self, host: &str) -> bool {

@@ -6,12 +6,12 @@
 //! | [`auth`] | digest, both sides | RFC 7616, RFC 8760 |
 //! | [`transport`] | protocols and flows | RFC 3261 section 18, RFC 3581 |
 //! | [`transaction`] | transactions and their timers | RFC 3261 section 17, RFC 6026, RFC 4320 |
-//! | [`dialog`] | who talks with whom | RFC 3261 section 12 |
+//! | [`dialog`] | who talks with whom, and how long without a sign of life | RFC 3261 section 12, RFC 4028 |
 //! | [`service`] | the server: registrar, calls, messages, presence | RFC 3261 sections 8 to 15, RFC 3428, RFC 3856, RFC 6665 |
 //! | [`ports`] | what the server needs from outside | |
 //! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
 //!
-//! Not served yet: PRACK (RFC 3262), session timers (RFC 4028), REFER (RFC 3515), Outbound and GRUU (RFC 5626, RFC 5627),
+//! Not served yet: REFER (RFC 3515), Outbound and GRUU (RFC 5626, RFC 5627),
 //! PUBLISH (RFC 3903), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
 
 pub mod auth;

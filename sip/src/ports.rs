@@ -95,10 +95,12 @@ pub enum LegEvent {
     Invited(Box<Invited>),
     /// Our INVITE got a 101 to 199.
     Progress {
-        /// 180 or 183 mostly.
+        /// 180 or 183 mostly; 199: the phone `fork` rings no more (RFC 6228).
         status: u16,
-        /// A preview of the answer.
+        /// A preview of the answer, or the answer itself where the response was reliable.
         sdp: Option<Bytes>,
+        /// Which phone behind a forking proxy says so: its tag.
+        fork: Option<String>,
     },
     /// Our INVITE was answered; the ACK has left.
     Answered {
@@ -129,8 +131,11 @@ pub enum LegEvent {
         /// The new offer; `None`: they want ours, and their answer comes with `Acked`.
         offer: Option<Bytes>,
     },
-    /// Our re-INVITE was answered (their SDP) or refused (the status; the session stays).
+    /// Our re-INVITE was answered (their SDP) or refused (the status; the session stays). An answer also comes unasked
+    /// when a sign of life of ours got another description than before.
     ReinviteAnswered(Result<Bytes, u16>),
+    /// A re-INVITE that came at a bad time may be tried again, with what is right by now.
+    ReinviteDue,
     /// The peer hung up; `Ended` follows.
     Bye {
         /// The Reason header field.

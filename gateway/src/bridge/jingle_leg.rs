@@ -146,7 +146,7 @@ impl JingleLeg {
                 reject.contents = jingle.contents.into_iter().map(Content::bare).collect();
                 self.send(&reject);
             }
-            Action::ContentModify => self.acknowledge(id),
+            Action::ContentModify => self.handle_modify(id, &jingle),
             Action::SessionInitiate => {
                 self.refuse(id, Condition::UnexpectedRequest, Some(JingleCondition::OutOfOrder));
             }
@@ -248,6 +248,15 @@ impl JingleLeg {
             }
         }
         self.acknowledge(id);
+    }
+
+    /// Whoever takes nothing any more holds (XEP-0166 section 7.2.3, `interop.md` 6.9).
+    fn handle_modify(&mut self, id: &str, jingle: &Jingle) {
+        self.acknowledge(id);
+        if let Some(content) = jingle.contents.first() {
+            let (_, takes) = super::sdp_jingle::direction(content.senders, !self.we_initiated);
+            self.events.push_back(Event::Hold(!takes));
+        }
     }
 
     fn refuse(&mut self, id: &str, condition: Condition, more: Option<JingleCondition>) {

@@ -106,6 +106,10 @@ pub struct Sip {
     pub max_message_bytes: usize,
     /// Transactions in work before new requests get a 503.
     pub max_transactions: usize,
+    /// Seconds that a call lives without a sign of life (RFC 4028); 0: as long as the peer likes.
+    pub session_expires: u32,
+    /// Shortest such time taken from a phone.
+    pub min_session_expires: u32,
 }
 
 /// `[media]`.
@@ -265,6 +269,8 @@ impl Default for Sip {
             allow_md5: usual.allow_md5,
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
+            session_expires: usual.session_expires_secs,
+            min_session_expires: usual.min_session_expires_secs,
         }
     }
 }
@@ -419,6 +425,8 @@ impl Config {
             allow_md5: self.sip.allow_md5,
             max_message_bytes: self.sip.max_message_bytes,
             max_transactions: self.sip.max_transactions,
+            session_expires_secs: self.sip.session_expires,
+            min_session_expires_secs: self.sip.min_session_expires,
             ..tandem_sip::Config::default()
         }
     }

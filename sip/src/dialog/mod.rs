@@ -1,5 +1,7 @@
 //! Dialogs (RFC 3261 section 12): who talks with whom, and the requests that belong to it.
 
+pub mod timer;
+
 use crate::msg::header::{
     CSeq, CallId, Contact, Contacts, From, MaxForwards, RecordRoute, Route, To,
 };

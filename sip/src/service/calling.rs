@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::binding::Binding;
+use super::early::Early;
 use super::invite::Leg;
-use super::message::some;
 use super::outbound::{Way, is_flow_failure};
 use super::session::Session;
 use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
-use crate::msg::header::CSeq;
+use crate::msg::header::{CSeq, MinSe};
 use crate::msg::{Method, Name, Request, Response};
 use crate::ports::{LegEvent, LegId, OutgoingInvite};
 use crate::transaction::TxId;
@@ -21,9 +21,13 @@ use crate::transport::Flow;
 /// Our INVITE without a final answer.
 pub(super) struct Calling {
     tx: TxId,
-    invite: Box<Request>,
+    pub(super) invite: Box<Request>,
     branch: String,
-    flow: Flow,
+    pub(super) flow: Flow,
+    /// The Min-SE that was heard.
+    least: u32,
+    /// The phones that ring.
+    pub(super) early: Vec<Early>,
     /// Bindings of the same phone that were not tried yet.
     others: Vec<Arc<Binding>>,
     /// Nobody wants the call any more; the Reason for it.
@@ -36,14 +40,14 @@ impl Core {
     /// Places a call. Its fate comes as [`LegEvent`]s.
     pub fn invite(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
         let Some((way, others)) = self.route(&call.target) else {
-            return self.fail(leg, &refusal(430, "Flow Failed"));
+            return self.fail(leg, &refusal(430, "Flow Failed"), now);
         };
         let call_id = self.ids.token();
         let user = call.from.uri.user_decoded().unwrap_or_default();
         let uri = way.uri.clone();
         let mut request = self.outside(Method::INVITE, uri, call.from, call.to, call_id, 1);
         request.headers.push_typed(&self.contact(&user, way.flow));
-        request.headers.push("Allow", super::dispatch::ALLOW);
+        self.introduce(&mut request.headers);
         for (name, value) in call.headers {
             request.headers.push(name.as_str(), value);
         }
@@ -60,13 +64,52 @@ impl Core {
         now: Instant,
     ) {
         way.lead(&mut request);
-        let flow = way.flow;
+        self.send_invite(leg, request, (way.flow, others), 0, now);
+    }
+
+    /// `least` is the Min-SE that was heard (RFC 4028 section 7.4).
+    fn send_invite(
+        &mut self,
+        leg: LegId,
+        mut request: Request,
+        (flow, others): (Flow, Vec<Arc<Binding>>),
+        least: u32,
+        now: Instant,
+    ) {
+        self.config.session_terms().ask(&mut request.headers, least, None);
         let branch = self.ids.branch();
         let invite = Box::new(request.clone());
         let owner = Owner::Invite(leg, invite.clone());
         let tx = self.request_as(request, &branch, flow, owner, now);
-        let calling = Calling { tx, invite, branch, flow, others, given_up: None, over_at: None };
+        let calling = Calling {
+            tx,
+            invite,
+            branch,
+            flow,
+            others,
+            least,
+            early: Vec::new(),
+            given_up: None,
+            over_at: None,
+        };
         self.legs.insert(leg, Leg::Calling(Box::new(calling)));
+    }
+
+    /// The callee wants a longer session timer: the same INVITE once more, with what it asks for. False: it did before.
+    fn ask_for_longer(&mut self, leg: LegId, response: &Response, now: Instant) -> bool {
+        let least = response.headers.optional::<MinSe>().ok().flatten().map(|least| least.seconds);
+        let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) else { return false };
+        let Some(least) = least.filter(|least| *least > calling.least) else { return false };
+        if calling.given_up.is_some() {
+            return false;
+        }
+        let (mut request, flow) = ((*calling.invite).clone(), calling.flow);
+        let others = std::mem::take(&mut calling.others);
+        self.forget_early(leg, None, now);
+        let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
+        request.headers.set_typed(&CSeq::new(number.wrapping_add(1), Method::INVITE));
+        self.send_invite(leg, request, (flow, others), least, now);
+        true
     }
 
     /// Calls the same phone over its next flow, where this one failed; true: it is called.
@@ -81,6 +124,7 @@ impl Core {
         let from = request.headers.from().ok().and_then(|from| from.uri.user_decoded());
         let contact = self.contact(&from.unwrap_or_default(), next.0.flow);
         request.headers.set_typed(&contact);
+        self.forget_early(leg, None, now);
         self.call_over(leg, request, next, now);
         true
     }
@@ -100,8 +144,12 @@ impl Core {
             _ => {
                 let is_ours =
                     matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.tx == tx);
-                if is_ours && !self.call_again(leg, response, now) {
-                    self.fail(leg, response);
+                let is_brief = response.status == 422 && is_ours;
+                if is_ours
+                    && !(is_brief && self.ask_for_longer(leg, response, now))
+                    && !self.call_again(leg, response, now)
+                {
+                    self.fail(leg, response, now);
                 }
             }
         }
@@ -113,8 +161,7 @@ impl Core {
             return self.cancel(leg, now);
         }
         if response.status > 100 {
-            let event = LegEvent::Progress { status: response.status, sdp: some(&response.body) };
-            self.outputs.push_back(Output::Leg(leg, event));
+            self.rings(leg, response, now);
         }
     }
 
@@ -148,7 +195,7 @@ impl Core {
         let Some(mut dialog) = Dialog::of_outgoing(invite, response, flow) else {
             // Neither to be acknowledged nor to be hung up.
             if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
-                self.fail(leg, &refusal(502, "Unreadable Answer"));
+                self.fail(leg, &refusal(502, "Unreadable Answer"), now);
             }
             return;
         };
@@ -156,12 +203,34 @@ impl Core {
         self.ack(&dialog, number);
         let is_wanted = matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.given_up.is_none());
         if is_wanted {
+            let early = self.take_early(leg, &dialog.id.remote_tag, now);
+            let mut sdp = response.body.clone();
+            let mut asked = None;
+            if let Some(early) = early {
+                // What was said in the early dialog goes on counting.
+                dialog.local_seq = dialog.local_seq.max(early.dialog.local_seq);
+                dialog.remote_seq = early.dialog.remote_seq;
+                asked = early.asked;
+                if sdp.is_empty() {
+                    sdp = early.answer;
+                }
+            }
             self.leg_of_dialog.insert(dialog.id.clone(), leg);
             let user = invite.headers.from().ok().and_then(|from| from.uri.user_decoded());
-            let session = Session::new(dialog, user.unwrap_or_default());
+            let mut session = Session::new(dialog, user.unwrap_or_default(), true);
+            if let Some(Leg::Calling(calling)) = self.legs.get(&leg) {
+                session.least = calling.least;
+                session.said = calling.invite.body.clone();
+            }
+            session.heard = sdp.clone();
+            session.asked = asked;
+            session.learn(&response.headers);
+            let terms = self.config.session_terms();
+            session.live_for(terms.accepted(&response.headers, session.least), now);
             self.legs.insert(leg, Leg::Up(Box::new(session)));
-            let event = LegEvent::Answered { sdp: response.body.clone() };
-            return self.outputs.push_back(Output::Leg(leg, event));
+            let event = LegEvent::Answered { sdp };
+            self.outputs.push_back(Output::Leg(leg, event));
+            return self.arm(leg, now);
         }
         let reason = match self.legs.get(&leg) {
             Some(Leg::Calling(calling)) => calling.given_up.clone().flatten(),
@@ -169,12 +238,13 @@ impl Core {
         };
         self.bye(&mut dialog, reason, now);
         if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
-            self.fail(leg, &refusal(487, "Request Terminated"));
+            self.fail(leg, &refusal(487, "Request Terminated"), now);
         }
     }
 
     /// The last event of a call that did not come about.
-    fn fail(&mut self, leg: LegId, response: &Response) {
+    fn fail(&mut self, leg: LegId, response: &Response, now: Instant) {
+        self.forget_early(leg, None, now);
         self.legs.remove(&leg);
         let event = LegEvent::Failed {
             status: response.status,
@@ -220,7 +290,7 @@ impl Core {
         let Some(Leg::Calling(calling)) = self.legs.get(&leg) else { return };
         if calling.over_at.is_some_and(|at| at <= now) {
             self.layer.forget(calling.tx);
-            self.fail(leg, &refusal(487, "Request Terminated"));
+            self.fail(leg, &refusal(487, "Request Terminated"), now);
         }
     }
 

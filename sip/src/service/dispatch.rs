@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::events::ALLOW_EVENTS;
 use super::{Core, Owner};
 use crate::dialog::DialogId;
-use crate::msg::{Method, Name, Request, Response, check_request};
+use crate::msg::{Headers, Method, Name, Request, Response, SUPPORTED, check_request};
 use crate::transaction::{Event, TxId};
 use crate::transport::Flow;
 
 /// The methods that are served; others that are known get a 405.
 pub(super) const ALLOW: &str =
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, UPDATE";
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE";
 /// What a call may carry.
 const ACCEPT: &str = "application/sdp, text/plain, message/cpim";
 
@@ -54,7 +54,7 @@ impl Core {
         let Some(owner) = self.owners.remove(&tx) else { return };
         match &owner {
             Owner::Invite(leg, invite) => self.invite_answered(*leg, tx, invite, response, now),
-            Owner::Reinvite(leg) => self.reinvite_answered(*leg, response, now),
+            Owner::Reinvite(leg) => self.reinvite_answered(*leg, tx, response, now),
             Owner::Message(ticket) => self.message_done(*ticket, response, now),
             Owner::Notify(id) => self.notify_answered(*id, response, now),
             Owner::Nobody => {}
@@ -96,7 +96,9 @@ impl Core {
             Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE => {
                 self.admit(tx, request, flow, now);
             }
-            Method::BYE | Method::INFO | Method::UPDATE => self.answer(tx, &request, 481, now),
+            Method::BYE | Method::INFO | Method::PRACK | Method::UPDATE => {
+                self.answer(tx, &request, 481, now);
+            }
             _ => self.not_allowed(tx, &request, now),
         }
     }
@@ -132,10 +134,16 @@ impl Core {
         self.answer(tx, &request, 481, now);
     }
 
+    /// What we can do, for the start of a dialog and for each change of it.
+    pub(super) fn introduce(&self, headers: &mut Headers) {
+        headers.set("Allow", ALLOW);
+        headers.set(Name::Supported, SUPPORTED.join(", "));
+    }
+
     fn handle_options(&mut self, tx: TxId, request: &Request, now: Instant) {
         let mut response = self.response(request, 200);
-        for (name, value) in [("Allow", ALLOW), ("Accept", ACCEPT), ("Allow-Events", ALLOW_EVENTS)]
-        {
+        self.introduce(&mut response.headers);
+        for (name, value) in [("Accept", ACCEPT), ("Allow-Events", ALLOW_EVENTS)] {
             response.headers.set(name, value);
         }
         self.respond(tx, response, now);

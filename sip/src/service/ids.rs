@@ -35,6 +35,13 @@ impl Ids {
         hash.finalize().into()
     }
 
+    /// A number below `bound` that nobody can foresee.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        let token = self.token();
+        let number = token.get(..15).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        number.unwrap_or_default() % bound.max(1)
+    }
+
     pub(super) fn branch(&mut self) -> String {
         format!("{COOKIE}{}", self.token())
     }

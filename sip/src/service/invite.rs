@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use super::calling::Calling;
 use super::message::some;
+use super::reliable::Told;
 use super::session::{Session, Unacked};
-use super::{Core, Output, Timer};
-use crate::dialog::{Dialog, DialogId};
+use super::{Core, Output};
+use crate::dialog::Dialog;
+use crate::dialog::timer::Agreed;
 use crate::msg::{Name, Request};
 use crate::ports::{Invited, LegEvent, LegId};
 use crate::transaction::TxId;
-use crate::transaction::timers::Repeat;
 use crate::transport::Flow;
 
 /// What an INVITE has in common with itself by another way: From tag, Call-ID, CSeq number (section 8.2.2.2).
@@ -30,12 +31,16 @@ pub(super) enum Leg {
 
 /// Their INVITE without a final answer.
 pub(super) struct Called {
-    tx: TxId,
-    invite: Box<Request>,
-    to_tag: String,
-    flow: Flow,
-    /// The name of the early dialog, once a provisional answer told our tag.
-    early: Option<DialogId>,
+    pub(super) tx: TxId,
+    pub(super) invite: Box<Request>,
+    pub(super) to_tag: String,
+    pub(super) flow: Flow,
+    /// The session timer that a 2xx agrees on (RFC 4028).
+    agreed: Option<Agreed>,
+    /// The early dialog, once a provisional answer told our tag.
+    pub(super) early: Option<Dialog>,
+    /// What the caller has been told.
+    pub(super) told: Told,
 }
 
 impl Core {
@@ -54,6 +59,10 @@ impl Core {
         else {
             return self.answer(tx, &request, 400, now);
         };
+        let agreed = match self.config.session_terms().answer(headers, None) {
+            Ok(agreed) => agreed,
+            Err(least) => return self.too_brief(tx, &request, least, now),
+        };
         self.next_leg += 2;
         let leg = LegId(self.next_leg);
         let invited = Invited {
@@ -70,7 +79,15 @@ impl Core {
         if let Some(name) = call_name(&request) {
             self.leg_of_call.insert(name, leg);
         }
-        let called = Called { tx, invite: request, to_tag, flow, early: None };
+        let called = Called {
+            tx,
+            invite: request,
+            to_tag,
+            flow,
+            agreed,
+            early: None,
+            told: Told::default(),
+        };
         self.legs.insert(leg, Leg::Called(Box::new(called)));
         self.leg_of_invite.insert(tx, leg);
         self.outputs.push_back(Output::Leg(leg, LegEvent::Invited(Box::new(invited))));
@@ -89,29 +106,8 @@ impl Core {
         }
     }
 
-    /// A provisional answer to a caller.
-    pub fn ring(&mut self, leg: LegId, status: u16, sdp: Option<Bytes>, now: Instant) {
-        let Some(Leg::Called(called)) = self.legs.get_mut(&leg) else { return };
-        let mut response = called.invite.response(status.clamp(101, 199), Some(&called.to_tag));
-        response.headers.copy_from(&called.invite.headers, Name::RecordRoute);
-        if let Some(sdp) = sdp {
-            response = response.with_body("application/sdp", sdp);
-        }
-        let (tx, flow) = (called.tx, called.flow);
-        let user = called.invite.uri.user_decoded().unwrap_or_default();
-        if called.early.is_none()
-            && let Some(dialog) = Dialog::of_incoming(&called.invite, &called.to_tag, flow)
-        {
-            called.early = Some(dialog.id.clone());
-            self.leg_of_dialog.insert(dialog.id, leg);
-        }
-        response.headers.push_typed(&self.contact(&user, flow));
-        self.reopen_for(leg);
-        self.respond(tx, response, now);
-    }
-
     /// A caller whose connection is gone is answered over another.
-    fn reopen_for(&mut self, leg: LegId) {
+    pub(super) fn reopen_for(&mut self, leg: LegId) {
         if let Some(Leg::Called(called)) = self.legs.get(&leg) {
             let (tx, invite) = (called.tx, called.invite.clone());
             self.reopen(tx, &invite);
@@ -120,31 +116,47 @@ impl Core {
 
     /// Answers a caller with our session description.
     pub fn accept(&mut self, leg: LegId, sdp: Bytes, now: Instant) {
-        let Some(called) = self.take_called(leg) else { return };
-        let dialog = Dialog::of_incoming(&called.invite, &called.to_tag, called.flow);
+        if self.accept_waits(leg, &sdp) {
+            return;
+        }
+        let Some(mut called) = self.take_called(leg) else { return };
+        let early = called.early.take();
+        let dialog =
+            early.or_else(|| Dialog::of_incoming(&called.invite, &called.to_tag, called.flow));
         let Some(dialog) = dialog else {
             self.end_called(&called, 400, None, Vec::new(), now);
             return self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
         };
         self.forget_invite(&called);
-        let Called { tx, invite, to_tag, flow, .. } = *called;
+        let Called { tx, invite, to_tag, flow, agreed, told, .. } = *called;
         let user = invite.uri.user_decoded().unwrap_or_default();
         let mut response = invite.response(200, Some(&to_tag));
         response.headers.copy_from(&invite.headers, Name::RecordRoute);
         response.headers.push_typed(&self.contact(&user, flow));
-        response.headers.push("Allow", super::dispatch::ALLOW);
-        let mut response = response.with_body("application/sdp", sdp);
+        self.introduce(&mut response.headers);
+        if let Some(agreed) = agreed {
+            agreed.write(&mut response.headers);
+        }
+        // What was answered reliably is not said again (RFC 3262 section 5).
+        if !told.answered {
+            response = response.with_body("application/sdp", sdp.clone());
+        }
         response.headers.set(Name::Server, &self.config.software);
         let ok = crate::msg::Message::Response(response.clone()).to_bytes();
         self.reopen(tx, &invite);
         let reply = self.layer.reply_flow(tx).unwrap_or(flow);
         self.layer.respond(tx, response, now);
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
-        let number = dialog.remote_seq.unwrap_or_default();
-        let mut session = Session::new(dialog, user);
+        let number = invite.headers.cseq().map_or(0, |cseq| cseq.number);
+        let mut session = Session::new(dialog, user, false);
         session.unacked = Some(Unacked::new(number, ok, reply, now));
+        session.said = sdp;
+        session.heard = invite.body.clone();
+        session.asked = told.asked;
+        session.learn(&invite.headers);
+        session.live_for(agreed, now);
         self.legs.insert(leg, Leg::Up(Box::new(session)));
-        self.timers.push(now, now + Repeat::first(now).pause, Timer::Leg(leg));
+        self.arm(leg, now);
     }
 
     /// The INVITE of a leg that is about to get its final answer.
@@ -182,7 +194,10 @@ impl Core {
     ) {
         self.forget_invite(called);
         if let Some(early) = &called.early {
-            self.leg_of_dialog.remove(early);
+            self.leg_of_dialog.remove(&early.id);
+        }
+        if let Some(asked) = &called.told.asked {
+            self.answer(asked.tx, &asked.request, 487, now);
         }
         let mut response = called.invite.response(status.clamp(300, 699), Some(&called.to_tag));
         if let Some(reason) = reason {
@@ -206,7 +221,7 @@ impl Core {
             return self.caller_gave_up(leg, reason, now);
         }
         // A change of the session, or an INVITE whose sender is not known yet.
-        self.forget_reinvite(invite, cancel);
+        self.forget_reinvite(invite, cancel, now);
         if self.layer.awaits_answer(invite)
             && let Some(request) = self.layer.invite(invite).cloned()
         {
@@ -215,8 +230,19 @@ impl Core {
     }
 
     pub(super) fn caller_gave_up(&mut self, leg: LegId, reason: Option<String>, now: Instant) {
+        self.caller_gone(leg, 487, reason, now);
+    }
+
+    /// A caller left, or is not heard of any more.
+    pub(super) fn caller_gone(
+        &mut self,
+        leg: LegId,
+        status: u16,
+        reason: Option<String>,
+        now: Instant,
+    ) {
         let Some(called) = self.take_called(leg) else { return };
-        self.end_called(&called, 487, None, Vec::new(), now);
+        self.end_called(&called, status, None, Vec::new(), now);
         self.outputs.push_back(Output::Leg(leg, LegEvent::Cancelled { reason }));
         self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
     }
@@ -237,7 +263,8 @@ impl Core {
         match self.legs.get(&leg) {
             Some(Leg::Calling(_)) => self.calling_due(leg, now),
             Some(Leg::Up(_)) => self.session_due(leg, now),
-            Some(Leg::Called(_)) | None => {}
+            Some(Leg::Called(_)) => self.called_due(leg, now),
+            None => {}
         }
     }
 }

@@ -11,14 +11,17 @@
 //! | `gate` | who is asking (digest), and how often |
 //! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
-//! | `calling`, `invite`, `session` | calls: ours and theirs until they are answered, and from then on |
+//! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
+//! | `session`, `change` | calls that are up, and their changes |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
 
 mod bind;
 pub mod binding;
 mod calling;
+mod change;
 mod dispatch;
+mod early;
 pub mod events;
 mod gate;
 mod gruu;
@@ -28,6 +31,7 @@ mod message;
 mod notifier;
 mod outbound;
 mod registrar;
+mod reliable;
 mod send;
 mod session;
 #[cfg(test)]

@@ -48,18 +48,18 @@ pub(super) fn answer(
     Ok((bytes, remote, codec))
 }
 
-/// Takes a phone's answer to our offer and sets the media leg up.
+/// Takes a phone's answer to our offer and sets the media leg up; the codec we send, and whether the phone holds.
 pub(super) fn accept(
     media: &MediaHandle,
     leg: LegId,
     audio: &mut PhoneAudio,
     answer: &[u8],
     preferred: &[Codec],
-) -> Result<Option<Codec>, SdpError> {
+) -> Result<(Option<Codec>, bool), SdpError> {
     let answer = Session::parse(answer)?;
     let remote = audio.negotiator.accept_answer(&answer)?;
     lock(&mut audio.local, &remote);
-    Ok(apply(media, leg, &remote, preferred))
+    Ok((apply(media, leg, &remote, preferred), remote.is_held()))
 }
 
 /// Gives the media engine what was agreed; the codec we send.

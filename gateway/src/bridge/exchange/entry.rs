@@ -67,13 +67,15 @@ pub(super) struct Leg {
     pub(super) codec: Option<Codec>,
     /// The full JID this leg's device has towards XMPP, when it has one.
     pub(super) device: Option<Jid>,
+    /// Whoever is there has put us on hold.
+    pub(super) holds: bool,
     /// Its last counters, once its media is closed.
     pub(super) stats: Option<LegStats>,
 }
 
 impl Leg {
     pub(super) fn new(kind: Kind, device: Option<Jid>) -> Self {
-        Self { kind, media: None, codec: None, device, stats: None }
+        Self { kind, media: None, codec: None, device, holds: false, stats: None }
     }
 }
 
@@ -142,6 +144,14 @@ impl Kind {
             Self::Proposed { session } => session.as_mut().map(|(session, _)| session),
             Self::JingleTarget { session, .. } => Some(session),
             Self::SipCaller { .. } | Self::SipTarget { .. } | Self::Echo => None,
+        }
+    }
+
+    /// The SIP dialog of this leg.
+    pub(super) fn dialog(&self) -> Option<SipLeg> {
+        match self {
+            Self::SipCaller { leg, .. } | Self::SipTarget { leg, .. } => Some(*leg),
+            _ => None,
         }
     }
 

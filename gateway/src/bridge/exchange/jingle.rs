@@ -265,11 +265,7 @@ impl Exchange {
                 Some(Event::Candidates(content)) => {
                     self.add_candidates(call, key, media, &content);
                 }
-                Some(Event::Hold(held)) => {
-                    if let Some(media) = media {
-                        self.parts.media.hold(media, !held, true);
-                    }
-                }
+                Some(Event::Hold(held)) => self.app_holds(call, key, held),
                 Some(Event::Terminated(reason)) => {
                     let cause = reason.map_or(Cause::Unavailable, Cause::Jingle);
                     self.input(call, Input::HungUp(key, cause), now);

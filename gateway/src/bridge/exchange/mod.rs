@@ -4,11 +4,13 @@
 //! media engine, feeds the call machine of [`crate::bridge::call`], and carries out what the machine decides. What it
 //! says to XMPP goes through one ordered outbox; SIP and media are told directly and never wait.
 //!
-//! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates;
+//! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` is what
+//! happens while a call is up;
 //! `entry.rs` is the data; `record.rs` writes the call log.
 
 mod act;
 mod audio;
+mod change;
 mod entry;
 mod jingle;
 mod jmi;

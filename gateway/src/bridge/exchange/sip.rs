@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{Encryption, Session};
 use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
-use tandem_xmpp::stanza::jingle::Info;
 
 use super::entry::{CallKey, Entry, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
@@ -26,7 +24,7 @@ impl Exchange {
         }
         let Some((call, key)) = self.by_sip.get(&leg).copied() else { return };
         match event {
-            LegEvent::Progress { status: 180..=199, .. } => {
+            LegEvent::Progress { status: 180..=198, .. } => {
                 self.input(call, Input::Ringing(key), now);
             }
             LegEvent::Answered { sdp } => self.phone_answered(call, key, &sdp, now),
@@ -51,10 +49,12 @@ impl Exchange {
                 self.by_sip.remove(&leg);
                 self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
             }
+            LegEvent::ReinviteAnswered(Ok(sdp)) => self.change_answered(call, key, &sdp),
+            LegEvent::ReinviteDue => self.offer_again(call, key),
             LegEvent::Invited(_)
             | LegEvent::Progress { .. }
             | LegEvent::Acked { .. }
-            | LegEvent::ReinviteAnswered(_)
+            | LegEvent::ReinviteAnswered(Err(_))
             | LegEvent::Info { .. } => {}
         }
     }
@@ -192,7 +192,7 @@ impl Exchange {
             return;
         };
         match audio::accept(&self.parts.media, media, audio, sdp, &entry.caller_codecs) {
-            Ok(codec) => {
+            Ok((codec, _)) => {
                 leg.codec = codec;
                 self.input(call, Input::Answered(key), now);
             }
@@ -210,13 +210,18 @@ impl Exchange {
         let taken = entry.machine.taken_by().and_then(|t| entry.legs.get(&t));
         let preferred: Vec<Codec> = taken.and_then(|leg| leg.codec).into_iter().collect();
         let Some(leg) = entry.legs.get_mut(&key) else { return };
-        let (Kind::SipCaller { offer: None, audio: Some(audio), .. }, Some(media)) =
-            (&mut leg.kind, leg.media)
+        let is_first =
+            matches!(&leg.kind, Kind::SipCaller { offer: None, .. }) && entry.answered.is_none();
+        if !is_first {
+            // The answer to what we offered in a change.
+            return self.change_answered(call, key, sdp);
+        }
+        let (Kind::SipCaller { audio: Some(audio), .. }, Some(media)) = (&mut leg.kind, leg.media)
         else {
             return;
         };
         match audio::accept(&self.parts.media, media, audio, sdp, &preferred) {
-            Ok(codec) => {
+            Ok((codec, _)) => {
                 leg.codec = codec;
                 self.input(call, Input::CallerUp, now);
             }
@@ -268,40 +273,6 @@ impl Exchange {
             entry.legs.insert(key, leg);
         }
         true
-    }
-
-    /// A re-INVITE: hold, resume, another codec or address, or a sign of life (RFC 3264 section 8).
-    fn reinvited(
-        &mut self,
-        call: CallKey,
-        key: LegKey,
-        offer: Option<&[u8]>,
-    ) -> Result<Bytes, u16> {
-        let entry = self.calls.get_mut(&call).ok_or(481_u16)?;
-        let leg = entry.legs.get_mut(&key).ok_or(481_u16)?;
-        let media = leg.media.ok_or(500_u16)?;
-        let audio = match &mut leg.kind {
-            Kind::SipCaller { audio: Some(audio), .. } | Kind::SipTarget { audio, .. } => audio,
-            _ => return Err(500),
-        };
-        let Some(offer) = offer else {
-            return Ok(audio.negotiator.offer(&audio.local));
-        };
-        let offer = Session::parse(offer).map_err(tandem_media::sdp::SdpError::status)?;
-        let preferred: Vec<Codec> = leg.codec.into_iter().collect();
-        let (answer, remote, codec) =
-            audio::answer(&self.parts.media, media, audio, &offer, &preferred)
-                .map_err(tandem_media::sdp::SdpError::status)?;
-        leg.codec = codec;
-        let other = if key == CALLER { entry.machine.taken_by() } else { Some(CALLER) };
-        if let Some(session) =
-            other.and_then(|other| entry.legs.get_mut(&other)).and_then(|leg| leg.kind.session())
-        {
-            session.inform(if remote.is_held() { Info::Hold } else { Info::Unhold });
-            let said: Vec<_> = std::iter::from_fn(|| session.poll_stanza()).collect();
-            said.into_iter().for_each(|stanza| self.say(stanza));
-        }
-        Ok(answer)
     }
 
     /// A session id that no client chose.

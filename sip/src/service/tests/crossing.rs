@@ -109,7 +109,7 @@ fn before_the_answer_a_caller_may_only_leave() {
         ("UPDATE", "500"),
         ("INVITE", "500"),
         ("INFO", "405"),
-        ("PRACK", "405"),
+        ("PRACK", "400"),
         ("OPTIONS", "200"),
     ] {
         let mut world = World::new();

@@ -2,11 +2,13 @@
 
 mod calls;
 mod crossing;
+mod early;
 mod outbound;
 mod overload;
 mod random;
 mod register;
 mod requests;
+mod timers;
 mod torture;
 mod upkeep;
 

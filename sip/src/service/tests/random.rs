@@ -54,16 +54,22 @@ fn busy() -> (World, Vec<(Vec<u8>, Flow)>) {
     world.drain();
     let ringing = world.last_response().clone();
     let mut said = vec![Message::Request(invite.clone())];
-    for method in ["ACK", "BYE", "INVITE", "UPDATE", "INFO", "CANCEL", "OPTIONS"] {
-        said.push(inside(&mut world, &invite, &ringing, method, super::calls::FIELDS, SDP));
+    let fields =
+        format!("{}Supported: 100rel, timer\r\nSession-Expires: 90\r\n", super::calls::FIELDS);
+    for method in ["ACK", "BYE", "INVITE", "UPDATE", "INFO", "CANCEL", "OPTIONS", "PRACK"] {
+        said.push(inside(&mut world, &invite, &ringing, method, &fields, SDP));
     }
     let mut cancel = invite;
     cancel.method = Method::CANCEL;
     cancel.headers.set("CSeq", format!("{} CANCEL", cancel.headers.cseq().unwrap().number));
     said.push(Message::Request(cancel));
     let (_, ours, _) = calling(&mut world);
-    for status in [180, 200, 486] {
-        said.push(answer(&ours, status, "p", SDP));
+    for (n, status) in [180, 183, 199, 200, 422, 486].into_iter().enumerate() {
+        let Message::Response(mut response) = answer(&ours, status, "p", SDP) else { continue };
+        response.headers.push("Require", "100rel");
+        response.headers.push("RSeq", n.to_string());
+        response.headers.push("Min-SE", "2000");
+        said.push(Message::Response(response));
     }
     let fields = "Event: presence\r\nExpires: 60\r\n";
     let (subscribe, ok) = super::requests::watch(&mut world, fields);

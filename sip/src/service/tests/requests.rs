@@ -267,7 +267,7 @@ fn requests_that_lead_nowhere_are_told_so() {
         (
             "INVITE",
             "sip:carl@example.org",
-            "Require: 100rel\r\nContact: <sip:a@192.0.2.7>\r\n",
+            "Require: precondition\r\nContact: <sip:a@192.0.2.7>\r\n",
             420,
         ),
         ("OPTIONS", "nobodyKnowsThisScheme:x", "", 416),
