@@ -239,8 +239,12 @@ pub trait Offline: Send + Sync {
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Marks a message of the owner's archive as waiting; resolves after the commit. Also done by [`ArchiveRow::waits`].
     fn hold<'a>(&'a self, owner: &'a Jid, seq: Seq) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// What waits, oldest first; at most [`MAX_WAITING`] at a time.
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>>;
+    /// What waits, oldest first: at most [`MAX_WAITING`], and none after those that have `bytes` together.
+    fn load<'a>(
+        &'a self,
+        owner: &'a Jid,
+        bytes: usize,
+    ) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>>;
     /// Forgets what has been delivered. It stays in the archive.
     fn delete<'a>(
         &'a self,

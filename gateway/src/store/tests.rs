@@ -64,7 +64,7 @@ async fn the_files_on_disk_hold_every_acknowledged_write() {
             }
         }
         let restored = open(copy.path()).await;
-        assert_eq!(Offline::load(&restored, &ana).await.unwrap().len(), n + 1);
+        assert_eq!(Offline::load(&restored, &ana, usize::MAX).await.unwrap().len(), n + 1);
     }
 }
 
@@ -86,11 +86,11 @@ async fn many_writers_share_commits_and_one_failure_is_its_own() {
         });
     }
     assert!(tasks.join_all().await.into_iter().all(|ok| ok));
-    let waiting = Offline::load(&store, &ana).await.unwrap();
+    let waiting = Offline::load(&store, &ana, usize::MAX).await.unwrap();
     assert_eq!(waiting.len(), 180);
     let ids: Vec<i64> = waiting.iter().map(|kept| kept.seq).take(100).collect();
     Offline::delete(&store, &ana, &ids).await.unwrap();
-    assert_eq!(Offline::load(&store, &ana).await.unwrap().len(), 80);
+    assert_eq!(Offline::load(&store, &ana, usize::MAX).await.unwrap().len(), 80);
 }
 
 #[tokio::test]

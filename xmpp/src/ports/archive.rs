@@ -68,6 +68,8 @@ pub struct ArchiveQuery {
     pub groupchat: Option<bool>,
     /// Most messages to give; 0 only counts.
     pub max: usize,
+    /// Bytes of the messages to give, but one at least: what is beyond is for the next page.
+    pub max_bytes: usize,
     /// The last of them rather than the first. They come in order either way.
     pub last: bool,
     /// Whether the total is wanted: [`Page::count`] and [`Page::index`]. With `max` 0 it is always.
@@ -75,7 +77,7 @@ pub struct ArchiveQuery {
 }
 
 impl ArchiveQuery {
-    /// Everything `owner` has, in pages of this size.
+    /// Everything `owner` has, in pages of so many messages.
     pub fn new(owner: Jid, max: usize) -> Self {
         Self {
             owner,
@@ -87,6 +89,7 @@ impl ArchiveQuery {
             ids: None,
             groupchat: None,
             max,
+            max_bytes: usize::MAX,
             last: false,
             count: false,
         }

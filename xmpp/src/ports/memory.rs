@@ -253,12 +253,20 @@ impl Offline for MemoryStore {
         })
     }
 
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        owner: &'a Jid,
+        bytes: usize,
+    ) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
         Box::pin(async move {
             self.check()?;
-            let mut kept = self.kept(owner);
-            kept.truncate(super::MAX_WAITING);
-            Ok(kept)
+            let mut left = bytes;
+            let fits = |kept: &Kept| {
+                let fits = left > 0;
+                left = left.saturating_sub(kept.stanza.len());
+                fits
+            };
+            Ok(self.kept(owner).into_iter().take(super::MAX_WAITING).take_while(fits).collect())
         })
     }
 

@@ -89,7 +89,12 @@ impl Archives {
             .filter(|seq| query.after.iter().all(|a| seq > a))
             .filter(|seq| query.before.iter().all(|b| seq < b))
             .collect();
-        let cut = paged.len().min(query.max);
+        let size = |seq: &Seq| self.bodies.get(seq).map_or(0, |body| body.stanza.len());
+        let cut = if query.last {
+            fitting(paged.iter().rev().map(size), query)
+        } else {
+            fitting(paged.iter().map(size), query)
+        };
         let chosen = if query.last { paged.split_at(paged.len() - cut).1 } else { &paged[..cut] };
         let counted = query.count || query.max == 0;
         let messages: Vec<Archived> = chosen
@@ -113,6 +118,16 @@ impl Archives {
         let kept: Vec<Seq> = self.rows.keys().map(|(_, seq)| *seq).collect();
         self.bodies.retain(|seq, _| kept.contains(seq));
     }
+}
+
+/// How many messages of these sizes are on a page.
+fn fitting(sizes: impl Iterator<Item = usize>, query: &ArchiveQuery) -> usize {
+    let mut bytes = 0_usize;
+    let fits = sizes.take(query.max).enumerate().take_while(|(at, size)| {
+        bytes = bytes.saturating_add(*size);
+        *at == 0 || bytes <= query.max_bytes
+    });
+    fits.count()
 }
 
 impl MemoryStore {

@@ -94,7 +94,7 @@ impl Server {
     pub async fn take_waiting(&self, owner: &Jid) -> Result<Vec<TakenMessage>, StoreError> {
         let owner = owner.bare();
         let turn = self.0.waiting.turns.take([&owner]).await;
-        let waiting = self.0.ports.offline.load(&owner).await?;
+        let waiting = self.0.ports.offline.load(&owner, self.portion()).await?;
         let mut taken = Vec::new();
         for Kept { seq: id, stanza, archived } in waiting {
             if self.0.waiting.note(&owner, id) {
@@ -185,7 +185,12 @@ impl Server {
         }
     }
 
-    /// Gives a client what waits for its account: a quarter of its queue at most, the rest when that is written.
+    /// Bytes that are read of the store and queued for one client at once.
+    pub(super) fn portion(&self) -> usize {
+        self.0.config.max_queued_bytes / 4
+    }
+
+    /// Gives a client what waits for its account: a portion, the rest when that is written.
     pub(super) fn flush_offline(
         &self,
         owner: Jid,
@@ -194,7 +199,7 @@ impl Server {
         let server = self.clone();
         Box::pin(async move {
             let turn = server.0.waiting.turns.take([&owner]).await;
-            let waiting = match server.0.ports.offline.load(&owner).await {
+            let waiting = match server.0.ports.offline.load(&owner, server.portion()).await {
                 Ok(waiting) => waiting,
                 Err(error) => {
                     tracing::error!(%error, "waiting messages cannot be read");
@@ -202,17 +207,14 @@ impl Server {
                 }
             };
             let mut given = Given { server: server.clone(), owner: owner.clone(), ids: Vec::new() };
-            let mut room = server.0.config.max_queued_bytes / 4;
-            let mut more = false;
-            let is_all = waiting.len() < MAX_WAITING;
+            let bytes: usize = waiting.iter().map(|kept| kept.stanza.len()).sum();
+            let is_all = waiting.len() < MAX_WAITING && bytes < server.portion();
             for Kept { seq: id, stanza, archived } in waiting {
                 if !server.0.waiting.note(&owner, id) {
                     continue;
                 }
                 let stanza = if archived { server.delayed(&stanza, &owner, id) } else { stanza };
-                more = !given.ids.is_empty() && stanza.len() > room;
-                room = room.saturating_sub(stanza.len());
-                if more || !outbox.send(stanza) {
+                if !outbox.send(stanza) {
                     server.0.waiting.forget(&owner, &[id]);
                     break;
                 }
@@ -223,7 +225,7 @@ impl Server {
                 return;
             }
             let unfinished = server.unfinished();
-            let next = (more || !is_all).then(|| outbox.clone());
+            let next = (!is_all).then(|| outbox.clone());
             outbox.after_written(Box::pin(async move {
                 given.delete().await;
                 drop(unfinished);

@@ -1,5 +1,6 @@
 //! Pages and single messages (XEP-0313 section 4): ranges of an index, never a scan of what was not asked for.
 
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Row};
 use tandem_xmpp::jid::Jid;
@@ -107,12 +108,20 @@ impl Store {
 
     async fn messages(&self, query: &ArchiveQuery) -> Result<(Vec<Archived>, bool), sqlx::Error> {
         let filter = page_filter(query)?;
-        let rows = sqlx::query_with(AssertSqlSafe(filter.sql), filter.arguments)
-            .fetch_all(&self.readers)
-            .await?;
-        let mut messages = rows.iter().map(archived).collect::<Result<Vec<_>, _>>()?;
-        let complete = messages.len() <= query.max;
-        messages.truncate(query.max);
+        let mut rows =
+            sqlx::query_with(AssertSqlSafe(filter.sql), filter.arguments).fetch(&self.readers);
+        let mut messages = Vec::new();
+        let (mut complete, mut bytes) = (true, 0_usize);
+        while let Some(row) = rows.try_next().await? {
+            let message = archived(&row)?;
+            bytes = bytes.saturating_add(message.stanza.len());
+            let is_beyond = bytes > query.max_bytes && !messages.is_empty();
+            if messages.len() == query.max || is_beyond {
+                complete = false;
+                break;
+            }
+            messages.push(message);
+        }
         if query.last {
             messages.reverse();
         }

@@ -357,15 +357,15 @@ async fn what_waits_is_a_mark_on_the_archive_or_a_body_of_its_own() {
     let third = store.append(entry("a@d/x", "b@d", "3")).await.unwrap().seq;
     store.hold(&bob, third).await.unwrap();
     store.hold(&bob, third).await.unwrap();
-    let kept = Offline::load(&store, &bob).await.unwrap();
+    let kept = Offline::load(&store, &bob, usize::MAX).await.unwrap();
     assert_eq!(kept.iter().map(|k| k.archived).collect::<Vec<_>>(), [true, false, true]);
     assert!(kept.is_sorted_by_key(|k| k.seq));
     // What was read in the archive is forgotten, what is only here is not.
     store.discard(&bob, first).await.unwrap();
-    assert_eq!(Offline::load(&store, &bob).await.unwrap().len(), 2);
+    assert_eq!(Offline::load(&store, &bob, usize::MAX).await.unwrap().len(), 2);
     let ids: Vec<Seq> = kept.iter().map(|k| k.seq).collect();
     Offline::delete(&store, &bob, &ids).await.unwrap();
-    assert!(Offline::load(&store, &bob).await.unwrap().is_empty());
+    assert!(Offline::load(&store, &bob, usize::MAX).await.unwrap().is_empty());
     assert_eq!(bodies(&page(&store, &all("b@d")).await), ["1", "3"]);
     // Only given in pieces.
     for n in 0..MAX_WAITING + 5 {
@@ -373,5 +373,32 @@ async fn what_waits_is_a_mark_on_the_archive_or_a_body_of_its_own() {
         entry.rows[1].waits = true;
         store.append(entry).await.unwrap();
     }
-    assert_eq!(Offline::load(&store, &bob).await.unwrap().len(), MAX_WAITING);
+    assert_eq!(Offline::load(&store, &bob, usize::MAX).await.unwrap().len(), MAX_WAITING);
+    // Nor more bytes at once than are asked for, but one message always.
+    for (bytes, expected) in [(1, 1), (200, 4), (0, 0)] {
+        let kept = Offline::load(&store, &bob, bytes).await.unwrap();
+        assert_eq!(kept.len(), expected, "{bytes}");
+    }
+}
+
+/// Nobody makes the server read more of large messages into memory than fits a page.
+#[tokio::test]
+async fn a_page_has_so_many_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let body = |n: usize| format!("{n}{}", "x".repeat(1_000));
+    for n in 0..10 {
+        store.append(entry("a@d/x", "b@d", &body(n))).await.unwrap();
+    }
+    let query = ArchiveQuery { max_bytes: 7_000, count: true, ..all("a@d") };
+    let first = page(&store, &query).await;
+    assert_eq!(bodies(&first), [body(0), body(1), body(2)]);
+    assert_eq!((first.complete, first.count, first.index), (false, Some(10), Some(0)));
+    let last = page(&store, &ArchiveQuery { last: true, ..query.clone() }).await;
+    assert_eq!(bodies(&last), [body(7), body(8), body(9)]);
+    assert_eq!((last.complete, last.index), (false, Some(7)));
+    let one = page(&store, &ArchiveQuery { max_bytes: 1, ..query.clone() }).await;
+    assert_eq!((one.messages.len(), one.complete), (1, false));
+    let rest = ArchiveQuery { after: vec![first.messages[2].seq], max: 2, ..query };
+    assert_eq!(bodies(&page(&store, &rest).await), [body(3), body(4)]);
 }

@@ -1,6 +1,7 @@
 //! Messages that wait for their owner (XEP-0160): a mark on what its archive holds, or a body of their own.
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use tandem_xmpp::jid::Jid;
@@ -53,25 +54,14 @@ impl Offline for Store {
         }))
     }
 
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        owner: &'a Jid,
+        bytes: usize,
+    ) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
         Box::pin(async move {
             self.appends.settled().await?;
-            let rows = sqlx::query(
-                "SELECT w.seq, b.stanza, w.archived FROM waiting AS w \
-                 CROSS JOIN bodies AS b ON b.seq = w.seq \
-                 WHERE w.owner = (SELECT id FROM addresses WHERE jid = $1) \
-                 ORDER BY w.seq LIMIT $2",
-            )
-            .bind(owner.as_str())
-            .bind(i64::try_from(MAX_WAITING).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| fault(&e))?;
-            let kept = |row: &sqlx::sqlite::SqliteRow| {
-                let stanza: Vec<u8> = row.try_get(1)?;
-                Ok(Kept { seq: row.try_get(0)?, stanza: stanza.into(), archived: row.try_get(2)? })
-            };
-            rows.iter().map(kept).collect::<Result<_, _>>().map_err(|e| fault(&e))
+            self.load_waiting(owner, bytes).await.map_err(|e| fault(&e))
         })
     }
 
@@ -117,6 +107,30 @@ impl Offline for Store {
                 .map(|_| ())
             })
         }))
+    }
+}
+
+impl Store {
+    async fn load_waiting(&self, owner: &Jid, bytes: usize) -> Result<Vec<Kept>, sqlx::Error> {
+        let mut rows = sqlx::query(
+            "SELECT w.seq, b.stanza, w.archived FROM waiting AS w \
+             CROSS JOIN bodies AS b ON b.seq = w.seq \
+             WHERE w.owner = (SELECT id FROM addresses WHERE jid = $1) \
+             ORDER BY w.seq LIMIT $2",
+        )
+        .bind(owner.as_str())
+        .bind(i64::try_from(MAX_WAITING).unwrap_or(i64::MAX))
+        .fetch(&self.readers);
+        let (mut kept, mut left) = (Vec::new(), bytes);
+        while left > 0
+            && let Some(row) = rows.try_next().await?
+        {
+            let stanza: Vec<u8> = row.try_get(1)?;
+            left = left.saturating_sub(stanza.len());
+            let (seq, archived) = (row.try_get(0)?, row.try_get(2)?);
+            kept.push(Kept { seq, stanza: stanza.into(), archived });
+        }
+        Ok(kept)
     }
 }
 

@@ -72,12 +72,13 @@ impl Server {
         if whose != Whose::Account {
             asked.query.groupchat = None;
         }
+        // A page is a portion of what may be queued for a client, at most.
+        asked.query.max_bytes = self.portion();
         let mut page = match self.0.ports.archive.page(&asked.query).await {
             Ok(Some(page)) => page,
             Ok(None) => return self.bounce(stanza, StanzaError::new(Condition::ItemNotFound)),
             Err(error) => return self.store_failed(stanza, &error),
         };
-        self.shorten(&mut page, asked.query.last);
         if whose == Whose::Account {
             self.note_read(&from, &asked.query, &page);
         }
@@ -93,33 +94,6 @@ impl Server {
             self.emit(owner, &from, &result);
         }
         self.reply(stanza, Some(fin))
-    }
-
-    /// A page is a quarter of what may be queued for a client, at most. What is left out is asked for next.
-    fn shorten(&self, page: &mut Page, last: bool) {
-        let room = self.0.config.max_queued_bytes / 4;
-        let mut bytes = 0;
-        let mut fits = |message: &Archived| {
-            bytes += message.stanza.len();
-            bytes <= room
-        };
-        let count = if last {
-            page.messages.iter().rev().take_while(|m| fits(m)).count()
-        } else {
-            page.messages.iter().take_while(|m| fits(m)).count()
-        };
-        let count = count.max(1);
-        if count >= page.messages.len() {
-            return;
-        }
-        page.complete = false;
-        if last {
-            let cut = page.messages.len() - count;
-            page.messages.drain(..cut);
-            page.index = page.index.map(|index| index + cut as u64);
-        } else {
-            page.messages.truncate(count);
-        }
     }
 
     /// What waits for the account and is now read from the archive need not be given once more (section 6.1.1).

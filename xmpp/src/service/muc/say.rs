@@ -283,7 +283,11 @@ impl Server {
             return;
         }
         let most = max.saturating_mul(RECALLED);
-        let query = ArchiveQuery { last: true, ..ArchiveQuery::new(room.jid.clone(), most) };
+        let query = ArchiveQuery {
+            last: true,
+            max_bytes: self.portion(),
+            ..ArchiveQuery::new(room.jid.clone(), most)
+        };
         match self.0.ports.archive.page(&query).await {
             Ok(page) => {
                 for message in page.map(|page| page.messages).unwrap_or_default() {

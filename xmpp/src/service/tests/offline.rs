@@ -56,8 +56,12 @@ impl Offline for Slow {
         Box::pin(self.store.discard(owner, up_to))
     }
 
-    fn load<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
-        Offline::load(&*self.store, owner)
+    fn load<'a>(
+        &'a self,
+        owner: &'a Jid,
+        bytes: usize,
+    ) -> BoxFuture<'a, Result<Vec<Kept>, StoreError>> {
+        Offline::load(&*self.store, owner, bytes)
     }
 
     fn delete<'a>(
