@@ -23,6 +23,9 @@ pub struct Config {
     pub max_subscription_secs: u32,
     /// Shortest presence subscription, in seconds.
     pub min_subscription_secs: u32,
+    /// The user that stands for the list of the asking account's contacts (RFC 4662): who watches `sip:contacts@DOMAIN`
+    /// watches all of them. An account of that name cannot be watched.
+    pub list_user: String,
     /// Whether MD5 digests are accepted besides SHA-256. Most phones need them.
     pub allow_md5: bool,
     /// Largest message taken from the network, in bytes.
@@ -57,6 +60,7 @@ impl Default for Config {
             max_contacts: 10,
             max_subscription_secs: 3600,
             min_subscription_secs: 60,
+            list_user: "contacts".to_owned(),
             allow_md5: true,
             max_message_bytes: 65_536,
             max_transactions: 500_000,

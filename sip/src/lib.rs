@@ -11,8 +11,7 @@
 //! | [`ports`] | what the server needs from outside | |
 //! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
 //!
-//! Not served yet: REFER (RFC 3515), Outbound and GRUU (RFC 5626, RFC 5627),
-//! PUBLISH (RFC 3903), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
+//! Not served yet: REFER (RFC 3515), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
 
 pub mod auth;
 pub mod config;

@@ -34,6 +34,14 @@ pub enum StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u64);
 
+/// State that one phone published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicationId(pub u64);
+
+/// One subscription of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(pub u64);
+
 impl fmt::Display for LegId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "leg-{}", self.0)
@@ -224,7 +232,7 @@ impl MessageReply {
     }
 }
 
-/// Who tells phones that watch: presence, calls, what waits (RFC 6665).
+/// Who tells phones that watch what they want to know, and hears what they say themselves (RFC 6665, RFC 3903).
 pub trait Events: Send + Sync {
     /// A phone subscribes or refreshes. `Err(status)` refuses. After `Ok` the core sends the 200; then `SipHandle::notify`
     /// has to be called with the state, or with `Pending` while consent is missing (RFC 6665 section 4.2.1.2).
@@ -232,6 +240,95 @@ pub trait Events: Send + Sync {
 
     /// The subscription is over. Must not block.
     fn ended(&self, id: SubscriptionId, why: SubscriptionEnd);
+
+    /// A phone says how its user can be reached, or says it anew (the same id). `Err(status)` refuses what cannot be
+    /// read (400) or is of no known type (415); then what it said before stays.
+    fn published(&self, publication: Publication) -> BoxFuture<'_, Result<(), u16>>;
+
+    /// What a phone said is over. Must not block.
+    fn unpublished(&self, id: PublicationId);
+
+    /// Something was heard about what we watch. Must not block.
+    fn watched(&self, id: WatchId, event: WatchEvent);
+}
+
+/// State that a phone published (RFC 3903).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Stays the same while it is refreshed or changed.
+    pub id: PublicationId,
+    /// Whose state it is, `user@domain`.
+    pub account: String,
+    /// Id of the phone's binding, where the request came from the same address as its registration.
+    pub device: Option<String>,
+    /// The type of the body, in lower case.
+    pub media: String,
+    /// The state.
+    pub body: Bytes,
+}
+
+/// A wish to watch somebody.
+#[derive(Debug, Clone)]
+pub struct OutgoingSubscription {
+    /// To whom the SUBSCRIBE goes.
+    pub target: Target,
+    /// Who watches, without tag.
+    pub from: NameAddr,
+    /// Who is watched.
+    pub to: Uri,
+    /// What of it.
+    pub package: Package,
+    /// For how long; the other side may make it shorter. Refreshed until told otherwise.
+    pub expires: Duration,
+}
+
+/// What is heard about somebody we watch. `Ended` is the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// A NOTIFY came.
+    Told(WatchedState),
+    /// One of several who answer for the target will say no more.
+    ForkEnded(String),
+    /// The subscription is over, or did not come about.
+    Ended(WatchingEnd),
+}
+
+/// What a NOTIFY said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedState {
+    /// Who of those the SUBSCRIBE reached says it.
+    pub fork: String,
+    /// Whether we are let.
+    pub state: SubscriptionState,
+    /// The document, of the package's type.
+    pub body: Option<Bytes>,
+}
+
+/// Why we watch no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchingEnd {
+    /// The first SUBSCRIBE was refused, or not answered (408), or could not be sent (430, 503).
+    Refused {
+        /// The status.
+        status: u16,
+        /// Retry-After.
+        retry_after: Option<Duration>,
+    },
+    /// A refresh was refused with this status.
+    RefreshRefused(u16),
+    /// The notifier ended it (RFC 6665 section 4.1.3).
+    Terminated {
+        /// In lower case.
+        reason: Option<String>,
+        /// How long to wait before another try.
+        retry_after: Option<Duration>,
+    },
+    /// No NOTIFY followed the SUBSCRIBE.
+    NoNotify,
+    /// It could not be refreshed in time.
+    Expired,
+    /// We asked for the end.
+    Unsubscribed,
 }
 
 /// A subscription as it begins or is refreshed.
@@ -243,8 +340,10 @@ pub struct Subscription {
     pub package: Package,
     /// The authenticated account that watches, `user@domain`.
     pub watcher: String,
-    /// Who is watched.
+    /// Who is watched; or `list_user` of the configuration, for all contacts of the watcher at once.
     pub target: Uri,
+    /// All contacts at once: the document is a list (RFC 4662).
+    pub is_list: bool,
     /// Granted duration. Zero is a look, or the end of what was watched: one NOTIFY with state, which ends it.
     pub expires: Duration,
     /// Media types of Accept; empty: that of the package.

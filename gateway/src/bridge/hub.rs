@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use tandem_media::MediaEvent;
 use tandem_sip::ports::{
     Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, LegEvent, LegId, MessageReply,
-    Messages, Package, StoreError, Subscription, SubscriptionEnd, SubscriptionId,
+    Messages, Package, Publication, PublicationId, StoreError, Subscription, SubscriptionEnd,
+    SubscriptionId, WatchEvent, WatchId,
 };
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Foreign, Watch};
@@ -145,6 +146,14 @@ impl Events for Hub {
         let sent = self.bus.send(Envelope::Presence(event));
         Box::pin(async move { sent.map_err(|_| 503) })
     }
+
+    fn published(&self, _: Publication) -> BoxFuture<'_, Result<(), u16>> {
+        Box::pin(std::future::ready(Err(489)))
+    }
+
+    fn unpublished(&self, _: PublicationId) {}
+
+    fn watched(&self, _: WatchId, _: WatchEvent) {}
 
     fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
         if self.bus.send(Envelope::Presence(presence::Event::Ended(id))).is_err() {

@@ -11,8 +11,8 @@ use super::stream::Doorman;
 use super::websocket::WebSocketEnds;
 use crate::error::SendError;
 use crate::ports::{
-    Binding, Document, LegId, MessageResult, OutgoingInvite, OutgoingMessage, SubscriptionId,
-    SubscriptionState,
+    Binding, Document, LegId, MessageResult, OutgoingInvite, OutgoingMessage, OutgoingSubscription,
+    SubscriptionId, SubscriptionState, WatchId,
 };
 
 /// A wish for the core's task.
@@ -25,6 +25,8 @@ pub(super) enum Command {
     Reinvite(LegId, Bytes),
     AnswerReinvite(LegId, Result<Bytes, u16>),
     Notify(SubscriptionId, SubscriptionState, Option<Document>),
+    Watch(WatchId, Box<OutgoingSubscription>),
+    Unwatch(WatchId),
     Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
     Bindings(String, oneshot::Sender<Vec<Arc<Binding>>>),
     Stop(oneshot::Sender<()>),
@@ -38,6 +40,7 @@ pub(super) enum Command {
 pub struct SipHandle {
     commands: mpsc::UnboundedSender<Command>,
     next_leg: Arc<AtomicU64>,
+    next_watch: Arc<AtomicU64>,
     doorman: Doorman,
 }
 
@@ -51,7 +54,8 @@ impl SipHandle {
     pub(super) fn new(doorman: Doorman) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
         // Odd numbers; legs that others start have even ones.
-        (Self { commands, next_leg: Arc::new(AtomicU64::new(1)), doorman }, queue)
+        let (next_leg, next_watch) = (Arc::new(AtomicU64::new(1)), Arc::default());
+        (Self { commands, next_leg, next_watch, doorman }, queue)
     }
 
     fn tell(&self, command: Command) {
@@ -105,6 +109,18 @@ impl SipHandle {
     /// Tells a watcher (RFC 6665).
     pub fn notify(&self, id: SubscriptionId, state: SubscriptionState, document: Option<Document>) {
         self.tell(Command::Notify(id, state, document));
+    }
+
+    /// Watches somebody; what is heard comes by the port `Events`.
+    pub fn watch(&self, wish: OutgoingSubscription) -> WatchId {
+        let id = WatchId(self.next_watch.fetch_add(1, Ordering::Relaxed));
+        self.tell(Command::Watch(id, Box::new(wish)));
+        id
+    }
+
+    /// Watches no longer; an `Ended` follows.
+    pub fn unwatch(&self, id: WatchId) {
+        self.tell(Command::Unwatch(id));
     }
 
     /// Sends a message and waits for the phone's final answer, 32 s at most.

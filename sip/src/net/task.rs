@@ -141,6 +141,8 @@ impl Task {
             Command::Reinvite(leg, offer) => core.reinvite(leg, offer, now),
             Command::AnswerReinvite(leg, answer) => core.answer_reinvite(leg, answer, now),
             Command::Notify(id, state, document) => core.notify(id, state, document, now),
+            Command::Watch(id, wish) => core.watch(id, *wish, now),
+            Command::Unwatch(id) => core.unwatch(id, now),
             Command::Message(message, done) => {
                 self.next_ticket += 1;
                 let ticket = Ticket(self.next_ticket);
@@ -171,6 +173,8 @@ impl Task {
                     self.ports.bindings.changed(&account, &bindings);
                 }
                 Output::SubscriptionEnded(id, why) => self.ports.events.ended(id, why),
+                Output::Unpublished(id) => self.ports.events.unpublished(id),
+                Output::Watched(id, event) => self.ports.events.watched(id, event),
                 Output::MessageDone(ticket, result) => {
                     if let Some(done) = self.tickets.remove(&ticket) {
                         let _ = done.send(result);
@@ -222,6 +226,7 @@ async fn work(ports: &Ports, job: Job) -> JobResult {
         Job::Subscribe(subscription) => {
             JobResult::Subscribe(ports.events.subscribed(*subscription).await)
         }
+        Job::Publish(publication) => JobResult::Publish(ports.events.published(*publication).await),
     }
 }
 

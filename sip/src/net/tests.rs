@@ -19,8 +19,8 @@ use crate::msg::stream::{Frame, Framer};
 use crate::msg::{Message, NameAddr, Response, Uri, parse_datagram};
 use crate::ports::{
     Accounts, Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, LegEvent, LegId,
-    MessageReply, Messages, OutgoingMessage, Ports, StoreError, Subscription, SubscriptionEnd,
-    SubscriptionId, Target,
+    MessageReply, Messages, OutgoingMessage, Ports, Publication, PublicationId, StoreError,
+    Subscription, SubscriptionEnd, SubscriptionId, Target, WatchEvent, WatchId,
 };
 
 pub(super) const SHORT: Duration = Duration::from_secs(10);
@@ -79,6 +79,11 @@ impl Events for Memory {
         Box::pin(async { Err(403) })
     }
     fn ended(&self, _: SubscriptionId, _: SubscriptionEnd) {}
+    fn published(&self, _: Publication) -> BoxFuture<'_, Result<(), u16>> {
+        Box::pin(async { Err(403) })
+    }
+    fn unpublished(&self, _: PublicationId) {}
+    fn watched(&self, _: WatchId, _: WatchEvent) {}
 }
 
 /// A server on loopback: its handle, its UDP and its TCP address.

@@ -10,8 +10,7 @@ use crate::transaction::{Event, TxId};
 use crate::transport::Flow;
 
 /// The methods that are served; others that are known get a 405.
-pub(super) const ALLOW: &str =
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, INFO, PRACK, UPDATE";
 /// What a call may carry.
 const ACCEPT: &str = "application/sdp, text/plain, message/cpim";
 
@@ -26,7 +25,7 @@ pub(super) fn may_be_shed(request: &Request) -> bool {
 pub(super) fn brings_proof(request: &Request) -> bool {
     let is_gated = matches!(
         request.method,
-        Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE
+        Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE | Method::PUBLISH
     );
     is_gated && request.headers.has(Name::Authorization)
 }
@@ -57,6 +56,9 @@ impl Core {
             Owner::Reinvite(leg) => self.reinvite_answered(*leg, tx, response, now),
             Owner::Message(ticket) => self.message_done(*ticket, response, now),
             Owner::Notify(id) => self.notify_answered(*id, response, now),
+            Owner::Subscribe(id, dialog) => {
+                self.watch_answered(*id, dialog.as_ref(), response, now);
+            }
             Owner::Nobody => {}
         }
         // Further answers may come; `Event::Done` says when none can.
@@ -93,10 +95,14 @@ impl Core {
             {
                 self.answer(tx, &request, 483, now);
             }
-            Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE => {
+            Method::REGISTER
+            | Method::INVITE
+            | Method::MESSAGE
+            | Method::SUBSCRIBE
+            | Method::PUBLISH => {
                 self.admit(tx, request, flow, now);
             }
-            Method::BYE | Method::INFO | Method::PRACK | Method::UPDATE => {
+            Method::BYE | Method::INFO | Method::PRACK | Method::UPDATE | Method::NOTIFY => {
                 self.answer(tx, &request, 481, now);
             }
             _ => self.not_allowed(tx, &request, now),
@@ -106,7 +112,9 @@ impl Core {
     /// Whether a request names what only its phone can know: a dialog, or the branch of an INVITE it gives up.
     fn is_inside(&self, request: &Request) -> bool {
         let is_known = |dialog: DialogId| {
-            self.leg_of_dialog.contains_key(&dialog) || self.watch_of_dialog.contains_key(&dialog)
+            self.leg_of_dialog.contains_key(&dialog)
+                || self.watch_of_dialog.contains_key(&dialog)
+                || self.watchings.find(&dialog).is_some()
         };
         DialogId::of_request(request).is_some_and(is_known)
             || request.method == Method::CANCEL && self.layer.cancelled(request).is_some()
@@ -127,6 +135,11 @@ impl Core {
             && request.method == Method::SUBSCRIBE
         {
             return self.refresh_watch(watch, tx, &request, flow, now);
+        }
+        if let Some(watching) =
+            self.watchings.find(dialog).filter(|_| request.method == Method::NOTIFY)
+        {
+            return self.notified(watching, tx, &request, flow, now);
         }
         if request.method == Method::OPTIONS {
             return self.handle_options(tx, &request, now);

@@ -219,6 +219,7 @@ impl Core {
             Method::REGISTER => self.register(tx, request, flow, account, now),
             Method::INVITE => self.invited(tx, request, flow, account, now),
             Method::MESSAGE => self.message_came(tx, request, flow, account, now),
+            Method::PUBLISH => self.publish(tx, request, flow, account, now),
             _ => self.subscribe(tx, request, flow, account, now),
         }
     }

@@ -15,11 +15,15 @@
 //! | `session`, `change` | calls that are up, and their changes |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
+//! | `winfo`, `dialog_event`, `message_summary`, `resource_list` | the documents that tell it |
+//! | `subscriber` | what we watch |
+//! | `publish` | what phones say about themselves |
 
 mod bind;
 pub mod binding;
 mod calling;
 mod change;
+pub mod dialog_event;
 mod dispatch;
 mod early;
 pub mod events;
@@ -27,15 +31,21 @@ mod gate;
 mod gruu;
 mod ids;
 mod invite;
+mod markup;
 mod message;
+pub mod message_summary;
 mod notifier;
 mod outbound;
+mod publish;
 mod registrar;
 mod reliable;
+pub mod resource_list;
 mod send;
 mod session;
+mod subscriber;
 #[cfg(test)]
 mod tests;
+pub mod winfo;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -50,14 +60,16 @@ use self::gruu::Gruus;
 use self::ids::Ids;
 use self::invite::Leg;
 use self::notifier::Watch;
+use self::publish::Publications;
 use self::registrar::Registrar;
+use self::subscriber::Watchings;
 use crate::auth::Algorithm;
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::msg::{Message, ParseError, Request};
 use crate::ports::{
-    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, StoreError, Subscription,
-    SubscriptionEnd, SubscriptionId,
+    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
+    StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
 };
 use crate::transaction::timers::Deadlines;
 use crate::transaction::{Layer, TxId};
@@ -86,6 +98,10 @@ pub enum Output {
     Bindings(String, Vec<Arc<Binding>>),
     /// A subscription is over.
     SubscriptionEnded(SubscriptionId, SubscriptionEnd),
+    /// What a phone published is over.
+    Unpublished(PublicationId),
+    /// Something was heard about what we watch.
+    Watched(WatchId, WatchEvent),
     /// A message of ours got its final answer.
     MessageDone(Ticket, MessageResult),
     /// A password was tried.
@@ -124,6 +140,8 @@ pub enum Job {
     Message(Box<IncomingMessage>),
     /// A phone subscribes or refreshes.
     Subscribe(Box<Subscription>),
+    /// A phone tells its state.
+    Publish(Box<Publication>),
 }
 
 /// What a port said.
@@ -139,6 +157,8 @@ pub enum JobResult {
     Message(MessageReply),
     /// The subscription is taken, or refused with a status.
     Subscribe(Result<(), u16>),
+    /// The state is taken, or refused with a status.
+    Publish(Result<(), u16>),
 }
 
 /// Whose a request of ours is.
@@ -147,6 +167,8 @@ enum Owner {
     Reinvite(LegId),
     Message(Ticket),
     Notify(SubscriptionId),
+    /// A SUBSCRIBE: the first, or one in a dialog.
+    Subscribe(WatchId, Option<DialogId>),
     /// Nobody cares how it ends: BYE, CANCEL.
     Nobody,
 }
@@ -159,12 +181,15 @@ enum Waiting {
     Expired(String),
     Message(TxId, Box<Request>),
     Subscribe(notifier::Subscribing),
+    Publish(publish::Publishing),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Leg(LegId),
     Watch(SubscriptionId),
+    Watching(WatchId),
+    Publication(String),
     Registration(String),
 }
 
@@ -203,6 +228,8 @@ pub struct Core {
     /// Subscriptions of each account.
     watch_counts: HashMap<String, usize>,
     next_watch: u64,
+    watchings: Watchings,
+    publications: Publications,
     owners: HashMap<TxId, Owner>,
     jobs: HashMap<JobId, Waiting>,
     next_job: u64,
@@ -247,6 +274,8 @@ impl Core {
             watch_of_dialog: HashMap::new(),
             watch_counts: HashMap::new(),
             next_watch: 0,
+            watchings: Watchings::default(),
+            publications: Publications::default(),
             owners: HashMap::new(),
             jobs: HashMap::new(),
             next_job: 0,
@@ -335,8 +364,17 @@ impl Core {
             (Waiting::Subscribe(subscribing), JobResult::Subscribe(result)) => {
                 self.subscribe_answered(subscribing, result, now);
             }
+            (Waiting::Publish(publishing), JobResult::Publish(result)) => {
+                self.state_judged(publishing, result, now);
+            }
             // The driver answers each job with its own kind of result.
-            (Waiting::Register(_) | Waiting::Message(..) | Waiting::Subscribe(_), _) => {}
+            (
+                Waiting::Register(_)
+                | Waiting::Message(..)
+                | Waiting::Subscribe(_)
+                | Waiting::Publish(_),
+                _,
+            ) => {}
         }
         self.run_events(now);
     }
@@ -349,6 +387,8 @@ impl Core {
             match timer {
                 Timer::Leg(leg) => self.leg_due(leg, now),
                 Timer::Watch(id) => self.watch_due(id, at, now),
+                Timer::Watching(id) => self.watching_due(id, now),
+                Timer::Publication(account) => self.publications_due(&account, now),
                 Timer::Registration(account) => self.registration_due(&account, at, now),
             }
             self.run_events(now);

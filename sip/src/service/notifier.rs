@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use super::events::{ALLOW_EVENTS, Document, Package};
+use super::resource_list::{EVENT_LIST, RELATED, RLMI};
 use super::{Core, Job, Output, Owner, Timer, Waiting};
 use crate::dialog::Dialog;
-use crate::msg::header::{self, Accept, Event, Expires};
-use crate::msg::{Method, Name, Request, Response};
+use crate::msg::header::{self, Accept, Event, Expires, Supported};
+use crate::msg::{Method, Name, Request, Response, Uri};
 use crate::ports::{Subscription, SubscriptionEnd, SubscriptionId, SubscriptionState};
 use crate::transaction::TxId;
 use crate::transaction::timers::GIVE_UP;
@@ -89,8 +90,23 @@ impl Core {
         let Ok(accepts) = headers.list::<Accept>() else {
             return self.answer(tx, &request, 400, now);
         };
-        if !accepts.is_empty() && !accepts.iter().any(|accept| accept.takes(package.media())) {
+        let takes = |media: &str| accepts.iter().any(|accept| accept.takes(media));
+        if !accepts.is_empty() && !takes(package.media()) {
             return self.answer(tx, &request, 406, now);
+        }
+        let target = self.canonical(&request.uri, flow.local);
+        let is_list = self.is_list(&target, flow);
+        if is_list {
+            let knows = headers.list::<Supported>().unwrap_or_default();
+            if !knows.iter().any(|tag| tag.0.eq_ignore_ascii_case(EVENT_LIST)) {
+                let mut response = self.response(&request, 421);
+                response.headers.set(Name::Require, EVENT_LIST);
+                self.respond(tx, response, now);
+                return;
+            }
+            if !takes(RLMI) || !takes(RELATED) {
+                return self.answer(tx, &request, 406, now);
+            }
         }
         let Some(expires) = self.watch_time(tx, &request, package, now) else { return };
         let to_tag = self.ids.token();
@@ -110,7 +126,8 @@ impl Core {
             id,
             package,
             watcher: account,
-            target: self.canonical(&request.uri, flow.local),
+            target,
+            is_list,
             expires,
             accepts: accepts.into_iter().map(|accept| accept.media).collect(),
             initial: true,
@@ -136,6 +153,12 @@ impl Core {
         self.watches.insert(id, watch);
         let subscribing = Subscribing { tx, request, to_tag, id };
         self.job(Waiting::Subscribe(subscribing), Job::Subscribe(Box::new(subscription)));
+    }
+
+    /// Whether somebody asks for its list of contacts.
+    fn is_list(&self, target: &Uri, flow: Flow) -> bool {
+        let is_ours = self.domain_of(&target.host, flow.local).is_some();
+        is_ours && target.user_decoded().as_deref() == Some(self.config.list_user.as_str())
     }
 
     /// A package that nobody serves here (RFC 6665 section 4.2.1.1).
@@ -250,6 +273,9 @@ impl Core {
         response.headers.push_typed(&Expires(seconds));
         response.headers.push_typed(&self.contact(&watch.contact_user, watch.dialog.flow));
         response.headers.set(Name::AllowEvents, ALLOW_EVENTS);
+        if watch.subscription.is_list {
+            response.headers.push(Name::Require, EVENT_LIST);
+        }
         self.respond(tx, response, now);
     }
 
@@ -297,6 +323,9 @@ impl Core {
         let mut request = watch.dialog.request(Method::NOTIFY);
         request.headers.push_typed(&watch.event);
         request.headers.push_typed(&field);
+        if watch.subscription.is_list {
+            request.headers.push(Name::Require, EVENT_LIST);
+        }
         if let Some(document) = document {
             let body = document.numbered(watch.version);
             watch.version = watch.version.wrapping_add(1);

@@ -3,14 +3,17 @@
 mod calls;
 mod crossing;
 mod early;
+mod events;
 mod outbound;
 mod overload;
+mod publish;
 mod random;
 mod register;
 mod requests;
 mod timers;
 mod torture;
 mod upkeep;
+mod watching;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,8 +26,8 @@ use crate::auth::{Algorithm, Challenge, Credentials};
 use crate::config::Config;
 use crate::msg::{Header, Limits, Message, Method, Request, Response, Uri, parse_datagram};
 use crate::ports::{
-    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, StoreError, Subscription,
-    SubscriptionEnd, SubscriptionId,
+    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
+    StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
 };
 use crate::transport::{Flow, Protocol};
 
@@ -44,6 +47,11 @@ struct World {
     subscriptions: Vec<Subscription>,
     consent: Result<(), u16>,
     ended: Vec<(SubscriptionId, SubscriptionEnd)>,
+    publications: Vec<Publication>,
+    /// Where they wait for a word about the state, when they are to.
+    held_states: Option<Vec<JobId>>,
+    unpublished: Vec<PublicationId>,
+    watched: Vec<(WatchId, WatchEvent)>,
     results: Vec<(Ticket, MessageResult)>,
     tried: Vec<(String, bool)>,
     must_wait: Option<Duration>,
@@ -85,6 +93,10 @@ impl World {
             subscriptions: Vec::new(),
             consent: Ok(()),
             ended: Vec::new(),
+            publications: Vec::new(),
+            held_states: None,
+            unpublished: Vec::new(),
+            watched: Vec::new(),
             results: Vec::new(),
             tried: Vec::new(),
             must_wait: None,
@@ -113,6 +125,8 @@ impl World {
                 Output::MessageDone(ticket, result) => self.results.push((ticket, result)),
                 Output::Tried { account, ok, .. } => self.tried.push((account, ok)),
                 Output::Connect(flow) => self.connects.push(flow),
+                Output::Unpublished(id) => self.unpublished.push(id),
+                Output::Watched(id, event) => self.watched.push((id, event)),
                 Output::Bindings(..) => {}
             }
         }
@@ -141,6 +155,13 @@ impl World {
             Job::Subscribe(subscription) => {
                 self.subscriptions.push(*subscription);
                 JobResult::Subscribe(self.consent)
+            }
+            Job::Publish(publication) => {
+                self.publications.push(*publication);
+                if let Some(held) = &mut self.held_states {
+                    return held.push(id);
+                }
+                JobResult::Publish(self.consent)
             }
         };
         self.core.job_done(id, result, self.now);
@@ -295,6 +316,8 @@ impl World {
             && core.owners.is_empty()
             && core.jobs.is_empty()
             && core.watches.is_empty()
+            && core.watchings.is_empty()
+            && core.publications.is_empty()
             && core.watch_of_dialog.is_empty()
             && core.layer.is_empty()
     }

@@ -127,7 +127,7 @@ fn every_kind_of_flood_falls_silent() {
     let kinds: [(&str, &str, &str); 6] = [
         ("a question", "OPTIONS sip:example.org SIP/2.0", ""),
         ("a question with junk", "OPTIONS sip:example.org SIP/2.0", "Authorization: Digest x\r\n"),
-        ("an unknown method", "PUBLISH sip:ana@example.org SIP/2.0", ""),
+        ("an unknown method", "REFER sip:ana@example.org SIP/2.0", ""),
         ("an unknown extension", "INVITE sip:ana@example.org SIP/2.0", "Require: x\r\n"),
         ("no message", "OPTIONS sip:example.org SIP/9.0", ""),
         ("made-up proof", "REGISTER sip:example.org SIP/2.0", MADE_UP),

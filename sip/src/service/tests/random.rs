@@ -74,6 +74,23 @@ fn busy() -> (World, Vec<(Vec<u8>, Flow)>) {
     let fields = "Event: presence\r\nExpires: 60\r\n";
     let (subscribe, ok) = super::requests::watch(&mut world, fields);
     said.push(inside(&mut world, &subscribe, &ok, "SUBSCRIBE", fields, ""));
+    let fields = "Event: presence\r\nContent-Type: application/pidf+xml\r\nExpires: 60\r\n";
+    said.push(Message::Request(world.ask(
+        "PUBLISH",
+        "sip:ana@example.org",
+        "ana",
+        fields,
+        "<presence/>",
+        udp(5060),
+    )));
+    let subscribe = super::watching::begin(&mut world);
+    said.push(super::watching::notify_of(
+        &mut world,
+        &subscribe,
+        "a",
+        "active;expires=60",
+        "<presence/>",
+    ));
     for method in ["REGISTER", "MESSAGE", "OPTIONS", "PUBLISH"] {
         let request = world.request(method, "sip:carl@example.org", "ana", "Contact: *\r\n", "hi");
         said.push(Message::Request(request));

@@ -91,7 +91,7 @@ const TABLE: [Row; 22] = [
     ("mismatch02", "NEWMETHOD sip:example.org SIP/2.0", &["CSeq: 8 INVITE"], "", Some("501")),
     ("intmeth", "!Meth0123_*+`.%'~ sip:example.org SIP/2.0", &[], "", Some("501")),
     ("bigcode", "SIP/2.0 4294967301 no", &["CSeq: 1 INVITE"], "", None),
-    ("a method of others", "PUBLISH sip:ana@example.org SIP/2.0", &[], "", Some("405")),
+    ("a method of others", "REFER sip:ana@example.org SIP/2.0", &[], "", Some("405")),
     (
         "a call that is not",
         "BYE sip:example.org SIP/2.0",
@@ -114,7 +114,7 @@ fn the_torture_messages_earn_what_the_rfc_says() {
 #[test]
 fn what_is_refused_says_what_would_do() {
     let table = [
-        ("PUBLISH sip:ana@example.org SIP/2.0", "", "Allow", "INVITE, ACK"),
+        ("REFER sip:ana@example.org SIP/2.0", "", "Allow", "INVITE, ACK"),
         ("NEWMETHOD sip:ana@example.org SIP/2.0", "", "Allow", "INVITE"),
         ("OPTIONS sip:example.org SIP/2.0", "", "Allow-Events", "presence"),
         ("OPTIONS sip:example.org SIP/2.0", "", "Accept", "application/sdp"),
