@@ -5,16 +5,18 @@ use std::sync::{Arc, OnceLock};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tandem_media::MediaHandle;
 use tandem_media::control::{Cause, Drops};
+use tandem_xmpp::Server;
 use tracing_subscriber::EnvFilter;
 
 /// What is counted, with the text beside it.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     ("tandem_xmpp_logins_refused_total", "XMPP logins with a wrong name or password"),
     ("tandem_sip_logins_refused_total", "SIP requests with a wrong name or password"),
     ("tandem_calls_total", "Calls with a phone in them"),
     ("tandem_calls_silent_total", "Legs that were ended because nothing was heard of them"),
     ("tandem_media_strangers_total", "Datagrams that belonged to no leg, by cause"),
     ("tandem_media_dropped_total", "Packets of ended legs that were dropped, by cause"),
+    ("tandem_filter_dropped_total", "Copies of messages that no content filter took"),
     ("tandem_messages_to_phones_failed_total", "Messages that no phone took"),
 ];
 
@@ -23,6 +25,7 @@ const COUNTERS: [(&str, &str); 7] = [
 pub struct Telemetry {
     handle: PrometheusHandle,
     media: Option<MediaHandle>,
+    xmpp: Option<Server>,
 }
 
 impl Telemetry {
@@ -40,7 +43,7 @@ impl Telemetry {
             }
             handle
         });
-        Self { handle: handle.clone(), media: None }
+        Self { handle: handle.clone(), media: None, xmpp: None }
     }
 
     /// With the counters of the media engine, which are read when somebody asks.
@@ -48,9 +51,14 @@ impl Telemetry {
         Self { media: Some(media), ..self }
     }
 
+    /// With the counters of the XMPP server.
+    pub fn with_xmpp(self, xmpp: Server) -> Self {
+        Self { xmpp: Some(xmpp), ..self }
+    }
+
     /// Renders all counters in the text format of Prometheus.
     pub fn renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
-        let Self { handle, media } = self.clone();
+        let Self { handle, media, xmpp } = self.clone();
         Arc::new(move || {
             if let Some(media) = &media {
                 let shards = media.strangers();
@@ -60,6 +68,10 @@ impl Telemetry {
                     metrics::counter!("tandem_media_strangers_total", "cause" => name)
                         .absolute(total);
                 }
+            }
+            if let Some(xmpp) = &xmpp {
+                let dropped = xmpp.filter_copies_dropped();
+                metrics::counter!("tandem_filter_dropped_total").absolute(dropped);
             }
             handle.render()
         })

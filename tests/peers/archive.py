@@ -27,7 +27,7 @@ class Device(Client):
     def result(self, message):
         result = message.xml.find(f"{{{MAM}}}result")
         if result is not None:
-            assert message["from"].bare == self.boundjid.bare, message
+            assert message["from"].bare == self.asked, message
             self.results.append(result)
 
     async def archive(self, fields=(), max=None, page="", owner=None):
@@ -45,7 +45,7 @@ class Device(Client):
         if page:
             name, _, value = page.partition(" ")
             ET.SubElement(rsm, f"{{{RSM}}}{name}").text = value or None
-        self.results = []
+        self.results, self.asked = [], owner or self.boundjid.bare
         answer = await iq.send(timeout=10)
         fin = answer.xml.find(f"{{{MAM}}}fin")
         messages = [r.find("{urn:xmpp:forward:0}forwarded/{jabber:client}message") for r in self.results]
@@ -184,4 +184,5 @@ async def metadata_of(client):
     return (await iq.send(timeout=10)).xml.find(f"{{{MAM}}}metadata")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

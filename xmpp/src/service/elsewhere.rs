@@ -21,9 +21,12 @@ impl Server {
     }
 
     /// What was queued for another domain could not be delivered: it comes back to its sender as an error (RFC 6120
-    /// section 8.3.1). Probes and farewells come back to nobody.
+    /// section 8.3.1). Probes and farewells come back to nobody, and what a filter did not read is dropped.
     pub async fn returned(&self, stanza: Bytes, condition: Condition) {
         let Ok(stanza) = Stanza::parse(stanza) else { return };
+        if self.drop_copy(&stanza) {
+            return;
+        }
         if stanza.kind() == Kind::Presence && stanza.type_().is_some() {
             return;
         }

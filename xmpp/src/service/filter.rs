@@ -89,15 +89,28 @@ impl Server {
             let Ok(domain) = Jid::new(None, self.host_of(chat), None) else { continue };
             let stamp = self.0.ports.accounts.stamp();
             let copy = copy(&domain, rule, number, chat, bytes, id, &stamp);
-            if self.emit(&domain, &rule.component, &copy) {
-                continue;
-            }
-            let dropped = self.0.filters.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            // A filter that hangs is told of often enough, not with every message.
-            if dropped.is_power_of_two() {
-                tracing::warn!(component = %rule.component, dropped, "a filter takes no copies");
+            if !self.emit(&domain, &rule.component, &copy) {
+                self.count_dropped(&rule.component);
             }
         }
+    }
+
+    fn count_dropped(&self, component: &Jid) {
+        let dropped = self.0.filters.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        // A filter that hangs is told of often enough, not with every message.
+        if dropped.is_power_of_two() {
+            tracing::warn!(%component, dropped, "a filter takes no copies");
+        }
+    }
+
+    /// Whether this is a copy, which its filter left unread.
+    pub(super) fn drop_copy(&self, stanza: &Stanza) -> bool {
+        let Some(to) = stanza.to().filter(|_| stanza.has("copy", NS)) else { return false };
+        let is_filter = self.0.config.filters.iter().any(|rule| rule.component == *to);
+        if is_filter {
+            self.count_dropped(to);
+        }
+        is_filter
     }
 
     /// Shows a message that went to an account, if it says something.

@@ -226,3 +226,16 @@ async fn a_filter_that_hangs_changes_nothing_for_rooms() {
     }
     assert_eq!(filtered.world.server.filter_copies_dropped(), 100);
 }
+
+/// What was queued for a filter that went away comes back: it is counted, and nobody is told.
+#[tokio::test]
+async fn a_copy_that_comes_back_is_dropped() {
+    let filtered = Filtered::new(MemoryRemote::reachable());
+    let ana = filtered.world.online("ana@d/a").await;
+    ana.say("<message to='bob@d' type='chat' id='m1'><body>words</body></message>").await;
+    let copy = filtered.copies().join("");
+    filtered.world.server.returned(copy.into(), Condition::ServiceUnavailable).await;
+    assert_eq!(filtered.world.server.filter_copies_dropped(), 1);
+    assert!(filtered.copies().is_empty());
+    assert!(ana.read().await.is_empty());
+}
