@@ -25,7 +25,7 @@ story: build-tools
 
 # Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted. BENCH=xmpp or BENCH=sip measures a part.
 bench: build-tools
-	@for p in prosody lua-dbi-sqlite3 ejabberd kamailio; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
+	@for p in prosody lua-dbi-sqlite3 ejabberd kamailio curl; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
 	cargo build --release -p tandem-gateway -p tandem-tests
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench $(BENCH)
 

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // a load generator reads the clock
 
 mod client;
+mod latency;
 mod scram;
 mod servers;
 mod sip;
@@ -119,7 +120,19 @@ async fn xmpp_figures(is_alone: bool, wants: &dyn Fn(&str) -> bool) -> Result<Ve
             &[("tandem", xmpp::first_page().await?)],
         ));
     }
+    if wants("xmpp.upload_p99") {
+        figures.push(beside("xmpp.upload_p99", "no uploads", latency::uploads().await?));
+    }
+    if wants("xmpp.filter_p99") {
+        figures.push(beside("xmpp.filter_p99", "no filter", latency::filter().await?));
+    }
     Ok(figures)
+}
+
+/// What chat feels of something else: the ratio is that of its p99 with and without.
+fn beside(name: &'static str, without: &'static str, felt: latency::Felt) -> Figure {
+    let values = [("tandem", felt.with), (without, felt.without)];
+    figure(name, "ms", "lower", &felt.settings, &values)
 }
 
 async fn sip_figures() -> Result<Vec<Figure>> {
@@ -233,7 +246,7 @@ fn report(figures: Vec<Figure>) -> Result<()> {
         for (peer, theirs) in &f.theirs {
             let ratio = f.ours / theirs;
             println!(
-                "{:<22} {:<28} {:>12.1} {:<12} {:>12.1} {:>8.2}",
+                "{:<22} {:<28} {:>12.2} {:<12} {:>12.2} {:>8.2}",
                 f.name, f.unit, f.ours, peer, theirs, ratio
             );
             rows.push(json!({

@@ -36,12 +36,24 @@ pub(crate) type Started = std::pin::Pin<Box<dyn Future<Output = Result<Running>>
 
 /// Our release build.
 pub(crate) fn tandem(accounts: usize) -> Started {
-    Box::pin(start_tandem(accounts, 0))
+    Box::pin(start_tandem(accounts, Setup::default()))
+}
+
+/// What a figure's server has beyond the usual; ports are 0 for none.
+#[derive(Default)]
+pub(crate) struct Setup {
+    /// Messages in the archive of the first account.
+    pub(crate) history: u32,
+    pub(crate) https: u16,
+    pub(crate) components: u16,
+    pub(crate) metrics: u16,
+    /// Further sections of the configuration.
+    pub(crate) sections: String,
 }
 
 /// Ours, where the first account has so many messages in its archive, spread over a year and twenty people.
 pub(crate) fn tandem_with_history(messages: u32) -> Started {
-    Box::pin(start_tandem(1, messages))
+    Box::pin(start_tandem(1, Setup { history: messages, ..Setup::default() }))
 }
 
 /// Fills the archive of the first account. Python comes with SQLite; a bench needs no driver of its own.
@@ -69,16 +81,26 @@ fn write_history(data: &Path, messages: u32) -> Result<()> {
     Ok(())
 }
 
-async fn start_tandem(accounts: usize, history: u32) -> Result<Running> {
+/// Our release build, set up so.
+pub(crate) async fn start_tandem(accounts: usize, setup: Setup) -> Result<Running> {
     let dir = tempfile::tempdir()?;
     let (port, sip) = (free_port()?, free_port()?);
     let config = dir.path().join("tandem.toml");
+    let at = |port: u16| match port {
+        0 => String::new(),
+        port => format!("\"127.0.0.1:{port}\""),
+    };
     let text = format!(
         "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
-             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\nhttps = []\nmetrics = []\ns2s = []\ns2s_tls = []\n\
+             xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\ns2s = []\ns2s_tls = []\n\
+             https = [{}]\nmetrics = [{}]\ncomponents = [{}]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = []\n[xmpp]\nscram_iterations = 4096\n\
-             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n",
-        dir.path().join("data").display()
+             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{}",
+        dir.path().join("data").display(),
+        at(setup.https),
+        at(setup.metrics),
+        at(setup.components),
+        setup.sections
     );
     std::fs::write(&config, text)?;
     let program = tandem_tests::program()?;
@@ -91,8 +113,8 @@ async fn start_tandem(accounts: usize, history: u32) -> Result<Running> {
             .status()?;
         ensure!(done.success(), "cannot add an account");
     }
-    if history > 0 {
-        write_history(&dir.path().join("data"), history)?;
+    if setup.history > 0 {
+        write_history(&dir.path().join("data"), setup.history)?;
     }
     let process = Command::new(&program).args(["run", "--config"]).arg(&config).spawn()?;
     let mut server = running("tandem", process, port, dir).await?;
@@ -302,7 +324,7 @@ fn certificate(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -3,9 +3,9 @@
 //! All of it runs on threads made for blocking, a few at a time, so that the disk's own queue stays short for the
 //! database.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,12 @@ use tandem_web::files::{BoxFuture, Outgoing, Part};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::draft::Draft;
+
 /// Writes and syncs that run at once.
 const WRITERS: usize = 2;
 /// Reads that run at once.
 const READERS: usize = 4;
-/// Bytes gathered of one file before they are written.
-const CHUNK: usize = 512 * 1024;
-/// Bytes written of one file before they are synced: what is left for the last sync, and for a commit of the database
-/// that has to wait for it, stays small.
-const SYNC_EVERY: usize = 8 * 1024 * 1024;
 /// Files younger than this may belong to a slot whose row is about to be written.
 const ADULT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Files looked at in one round of housekeeping.
@@ -61,18 +58,23 @@ impl Folder {
         }
     }
 
-    /// Begins a file.
-    pub(super) async fn draft(&self, id: &str) -> io::Result<Draft> {
+    /// Begins a file of this length.
+    pub(super) async fn draft(&self, id: &str, size: u64) -> io::Result<Draft> {
         let (path, last) = (self.dir.join("incoming").join(id), self.path(id, Part::File));
-        let opened = path.clone();
-        let file = blocking(&self.writers, move || {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600).open(opened)
-        });
-        let file = Arc::new(file.await?);
-        let place = Place { path: Some(path) };
-        let writers = self.writers.clone();
-        Ok(Draft { file, place, last, gathered: Vec::new(), unsynced: 0, writers })
+        blocking(&self.writers, move || Draft::open(path, last, size)).await
+    }
+
+    /// Adds bytes to a file; resolves when no more than a chunk of it is held in memory.
+    pub(super) async fn add(&self, draft: &mut Draft, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some(write) = draft.gather(&mut bytes) {
+            draft.written(blocking(&self.writers, write).await?);
+        }
+        Ok(())
+    }
+
+    /// Puts a file in its place; resolves when it would survive a power cut there.
+    pub(super) async fn finish(&self, draft: Draft) -> io::Result<()> {
+        blocking(&self.writers, move || draft.finish()).await
     }
 
     /// Opens a file and gives its length; `None` when it is not there.
@@ -140,74 +142,6 @@ async fn blocking<T: Send + 'static>(
     })
     .await
     .map_err(io::Error::other)?
-}
-
-/// Where a file grows; dropped before it is whole, it is removed.
-struct Place {
-    path: Option<PathBuf>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(path) = self.path.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn_blocking(move || std::fs::remove_file(path));
-        }
-    }
-}
-
-/// A file that grows.
-pub(super) struct Draft {
-    file: Arc<File>,
-    place: Place,
-    last: PathBuf,
-    gathered: Vec<u8>,
-    unsynced: usize,
-    writers: Arc<Semaphore>,
-}
-
-impl Draft {
-    /// Adds bytes; resolves when no more than a chunk is held in memory.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.gathered.capacity() == 0 {
-            self.gathered.reserve_exact(CHUNK);
-        }
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() < CHUNK {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
-        self.unsynced += chunk.len();
-        let is_due = self.unsynced >= SYNC_EVERY;
-        if is_due {
-            self.unsynced = 0;
-        }
-        let file = self.file.clone();
-        blocking(&self.writers, move || {
-            (&*file).write_all(&chunk)?;
-            if is_due { file.sync_data() } else { Ok(()) }
-        })
-        .await
-    }
-
-    /// Puts the file in its place; resolves when it would survive a power cut there.
-    pub(super) async fn finish(self) -> io::Result<()> {
-        let Self { file, mut place, last, gathered, writers, .. } = self;
-        let path = place.path.clone().unwrap_or_default();
-        blocking(&writers, move || {
-            (&*file).write_all(&gathered)?;
-            file.sync_all()?;
-            let shelf = last.parent().unwrap_or(Path::new("."));
-            DirBuilder::new().recursive(true).mode(0o700).create(shelf)?;
-            std::fs::rename(&path, &last)?;
-            File::open(shelf)?.sync_all()?;
-            shelf.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-        })
-        .await?;
-        place.path = None;
-        Ok(())
-    }
 }
 
 /// A file that is read.

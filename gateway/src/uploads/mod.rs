@@ -5,6 +5,7 @@
 //! slot used and the client told. Nothing here may hold up chat: all of the disk work runs on other threads, a few at a
 //! time, at a bounded rate.
 
+mod draft;
 mod folder;
 mod name;
 mod pace;
@@ -25,7 +26,8 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{self, FileOffer, Slot, SlotRefusal, StoreError, Uploads};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::folder::{Draft, Folder};
+use self::draft::Draft;
+use self::folder::Folder;
 use self::pace::Pace;
 use self::thumbnail::Thumbnailer;
 use crate::config::Config;
@@ -243,7 +245,7 @@ impl Depot {
             return Err(PutRefusal::Used);
         }
         let claim = Claim { depot: self.clone(), id: upload.id.clone(), _permit: permit };
-        let draft = folder.draft(&upload.id).await.map_err(|error| failed(&error))?;
+        let draft = folder.draft(&upload.id, upload.size).await.map_err(|error| failed(&error))?;
         let receiver =
             Receiver { depot: self.clone(), upload, draft, taken: 0, head: Vec::new(), claim };
         Ok(Box::new(receiver))
@@ -331,7 +333,7 @@ impl Receiver {
             return Err(PutRefusal::WrongLength);
         }
         self.depot.0.pace.wait(length).await;
-        self.draft.write(&bytes).await.map_err(|error| failed(&error))
+        self.depot.0.folder.add(&mut self.draft, &bytes).await.map_err(|error| failed(&error))
     }
 
     /// Whether it begins like what it was declared to be.
@@ -347,8 +349,8 @@ impl Receiver {
         }
         self.look()?;
         let Self { depot, upload, draft, claim, .. } = self;
-        draft.finish().await.map_err(|error| failed(&error))?;
         let Inner { store, folder, thumbnailer, .. } = &*depot.0;
+        folder.finish(draft).await.map_err(|error| failed(&error))?;
         match store.upload_stored(&upload.id, now()).await {
             Ok(true) => {}
             Ok(false) => {
