@@ -1,6 +1,7 @@
 //! Builds the node: store, services, drivers; hands each its ports. The only file that names types of all crates.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -532,48 +533,51 @@ async fn accept(listener: TcpListener, door: Door, xmpp: Server, permits: Arc<Se
         };
         let (door, xmpp) = (door.clone(), xmpp.clone());
         tokio::spawn(async move {
-            serve(door, xmpp, tcp, peer).await;
+            // Most connections are idle for hours: nothing of how they began stays with them.
+            let rest = Box::pin(begin(door, xmpp, tcp, peer)).await;
+            if let Some(rest) = rest {
+                rest.await;
+            }
             drop(permit);
         });
     }
 }
 
-async fn serve(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) {
-    match door {
-        // Each is boxed: a task has no room for what it does not do.
-        Door::StartTls { tls } => Box::pin(net::serve_starttls(xmpp, tcp, peer, tls.tls())).await,
-        Door::Components(components) => Box::pin(components.serve(xmpp, tcp, peer)).await,
+/// A connection from its handshake on.
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Option<Rest> {
+    Some(match door {
+        Door::StartTls { tls } => Box::pin(net::serve_starttls(xmpp, tcp, peer, tls.tls())),
+        Door::Components(components) => {
+            Box::pin(async move { components.serve(xmpp, tcp, peer).await })
+        }
         Door::Federation(federation, tls) => {
-            Box::pin(federation.serve_starttls(tcp, peer, tls)).await;
+            Box::pin(async move { federation.serve_starttls(tcp, peer, tls).await })
         }
         Door::FederationTls(federation, tls) => {
-            let handshake = TlsAcceptor::from(tls).accept(tcp);
-            let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
-            if let Ok(Ok(stream)) = handshake.await {
-                Box::pin(federation.serve_tls(stream, peer)).await;
-            }
+            let handshake = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(tcp));
+            let stream = handshake.await.ok()?.ok()?;
+            Box::pin(async move { federation.serve_tls(stream, peer).await })
         }
         Door::Http { router } => {
-            let Ok(local) = tcp.local_addr() else { return };
-            let ends = Ends { peer, local, is_secure: false };
-            Box::pin(serve_http(TokioIo::new(tcp), router, ends)).await;
+            let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: false };
+            Box::pin(serve_http(TokioIo::new(tcp), router, ends))
         }
         Door::Tls { tls, router } => {
-            let Ok(local) = tcp.local_addr() else { return };
-            let ends = Ends { peer, local, is_secure: true };
+            let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: true };
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
-            let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, handshake));
-            let Ok(Ok(stream)) = handshake.await else { return };
+            let stream = tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?;
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
-                    Box::pin(serve_http(TokioIo::new(stream), router, ends)).await;
+                    Box::pin(serve_http(TokioIo::new(stream), router, ends))
                 }
-                _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)).await,
+                _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)),
             }
         }
-    }
+    })
 }
 
 async fn serve_http<I>(io: I, router: axum::Router, ends: Ends)

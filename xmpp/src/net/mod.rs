@@ -270,11 +270,12 @@ impl Connection {
                 }
                 Action::Bind(resource) => self.bind(resource.as_deref()),
                 Action::BindInline { bind, device } => {
-                    self.bind_inline(&bind, device.as_deref()).await;
+                    Box::pin(self.bind_inline(&bind, device.as_deref())).await;
                 }
                 Action::Register { domain, iq } => {
                     let (state, peer) = (&mut self.registration, self.peer.ip());
-                    let answer = self.server.register(state, &domain, peer, &iq).await;
+                    let answer = self.server.register(state, &domain, peer, &iq);
+                    let answer = Box::pin(answer).await;
                     self.c2s.handle_registered(&answer);
                 }
                 Action::Stanza(stanza) => {

@@ -149,7 +149,8 @@ impl Sessions {
 
     /// Adds a stream; gives the outbox of the one it replaces.
     pub(super) fn bind(&mut self, jid: &Jid, outbox: Arc<dyn Outbox>) -> Option<Arc<dyn Outbox>> {
-        let resources = self.0.entry(jid.bare()).or_default();
+        // Most have one device; a list that grows begins with four.
+        let resources = self.0.entry(jid.bare()).or_insert_with(|| Vec::with_capacity(1));
         let old = resources.iter().position(|r| r.jid == *jid).map(|at| resources.swap_remove(at));
         resources.push(Resource {
             jid: jid.clone(),
