@@ -190,7 +190,7 @@ impl Depot {
         let permit = permit.map_err(|_| unavailable("uploads are closed"))?;
         self.busy().insert(upload.id.clone());
         let claim = Claim { depot: self.clone(), id: upload.id.clone(), _permit: permit };
-        let draft = self.0.folder.draft(&upload.id).await;
+        let draft = self.0.folder.draft(&upload.id, upload.size).await;
         let draft = draft.map_err(|e| unavailable(&e.to_string()))?;
         let depot = self.clone();
         let receiver = Receiver { depot, upload, draft, taken: 0, head: Vec::new(), claim };
