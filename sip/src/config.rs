@@ -28,6 +28,9 @@ pub struct Config {
     pub list_user: String,
     /// Whether MD5 digests are accepted besides SHA-256. Most phones need them.
     pub allow_md5: bool,
+    /// Whether digests over the body (`auth-int`) are offered. They are taken in any case; old phones stumble over the
+    /// offer.
+    pub auth_int: bool,
     /// Largest message taken from the network, in bytes.
     pub max_message_bytes: usize,
     /// Transactions in work at most; more requests get a 503 with Retry-After.
@@ -62,6 +65,7 @@ impl Default for Config {
             min_subscription_secs: 60,
             list_user: "contacts".to_owned(),
             allow_md5: true,
+            auth_int: false,
             max_message_bytes: 65_536,
             max_transactions: 500_000,
             max_connections: 10_000,

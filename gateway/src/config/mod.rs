@@ -102,6 +102,8 @@ pub struct Sip {
     pub max_contacts: usize,
     /// Whether MD5 digests are taken.
     pub allow_md5: bool,
+    /// Whether digests over the body are offered.
+    pub auth_int: bool,
     /// Bytes of one message.
     pub max_message_bytes: usize,
     /// Transactions in work before new requests get a 503.
@@ -267,6 +269,7 @@ impl Default for Sip {
             flow_timer: usual.flow_timer_secs,
             max_contacts: usual.max_contacts,
             allow_md5: usual.allow_md5,
+            auth_int: usual.auth_int,
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
             session_expires: usual.session_expires_secs,
@@ -423,6 +426,7 @@ impl Config {
             flow_timer_secs: self.sip.flow_timer,
             max_contacts: self.sip.max_contacts,
             allow_md5: self.sip.allow_md5,
+            auth_int: self.sip.auth_int,
             max_message_bytes: self.sip.max_message_bytes,
             max_transactions: self.sip.max_transactions,
             session_expires_secs: self.sip.session_expires,

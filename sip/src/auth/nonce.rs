@@ -30,12 +30,16 @@ pub struct Nonces {
     life: Duration,
     capacity: usize,
     salt: u64,
-    windows: HashMap<String, Window>,
-    /// The remembered nonces in the order of their first use, with the millisecond each was made in.
-    order: VecDeque<(u64, String)>,
+    /// By the stamp of the nonce, which no two share.
+    windows: HashMap<Stamp, Window>,
+    /// The remembered nonces in the order of their first use.
+    order: VecDeque<Stamp>,
     /// Nonces made in or before this millisecond are stale: one of them was forgotten before its time.
     forgotten: Option<u64>,
 }
+
+/// The millisecond a nonce was made in, and its salt.
+type Stamp = (u64, u64);
 
 #[derive(Default)]
 struct Window {
@@ -83,10 +87,10 @@ impl Nonces {
         if !bool::from(self.mac(stamp, realm).ct_eq(mac)) {
             return NonceState::Foreign;
         }
-        let made = stamp_of(stamp);
-        let is_young = self.millis(now).saturating_sub(made) <= self.life_millis();
+        let stamp = stamp_of(stamp);
+        let is_young = self.millis(now).saturating_sub(stamp.0) <= self.life_millis();
         let is_remembered =
-            self.windows.contains_key(nonce) || self.forgotten.is_none_or(|floor| made > floor);
+            self.windows.contains_key(&stamp) || self.forgotten.is_none_or(|floor| stamp.0 > floor);
         if is_young && is_remembered { NonceState::Fresh } else { NonceState::Stale }
     }
 
@@ -94,32 +98,32 @@ impl Nonces {
     /// Call it only after the hash was right: others must not use up a client's counts.
     pub fn take(&mut self, nonce: &str, count: u32, now: Instant) -> bool {
         self.forget_old(now);
-        if !self.windows.contains_key(nonce) {
+        let stamp = stamp_of(&URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default());
+        if !self.windows.contains_key(&stamp) {
             if self.order.len() >= self.capacity {
                 self.forget_oldest();
             }
-            let decoded = URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default();
-            self.order.push_back((stamp_of(&decoded), nonce.to_owned()));
+            self.order.push_back(stamp);
         }
-        self.windows.entry(nonce.to_owned()).or_default().take(count)
+        self.windows.entry(stamp).or_default().take(count)
     }
 
     /// Nonces past their life are stale by their stamp alone.
     fn forget_old(&mut self, now: Instant) {
         let oldest = self.millis(now).saturating_sub(self.life_millis());
-        while let Some((made, nonce)) = self.order.front() {
-            if *made >= oldest {
+        while let Some(stamp) = self.order.front() {
+            if stamp.0 >= oldest {
                 break;
             }
-            self.windows.remove(nonce);
+            self.windows.remove(stamp);
             self.order.pop_front();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some((made, nonce)) = self.order.pop_front() {
-            self.windows.remove(&nonce);
-            self.forgotten = self.forgotten.max(Some(made));
+        if let Some(stamp) = self.order.pop_front() {
+            self.windows.remove(&stamp);
+            self.forgotten = self.forgotten.max(Some(stamp.0));
         }
     }
 
@@ -142,8 +146,10 @@ impl Nonces {
     }
 }
 
-fn stamp_of(stamp: &[u8]) -> u64 {
-    stamp.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+fn stamp_of(stamp: &[u8]) -> Stamp {
+    let number = |bytes: &[u8]| bytes.first_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
+    let (made, salt) = stamp.split_at_checked(8).unwrap_or_default();
+    (number(made), number(salt))
 }
 
 impl Window {

@@ -37,13 +37,24 @@ pub enum Outcome {
 pub struct Verifier {
     realm: String,
     algorithms: Vec<Algorithm>,
+    qop: Vec<Qop>,
     nonces: Nonces,
 }
 
 impl Verifier {
     /// `algorithms` are offered in this order; the strongest should be first ([`Algorithm::ALL`]).
     pub fn new(realm: &str, algorithms: &[Algorithm], nonces: Nonces) -> Self {
-        Verifier { realm: realm.to_owned(), algorithms: algorithms.to_vec(), nonces }
+        let (algorithms, qop) = (algorithms.to_vec(), vec![Qop::Auth]);
+        Verifier { realm: realm.to_owned(), algorithms, qop, nonces }
+    }
+
+    /// Offers answers that cover the body, too (`auth-int`). They are taken whether offered or not.
+    #[must_use]
+    pub fn with_auth_int(mut self, offered: bool) -> Self {
+        if offered {
+            self.qop.push(Qop::AuthInt);
+        }
+        self
     }
 
     /// The realm.
@@ -60,7 +71,7 @@ impl Verifier {
             opaque: None,
             is_stale,
             algorithm: *algorithm,
-            qop: vec![Qop::Auth],
+            qop: self.qop.clone(),
         };
         self.algorithms.iter().map(challenge).collect()
     }

@@ -51,6 +51,7 @@ impl Core {
         for (name, value) in call.headers {
             request.headers.push(name.as_str(), value);
         }
+        self.assert_caller(&mut request);
         let request = request.with_body("application/sdp", call.offer);
         self.call_over(leg, request, (way, others), now);
         self.run_events(now);

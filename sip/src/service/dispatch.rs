@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use super::events::ALLOW_EVENTS;
+use super::invite::Leg;
+use super::notifier::Watch;
 use super::{Core, Owner};
-use crate::dialog::DialogId;
+use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Headers, Method, Name, Request, Response, SUPPORTED, check_request};
 use crate::transaction::{Event, TxId};
 use crate::transport::Flow;
@@ -23,11 +25,8 @@ pub(super) fn may_be_shed(request: &Request) -> bool {
 
 /// Whether a request that has to prove its account brings something for that.
 pub(super) fn brings_proof(request: &Request) -> bool {
-    let is_gated = matches!(
-        request.method,
-        Method::REGISTER | Method::INVITE | Method::MESSAGE | Method::SUBSCRIBE | Method::PUBLISH
-    );
-    is_gated && request.headers.has(Name::Authorization)
+    !matches!(request.method, Method::ACK | Method::CANCEL | Method::OPTIONS)
+        && request.headers.has(Name::Authorization)
 }
 
 impl Core {
@@ -121,6 +120,33 @@ impl Core {
     }
 
     fn handle_inside(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        dialog: &DialogId,
+        flow: Flow,
+        now: Instant,
+    ) {
+        if self.dialog(dialog).is_some_and(|dialog| !self.is_familiar(dialog, flow)) {
+            return self.admit(tx, request, flow, now);
+        }
+        self.handle_proven(tx, request, dialog, flow, now);
+    }
+
+    /// The dialog of that name, once it is confirmed.
+    pub(super) fn dialog(&self, id: &DialogId) -> Option<&Dialog> {
+        if let Some(leg) = self.leg_of_dialog.get(id) {
+            return match self.legs.get(leg)? {
+                Leg::Up(session) => Some(&session.dialog),
+                Leg::Calling(_) | Leg::Called(_) => None,
+            };
+        }
+        let watch = self.watch_of_dialog.get(id)?;
+        self.watches.get(watch).map(Watch::dialog)
+    }
+
+    /// A request inside a dialog, of whom the dialog is with.
+    pub(super) fn handle_proven(
         &mut self,
         tx: TxId,
         request: Box<Request>,

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::identity::is_anonymous;
 use super::{Core, Job, JobResult, Output, Waiting};
 use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
 use crate::config::Config;
+use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Host, Method, Name, Request, Uri};
 use crate::transaction::TxId;
 use crate::transport::Flow;
@@ -43,7 +45,8 @@ impl Gate {
             if config.allow_md5 { &Algorithm::ALL } else { &[Algorithm::Sha256] };
         let verifier = |domain: &String| {
             let nonces = Nonces::new(seed, NONCE_LIFE, NONCES, now);
-            (domain.clone(), Verifier::new(domain, algorithms, nonces))
+            let verifier = Verifier::new(domain, algorithms, nonces);
+            (domain.clone(), verifier.with_auth_int(config.auth_int))
         };
         let verifiers = config.domains.iter().map(verifier).collect();
         Self { verifiers, second: now, challenged: HashMap::new() }
@@ -101,7 +104,11 @@ impl Core {
         } else {
             request.headers.from().map(|from| from.0.uri)
         };
-        let Ok(subject) = subject else { return self.answer(tx, &request, 400, now) };
+        let Ok(mut subject) = subject else { return self.answer(tx, &request, 400, now) };
+        if request.method != Method::REGISTER && is_anonymous(&subject) {
+            // Who hides from others proves to us who it is, where the request goes (RFC 3323 section 4.1).
+            subject = request.uri.clone();
+        }
         let Some(domain) = self.domain_of(&subject.host, flow.local) else {
             let status = if request.method == Method::REGISTER { 404 } else { 403 };
             return self.answer(tx, &request, status, now);
@@ -204,8 +211,18 @@ impl Core {
             return;
         }
         let is_own = |found: String| found.eq_ignore_ascii_case(user);
-        if !subject.is_ok_and(|uri| uri.user_decoded().is_some_and(is_own)) {
+        let is_hidden = |uri: &Uri| request.method != Method::REGISTER && is_anonymous(uri);
+        if !subject.is_ok_and(|uri| is_hidden(&uri) || uri.user_decoded().is_some_and(is_own)) {
             return self.answer(tx, &request, 403, now);
+        }
+        if let Err((status, reason)) = self.identify(&mut request, &account) {
+            let mut response = self.response(&request, status);
+            response.reason = reason.unwrap_or(response.reason);
+            self.respond(tx, response, now);
+            return;
+        }
+        if let Some(dialog) = DialogId::of_request(&request) {
+            return self.enter_dialog(tx, request, &dialog, flow, &account, now);
         }
         if request.method != Method::REGISTER
             && let Some(domain) = self.domain_of(&request.uri.host, flow.local)
@@ -222,5 +239,32 @@ impl Core {
             Method::PUBLISH => self.publish(tx, request, flow, account, now),
             _ => self.subscribe(tx, request, flow, account, now),
         }
+    }
+
+    /// Whether a request inside a dialog comes from where the dialog's other end is known to be. From elsewhere it has to
+    /// prove its account: the tags alone may have been seen on the way.
+    pub(super) fn is_familiar(&self, dialog: &Dialog, flow: Flow) -> bool {
+        let is_phone = self.domain_of(&dialog.remote.uri.host, dialog.flow.local).is_some();
+        dialog.flow.peer.ip() == flow.peer.ip() || !is_phone
+    }
+
+    fn enter_dialog(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        dialog: &DialogId,
+        flow: Flow,
+        account: &str,
+        now: Instant,
+    ) {
+        let Some(remote) = self.dialog(dialog).map(|dialog| dialog.remote.uri.clone()) else {
+            return self.answer(tx, &request, 481, now);
+        };
+        let domain = self.domain_of(&remote.host, flow.local);
+        let owner = remote.user_decoded().zip(domain).map(|(user, at)| format!("{user}@{at}"));
+        if owner.is_none_or(|owner| !owner.eq_ignore_ascii_case(account)) {
+            return self.answer(tx, &request, 403, now);
+        }
+        self.handle_proven(tx, request, dialog, flow, now);
     }
 }

@@ -8,7 +8,7 @@
 //! | module | duty |
 //! |---|---|
 //! | `dispatch` | what a request is, and which module takes it |
-//! | `gate` | who is asking (digest), and how often |
+//! | `gate`, `identity` | who is asking (digest), how often, and what others may know of it |
 //! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
@@ -29,6 +29,7 @@ mod early;
 pub mod events;
 mod gate;
 mod gruu;
+pub mod identity;
 mod ids;
 mod invite;
 mod markup;

@@ -61,6 +61,11 @@ pub(super) struct Subscribing {
 }
 
 impl Watch {
+    /// With whom.
+    pub(super) fn dialog(&self) -> &Dialog {
+        &self.dialog
+    }
+
     /// When what waits may leave.
     fn may_send_at(&self, now: Instant) -> Option<Instant> {
         let (state, _) = self.next.as_ref()?;

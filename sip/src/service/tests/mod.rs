@@ -4,6 +4,7 @@ mod calls;
 mod crossing;
 mod early;
 mod events;
+mod identity;
 mod outbound;
 mod overload;
 mod publish;
