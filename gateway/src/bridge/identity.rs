@@ -67,6 +67,14 @@ pub fn jid_to_sip(jid: &Jid) -> Result<Uri, Unmappable> {
     Ok(uri)
 }
 
+/// The address of a caller who does not want to be known: nobody of this domain, reachable for one call.
+pub fn nobody(domain: &str, call: &str) -> Option<Jid> {
+    Jid::new(Some(NOBODY), domain, Some(call)).ok()
+}
+
+/// The name that hidden callers have in common; no account's.
+pub const NOBODY: &str = "anonymous";
+
 /// XEP-0106 section 4.2: a backslash is escaped only where it would read as an escape.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -37,6 +37,8 @@ pub(super) struct Entry {
     /// The caller's codecs in its order, once known: the other side is offered these first, so that packets can
     /// pass through.
     pub(super) caller_codecs: Vec<Codec>,
+    /// The caller does not want to be known (RFC 3323): `caller` is nobody.
+    pub(super) is_hidden: bool,
     /// A resource that was attached for a caller without one, to be detached in the end.
     pub(super) guest: Option<Jid>,
     /// Phones that are shown as being in a call.

@@ -215,6 +215,7 @@ impl Exchange {
             legs: BTreeMap::new(),
             next_key: CALLER.0,
             caller_codecs: Vec::new(),
+            is_hidden: false,
             guest: None,
             busy: Vec::new(),
             started: SystemTime::now(),

@@ -7,6 +7,7 @@ use tandem_media::codec::Codec;
 use tandem_media::sdp::{Encryption, Session};
 use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
+use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
@@ -89,14 +90,22 @@ impl Exchange {
         let sid = self.new_sid();
         let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
         // XMPP talks to full addresses; a phone that is not registered gets one for this call.
-        let guest =
-            if device.is_none() { caller.with_resource(&format!("call-{sid}")).ok() } else { None };
-        let known = device.clone().or_else(|| guest.clone()).unwrap_or_else(|| caller.clone());
+        let is_hidden = privacy::is_private(&invited.headers);
+        let guest = match &device {
+            _ if is_hidden => identity::nobody(caller.domain(), &sid),
+            None => caller.with_resource(&format!("call-{sid}")).ok(),
+            Some(_) => None,
+        };
+        if is_hidden && guest.is_none() {
+            return Err(433);
+        }
+        let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
         let kind = Kind::SipCaller { leg, offer, audio: None };
         let leg_ = Leg::new(kind, device);
         let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
         entry.caller_codecs = codecs;
         entry.guest = guest;
+        entry.is_hidden = is_hidden;
         self.by_sip.insert(leg, (key, CALLER));
         if callee.node() == Some(echo::NAME) {
             let target = entry.add_leg(Leg::new(Kind::Echo, None));
@@ -123,7 +132,8 @@ impl Exchange {
     pub(super) fn ring_phones(&mut self, call: CallKey, entry: &mut Entry) {
         for (device, binding) in self.parts.contacts.of(&entry.callee.bare()) {
             let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.resource());
-            if is_meant && entry.caller != device {
+            let calls = entry.legs.get(&CALLER).and_then(|leg| leg.device.as_ref());
+            if is_meant && calls != Some(&device) {
                 // A phone under TLS gets keys first; what it refuses is tried the other way.
                 let secure = binding.is_secure();
                 let leg = self.ring_phone(entry, &binding, device, secure, false);
@@ -169,10 +179,14 @@ impl Exchange {
             }
         };
         let offer = audio.negotiator.offer(&audio.local);
-        let from = identity::jid_to_sip(&entry.caller.bare()).ok()?;
+        let from = if entry.is_hidden {
+            privacy::anonymous()
+        } else {
+            NameAddr::new(identity::jid_to_sip(&entry.caller.bare()).ok()?)
+        };
         let leg = self.parts.sip.invite(OutgoingInvite {
             target: Target::Binding(binding.clone()),
-            from: NameAddr::new(from),
+            from,
             to: binding.account_uri()?,
             offer,
             headers: Vec::new(),
