@@ -31,6 +31,7 @@ use crate::bridge::echo_call::EchoCalls;
 use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
 use crate::bridge::presence::{self, PresenceDesk};
+use crate::bridge::room_phone::RoomPhones;
 use crate::bridge::{echo, exchange};
 use crate::certificate::CertificateError;
 use crate::cluster::Local;
@@ -138,7 +139,12 @@ impl App {
         let (phones, phone_events) = mpsc::unbounded_channel();
         let bus =
             Local { echo: echo_queue, legs: legs.clone(), stanzas, presence: desk.clone(), phones };
-        let hub = Arc::new(Hub { store: store.clone(), bus: Arc::new(bus), chat: OnceLock::new() });
+        let hub = Arc::new(Hub {
+            store: store.clone(),
+            bus: Arc::new(bus),
+            chat: OnceLock::new(),
+            rooms: OnceLock::new(),
+        });
         let media = start_media(&config, hub.clone())?;
         let telemetry = telemetry.with_media(media.clone());
         let depot = match config.upload.enabled {
@@ -167,10 +173,11 @@ impl App {
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
         let contacts = Contacts::default();
-        let chat = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
+        let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
         let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
         tokio::spawn(presence.run(desk_events));
-        let follow = follow_phones(xmpp.clone(), contacts.clone(), chat.clone(), phone_events);
+        let follow =
+            follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
         let (outbox, said) = mpsc::unbounded_channel();
         tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), store.clone(), said));
@@ -346,11 +353,15 @@ fn start_chat(
     contacts: &Contacts,
     depot: &Option<Depot>,
     hub: &Arc<Hub>,
-) -> Chat {
+) -> (Chat, RoomPhones) {
     let (settings, depot) = (config.chat.clone(), depot.clone());
-    let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), settings, depot);
+    let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), settings.clone(), depot);
+    let (contacts, store) = (contacts.clone(), hub.store.clone());
+    let rooms = RoomPhones::new(xmpp.clone(), contacts, chat.clone(), store, settings);
+    chat.with_rooms(rooms.clone());
     let _ = hub.chat.set(chat.clone());
-    chat
+    let _ = hub.rooms.set(rooms.clone());
+    (chat, rooms)
 }
 
 /// What the node does by itself now and then.
@@ -398,13 +409,17 @@ async fn start_sip(
 async fn follow_phones(
     xmpp: Server,
     contacts: Contacts,
-    chat: Chat,
+    (chat, rooms): (Chat, RoomPhones),
     mut registrations: mpsc::UnboundedReceiver<hub::Registration>,
 ) {
     while let Some((account, bindings)) = registrations.recv().await {
+        rooms.unregistered();
         for device in contacts::sync(&xmpp, &contacts, &account, &bindings).await {
-            let (chat, account) = (chat.clone(), account.clone());
-            tokio::spawn(async move { chat.flush(&account, &device).await });
+            let (chat, rooms, account) = (chat.clone(), rooms.clone(), account.clone());
+            tokio::spawn(async move {
+                chat.flush(&account, &device).await;
+                rooms.registered(&device).await;
+            });
         }
     }
 }

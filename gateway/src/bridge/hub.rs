@@ -16,6 +16,7 @@ use tandem_xmpp::ports::{Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
 use super::message::Chat;
+use super::room_phone::RoomPhones;
 use super::{echo, exchange, presence};
 use crate::cluster::{Bus, Envelope};
 use crate::store::{Store, sip_fault};
@@ -33,6 +34,8 @@ pub struct Hub {
     pub bus: Arc<dyn Bus>,
     /// The chat; it needs the SIP server, which needs this.
     pub chat: OnceLock<Chat>,
+    /// The rooms of phones, which need the chat.
+    pub rooms: OnceLock<RoomPhones>,
 }
 
 impl Hub {
@@ -61,6 +64,17 @@ impl Foreign for Hub {
             }
             let event = echo::Event::Stanza(Box::new(stanza.clone()));
             return self.bus.send(Envelope::Echo(event)).is_ok();
+        }
+        // What rooms say is for those inside; invitations are for everybody.
+        let is_invitation =
+            stanza.kind() == Kind::Message && stanza.from().is_some_and(Jid::is_bare);
+        if let Some(rooms) = self.rooms.get()
+            && stanza.kind() != Kind::Iq
+            && !(is_invitation && stanza.type_() != Some("groupchat"))
+            && stanza.from().is_some_and(|from| rooms.room_of(from).is_some())
+        {
+            rooms.deliver(account, resources, stanza);
+            return true;
         }
         if is_call(stanza) {
             let call = exchange::Call {

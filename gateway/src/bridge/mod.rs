@@ -21,6 +21,9 @@ pub mod pidf_read;
 #[allow(clippy::disallowed_methods)] // drives the watchers
 pub mod presence;
 pub mod reason;
+#[allow(clippy::disallowed_methods)] // drives the queues of phones in rooms
+pub mod room_phone;
+pub mod room_text;
 pub mod sdp_jingle;
 pub mod text;
 

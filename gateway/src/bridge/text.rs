@@ -43,6 +43,11 @@ pub fn for_phone(message: &Element, who: &str, original: Option<&str>) -> PhoneT
     if let Some(reactions) = message.child("reactions", REACTIONS) {
         return reaction(reactions, who, original);
     }
+    if let (Some(room), None) = (invitation(message), &body) {
+        return PhoneText::Text(format!(
+            "{who} invites you to the room sip:{room}: write there to come in."
+        ));
+    }
     let moderated = |e: &Element| {
         MODERATION.contains(&e.ns())
             || e.elements().any(|c| c.name() == "moderated" && MODERATION.contains(&c.ns()))
@@ -71,6 +76,15 @@ pub fn for_phone(message: &Element, who: &str, original: Option<&str>) -> PhoneT
 fn expiry(ephemeral: &Element) -> String {
     let seconds = ephemeral.attr("timer").and_then(|t| t.trim().parse::<u32>().ok());
     seconds.map(|s| format!(" (expires in {} min)", s.div_ceil(60).max(1))).unwrap_or_default()
+}
+
+/// The room to which a message invites, by XEP-0249 or through the room itself.
+fn invitation(message: &Element) -> Option<&str> {
+    if let Some(direct) = message.child("x", "jabber:x:conference") {
+        return direct.attr("jid");
+    }
+    let x = message.child("x", "http://jabber.org/protocol/muc#user")?;
+    x.elements().find(|e| e.name() == "invite").and(message.attr("from"))
 }
 
 /// The body a phone should get: the one without a language, else the first.

@@ -19,6 +19,10 @@ fn what_phones_get_for_what_they_cannot_show() {
         ("<body xml:lang='de'>hallo</body><body>hi</body>", "hi"),
         ("<body xml:lang='de'>hallo</body>", "hallo"),
         (
+            "<x xmlns='jabber:x:conference' jid='tea@rooms.h'/>",
+            "bob invites you to the room sip:tea@rooms.h: write there to come in.",
+        ),
+        (
             "<body>secret</body><ephemeral xmlns='urn:xmpp:ephemeral:0' timer='3600'/>",
             "secret (expires in 60 min)",
         ),

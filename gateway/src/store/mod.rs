@@ -13,6 +13,7 @@ mod directory;
 mod invites;
 mod key_cache;
 mod login_tokens;
+mod phone_rooms;
 mod pubsub;
 mod pushes;
 mod rooms;
@@ -39,6 +40,7 @@ pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
 use self::key_cache::KeyCache;
+pub use self::phone_rooms::PhoneRoom;
 pub use self::uploads::{Reserved, Upload, UploadQuota};
 
 /// Most writes that share a commit.

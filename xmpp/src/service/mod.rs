@@ -59,6 +59,7 @@ use self::filter::FilterCount;
 pub use self::filter::FilterRule;
 pub use self::invites::{Invitation, invite_uri};
 pub use self::login::derive;
+pub use self::muc::RoomAbout;
 pub use self::offline::TakenMessage;
 use self::offline::Waiting;
 use self::pep::Profiles;

@@ -46,6 +46,9 @@ impl Chat {
             return MessageReply::new(404);
         };
         let device = self.0.contacts.device(&account, message.binding.as_deref());
+        if let Some((rooms, room)) = self.0.rooms.get().and_then(|r| Some((r, r.room_of(&to)?))) {
+            return rooms.from_phone(&message, &account, device, &room).await;
+        }
         let from = device.unwrap_or(account);
         let reply = self.read_phone(&message, Way { from: &from, to: &to }).await;
         reply.unwrap_or_else(|reply| reply)
@@ -105,7 +108,7 @@ impl Chat {
         // All files first: a message of which a part cannot be taken is not taken at all.
         let mut links = Vec::new();
         for file in files {
-            links.push(self.link_of(way, file).await?);
+            links.push(self.keep_file(&way.from.bare(), file).await?);
         }
         let mut reply = MessageReply::new(200);
         if !texts.is_empty() {
@@ -130,10 +133,13 @@ impl Chat {
     }
 
     /// Keeps a file that a phone sent; its link goes to the other side (XEP-0066).
-    async fn link_of(&self, way: Way<'_>, file: File) -> Result<String, MessageReply> {
+    pub(in crate::bridge) async fn keep_file(
+        &self,
+        owner: &Jid,
+        file: File,
+    ) -> Result<String, MessageReply> {
         let depot = self.0.depot.as_ref().ok_or_else(unsupported)?;
-        let owner = way.from.bare();
-        let kept = depot.keep_whole(&owner, &file.name, &file.content_type, file.bytes).await;
+        let kept = depot.keep_whole(owner, &file.name, &file.content_type, file.bytes).await;
         kept.map_err(|refusal| match refusal {
             SlotRefusal::TooLarge { .. } => MessageReply::new(413),
             SlotRefusal::NotAcceptable(_) => unsupported(),
@@ -224,7 +230,7 @@ impl Chat {
     }
 }
 
-fn unsupported() -> MessageReply {
+pub(in crate::bridge) fn unsupported() -> MessageReply {
     let mut reply = MessageReply::new(415);
     reply.headers.push(("Accept".into(), ACCEPT.into()));
     reply
@@ -232,7 +238,7 @@ fn unsupported() -> MessageReply {
 
 /// The same for a message that is sent again, different for each message: by its own id where it has one, else by what
 /// names its request.
-fn stanza_id(message: &IncomingMessage, cpim: Option<&Cpim>) -> String {
+pub(in crate::bridge) fn stanza_id(message: &IncomingMessage, cpim: Option<&Cpim>) -> String {
     let text = match cpim.and_then(|c| c.imdn("Message-ID")) {
         Some(id) => format!("{} imdn {id}", message.account),
         None => {

@@ -15,15 +15,15 @@
 //! | `typing` | XEP-0085 against isComposing, with their timers |
 
 mod edits;
-mod from_phone;
+pub(super) mod from_phone;
 mod receipts;
 mod threads;
-mod to_phone;
+pub(super) mod to_phone;
 mod typing;
 mod waiting;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +43,7 @@ use self::threads::Threads;
 use self::typing::Typing;
 use super::contacts::Contacts;
 use super::identity;
+use super::room_phone::RoomPhones;
 use crate::config;
 use crate::uploads::Depot;
 
@@ -66,6 +67,8 @@ struct Inner {
     settings: config::Chat,
     /// Where files go that phones send, and texts that are too long for them.
     depot: Option<Depot>,
+    /// The rooms of phones.
+    rooms: OnceLock<RoomPhones>,
     state: Mutex<State>,
     /// Something changed in the queues or in who types.
     changed: Notify,
@@ -124,10 +127,16 @@ impl Chat {
         settings: config::Chat,
         depot: Option<Depot>,
     ) -> Self {
-        let (state, changed) = (Mutex::default(), Notify::new());
-        let chat = Self(Arc::new(Inner { xmpp, sip, contacts, settings, depot, state, changed }));
+        let (state, changed, rooms) = (Mutex::default(), Notify::new(), OnceLock::new());
+        let inner = Inner { xmpp, sip, contacts, settings, depot, rooms, state, changed };
+        let chat = Self(Arc::new(inner));
         tokio::spawn(chat.clone().keep_typing());
         chat
+    }
+
+    /// From now on phones' messages to rooms go to these.
+    pub fn with_rooms(&self, rooms: RoomPhones) {
+        let _ = self.0.rooms.set(rooms);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -229,6 +238,11 @@ impl Chat {
         if tokio::time::timeout(FAREWELL, settled).await.is_err() {
             tracing::error!("some messages to phones were still on their way");
         }
+    }
+
+    /// Whether a phone has shown that it knows CPIM.
+    pub(super) fn speaks_cpim(&self, binding: &Binding) -> bool {
+        self.state().speaks_cpim.contains(&binding.id)
     }
 
     /// A service of ours took the stanza: it counts as delivered.

@@ -136,20 +136,30 @@ impl Chat {
         }
         let plain =
             |text: &str| self.dressed(letter, request(from, binding, TEXT, text.to_owned()));
-        let (status, phrase) = self.send_one(plain(body)).await;
-        if status != 513 || self.0.settings.long_texts == LongTexts::Refuse {
-            return (status, phrase, false);
-        }
-        let Some(link) = self.link_to(letter, body).await else { return (status, phrase, false) };
-        let beginning: String = body.chars().take(BEGINNING).collect();
-        let (status, phrase) = self.send_one(plain(&format!("{beginning}... {link}"))).await;
+        let owners = [letter.stanza.from().map(Jid::bare), Some(letter.account.clone())];
+        let (status, phrase) = self.send_or_link(owners, body, plain).await;
         (status, phrase, false)
     }
 
-    /// Keeps a text as a file of who wrote it, or of its reader when that is no account here.
-    async fn link_to(&self, letter: &Letter, body: &str) -> Option<String> {
+    /// Sends a text in a request that `make` makes; one that is too long as its beginning and a link to all of it, kept
+    /// as a file of the first owner that is an account here.
+    pub(in crate::bridge) async fn send_or_link(
+        &self,
+        owners: [Option<Jid>; 2],
+        body: &str,
+        make: impl Fn(&str) -> Option<OutgoingMessage>,
+    ) -> (u16, String) {
+        let (status, phrase) = self.send_one(make(body)).await;
+        if status != 513 || self.0.settings.long_texts == LongTexts::Refuse {
+            return (status, phrase);
+        }
+        let Some(link) = self.link_to(owners, body).await else { return (status, phrase) };
+        let beginning: String = body.chars().take(BEGINNING).collect();
+        self.send_one(make(&format!("{beginning}... {link}"))).await
+    }
+
+    async fn link_to(&self, owners: [Option<Jid>; 2], body: &str) -> Option<String> {
         let depot = self.0.depot.as_ref()?;
-        let owners = [letter.stanza.from().map(Jid::bare), Some(letter.account.clone())];
         for owner in owners.into_iter().flatten() {
             let bytes = body.to_owned().into();
             match depot.keep_whole(&owner, "message.txt", "text/plain; charset=utf-8", bytes).await
@@ -287,6 +297,6 @@ fn language(stanza: &Stanza) -> Option<String> {
 }
 
 /// Answers that say "not there now" rather than "no".
-pub(super) fn is_away(status: u16) -> bool {
+pub(in crate::bridge) fn is_away(status: u16) -> bool {
     matches!(status, 408 | 430 | 480 | 503 | 504)
 }

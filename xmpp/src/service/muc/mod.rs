@@ -5,6 +5,7 @@
 //! while only the room's turn is held, and then applied. A room is in memory from its first use until nobody is inside
 //! and the memory is wanted.
 
+mod about;
 mod admin;
 mod avatar;
 mod blocked;
@@ -28,6 +29,8 @@ mod route;
 mod say;
 mod voice;
 mod wire;
+
+pub use self::about::RoomAbout;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
