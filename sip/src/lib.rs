@@ -8,6 +8,7 @@
 //! | [`transaction`] | transactions and their timers | RFC 3261 section 17, RFC 6026, RFC 4320 |
 //! | [`dialog`] | who talks with whom, and how long without a sign of life | RFC 3261 section 12, RFC 4028 |
 //! | [`service`] | the server: registrar, calls, messages, presence | RFC 3261 sections 8 to 15, RFC 3428, RFC 3856, RFC 6665 |
+//! | [`msrp`] | message sessions: framing, chunks, reports, connections | RFC 4975, RFC 6714, RFC 7701 section 7 |
 //! | [`ports`] | what the server needs from outside | |
 //! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
 //!
@@ -18,6 +19,7 @@ pub mod config;
 pub mod dialog;
 pub mod error;
 pub mod msg;
+pub mod msrp;
 #[cfg(feature = "net")]
 #[allow(clippy::disallowed_methods)] // drivers read the clock and make tasks
 pub mod net;

@@ -215,7 +215,7 @@ impl RoomPhones {
         match stanza.type_() {
             Some("error") => {
                 let status = entry_refused(stanza);
-                visit.entering.drain(..).for_each(|waits| drop(waits.send(status)));
+                visit.entered(status);
                 if !visit.is_inside && status != 409 {
                     state.remove(key);
                 }
@@ -238,17 +238,19 @@ impl RoomPhones {
                     self.wake(key, visit);
                 }
             }
-            Some("unavailable") => {
-                if visit.people.remove(&nick) && self.0.settings.room_events && visit.is_settled {
-                    visit.push(Line::of_room(format!("* {nick} left")), 0, false);
-                    self.wake(key, visit);
-                }
+            Some("unavailable")
+                if visit.people.remove(&nick)
+                    && self.0.settings.room_events
+                    && visit.is_settled =>
+            {
+                visit.push(Line::of_room(format!("* {nick} left")), 0, false);
+                self.wake(key, visit);
             }
             None => {
                 let is_new = visit.people.insert(nick.clone());
                 if codes.contains(&110) {
                     (visit.is_inside, visit.nick) = (true, nick);
-                    visit.entering.drain(..).for_each(|waits| drop(waits.send(200)));
+                    visit.entered(200);
                 } else if is_new && self.0.settings.room_events && visit.is_settled {
                     visit.push(Line::of_room(format!("* {nick} joined")), 0, false);
                     self.wake(key, visit);
@@ -366,7 +368,7 @@ impl RoomPhones {
         };
         let display: String = display.chars().filter(|c| !c.is_control()).take(80).collect();
         Some(OutgoingMessage {
-            target: Target::Binding(Box::new(binding.clone())),
+            target: Target::Binding(Arc::new(binding.clone())),
             from: NameAddr::new(uri).with_display(Some(&display)),
             to: binding.account_uri()?,
             call_id: None,
@@ -576,6 +578,13 @@ impl RoomPhones {
 }
 
 impl Visit {
+    /// Tells those who wait for the entry.
+    fn entered(&mut self, status: u16) {
+        for waits in self.entering.drain(..) {
+            let _ = waits.send(status);
+        }
+    }
+
     fn push(&mut self, line: Line, at: i64, is_old: bool) {
         self.queue.push_back(Waiting { line, at, is_old });
         if self.queue.len() > QUEUE {

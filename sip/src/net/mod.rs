@@ -5,6 +5,8 @@
 //! not take in time closes it.
 
 mod handle;
+pub mod msrp;
+mod pinned;
 mod stream;
 mod task;
 #[cfg(test)]
