@@ -200,6 +200,53 @@ async def closed(domain):
     await administration(ana, julia, domain)
 
 
+async def paged(domain):
+    """A command of several steps, by slixmpp's own sessions (XEP-0050)."""
+    ana = Client(f"ana@{domain}/desk")
+    ana.register_plugin("xep_0050")
+    await ana.login()
+    commands, steps = ana["xep_0050"], asyncio.Queue()
+
+    def took(iq, session):
+        session["next"] = took
+        steps.put_nowait((iq, session))
+
+    def failed(iq, session):
+        steps.put_nowait((AssertionError(iq), session))
+
+    async def arrived():
+        iq, session = await asyncio.wait_for(steps.get(), 10)
+        if isinstance(iq, Exception):
+            raise iq
+        form = iq["command"]["form"]
+        listed = form.get_fields().get("registereduserjids")
+        return iq["command"], session, form, [jid.split("@")[0] for jid in listed["value"]] if listed is not None else []
+
+    node = "http://jabber.org/protocol/admin#get-registered-users-list"
+    commands.start_command(domain, node, {"next": took, "error": failed})
+    command, session, form, _ = await arrived()
+    answer = form
+    answer["type"] = "submit"
+    answer.set_values({"max_items": "25"})
+    session["payload"] = answer
+    commands.continue_command(session)
+    pages = []
+    for direction in ("next", "prev", "next", "next", None):
+        command, session, form, names = await arrived()
+        pages.append(names)
+        if direction is None:
+            break
+        assert command["status"] == "executing" and {"next", "prev"} == set(command["actions"]), command
+        form["type"] = "submit"
+        session["payload"] = form if direction == "next" else None
+        commands.continue_command(session, direction=direction)
+    assert command["status"] == "completed", command
+    first, second, back, again, last = pages
+    assert first == back and second == again, pages
+    assert first + second + last == sorted(first + second + last) and len(first + second + last) == 61, pages
+    step("a long list is read forwards and back")
+
+
 async def opened(domain):
     for name in ("eva", "evi"):
         stream = Raw(domain)
@@ -213,4 +260,4 @@ async def opened(domain):
     step("but not too many")
 
 
-asyncio.run({"closed": closed, "open": opened}[sys.argv[2]](sys.argv[1]))
+asyncio.run({"closed": closed, "open": opened, "paged": paged}[sys.argv[2]](sys.argv[1]))

@@ -38,3 +38,15 @@ fn an_open_server_lets_a_network_make_few_accounts() {
         assert!(story.contains(step), "{step}: {story}");
     }
 }
+
+/// XEP-0050 section 3.4, with the sessions of a client of others.
+#[test]
+fn a_long_list_is_paged_by_a_client_of_others() {
+    let others: Vec<String> = (0..59).map(|n| format!("p{n}")).collect();
+    let people: Vec<&str> =
+        std::iter::once("ana").chain(others.iter().map(String::as_str)).collect();
+    let server =
+        Server::start_set("localhost", &people, "admins = [\"ana@localhost\"]\n", "").unwrap();
+    let story = server.story("accounts.py", &["localhost", "paged"]).unwrap();
+    assert!(story.contains("a long list is read forwards and back"), "{story}");
+}

@@ -161,6 +161,9 @@ pub trait Archive: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Archived>, StoreError>>;
     /// Puts something else in a message's place, in every archive that has it (XEP-0424). Place and time stay.
     fn replace(&self, seq: Seq, stanza: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Notes that the message at this place has come back to its sender, or takes the note away; resolves after the commit.
+    /// Whether it was there before.
+    fn set_returned(&self, seq: Seq, returned: bool) -> BoxFuture<'_, Result<bool, StoreError>>;
     /// Forgets an archive: a removed account's or a destroyed room's. What others have of it stays with them.
     fn forget<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(), StoreError>>;
     /// An account's wishes.

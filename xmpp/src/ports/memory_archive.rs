@@ -1,6 +1,6 @@
 //! The archive in memory, for tests (XEP-0313): the same promises as the real one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::ready;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ pub(super) struct Archives {
     rows: BTreeMap<(Jid, Seq), ArchiveRow>,
     once: HashMap<String, Seq>,
     prefs: HashMap<Jid, ArchivePrefs>,
+    returned: HashSet<Seq>,
     last: Seq,
 }
 
@@ -193,6 +194,14 @@ impl Archive for MemoryStore {
                 body.stanza = stanza;
             }
             Ok(())
+        })
+    }
+
+    fn set_returned(&self, seq: Seq, returned: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.check()?;
+            let noted = &mut self.archives().returned;
+            Ok(if returned { !noted.insert(seq) } else { noted.remove(&seq) })
         })
     }
 

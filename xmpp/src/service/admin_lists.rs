@@ -1,4 +1,5 @@
-//! What administrators ask about accounts (XEP-0133): who has one, who is online, how many.
+//! What administrators ask about accounts (XEP-0133): who has one, who is online, how many. A list that is longer than was
+//! asked for comes in pages, forwards and back.
 
 use super::Server;
 use super::adhoc::{Call, Command, Done, Step};
@@ -7,8 +8,10 @@ use crate::jid::Jid;
 use crate::ports::{BoxFuture, StoreError};
 use crate::stanza::data_form::{Choice, Field, FieldKind, Form, FormKind};
 
-/// Most addresses of one list; the number in the form may make it shorter.
+/// Most addresses of one page; the number in the form may make it shorter.
 const MAX_LISTED: usize = 1_000;
+/// The field of a page that says behind which address the next one begins.
+const AFTER: &str = "tandem#after";
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Command] = &[
@@ -49,23 +52,51 @@ fn number(field: &str, count: u64) -> Done {
     Ok(Step::result(Form::about(FormKind::Result, ADMIN).with_field(field)))
 }
 
-fn list(field: &str, accounts: impl IntoIterator<Item = Jid>) -> Done {
-    let field = Field { var: Some(field.into()), ..Field::default() };
-    let field = field.with_values(accounts.into_iter().map(|a| a.to_string()));
-    Ok(Step::result(Form::about(FormKind::Result, ADMIN).with_field(field)))
+/// One page of a list.
+struct Wanted {
+    max: usize,
+    /// Behind this name.
+    after: Option<String>,
 }
 
-/// How many are wanted; asked first.
-fn wanted(call: &Call<'_>, title: &str) -> Result<usize, Box<Step>> {
-    let [given] = call.forms else {
-        let numbers = ["25", "50", "75", "100", "150", "200", "none"];
-        let max = Field::new(FieldKind::ListSingle, "max_items")
-            .with_label("Most to show")
-            .with_options(numbers.map(|n| Choice::new(n, n)));
-        return Err(Step::Ask { form: form(title).with_field(max), last: true }.into());
-    };
-    let max = given.value("max_items").and_then(|max| max.parse().ok());
-    Ok(max.unwrap_or(MAX_LISTED).min(MAX_LISTED))
+impl Wanted {
+    /// What the forms say; the first asks how many are wanted, each other is a page that was shown.
+    fn read(call: &Call<'_>, title: &str) -> Result<Self, Box<Step>> {
+        let Some((first, pages)) = call.forms.split_first() else {
+            let numbers = ["25", "50", "75", "100", "150", "200", "none"];
+            let max = Field::new(FieldKind::ListSingle, "max_items")
+                .with_label("Most to show")
+                .with_options(numbers.map(|n| Choice::new(n, n)));
+            return Err(Step::Ask { form: form(title).with_field(max), last: false }.into());
+        };
+        let max = first.value("max_items").and_then(|max| max.parse().ok());
+        Ok(Self {
+            max: max.unwrap_or(MAX_LISTED).clamp(1, MAX_LISTED),
+            after: pages.last().and_then(|page| page.value(AFTER)).map(str::to_owned),
+        })
+    }
+
+    /// How many must be read to know whether there are more.
+    fn most(&self) -> usize {
+        self.max + 1
+    }
+
+    /// The page of those that were read.
+    fn page(&self, title: &str, field: &str, mut accounts: Vec<Jid>) -> Done {
+        let is_last = accounts.len() <= self.max;
+        accounts.truncate(self.max);
+        let after = accounts.last().and_then(|last| last.node().map(str::to_owned));
+        let field = Field { var: Some(field.into()), ..Field::default() };
+        let list = field.with_values(accounts.iter().map(Jid::to_string));
+        match after.filter(|_| !is_last) {
+            None => Ok(Step::result(Form::about(FormKind::Result, ADMIN).with_field(list))),
+            Some(after) => {
+                let after = Field::new(FieldKind::Hidden, AFTER).with_value(after);
+                let page = form(title).with_field(list).with_field(after.required());
+                Ok(Step::Ask { form: page, last: false })
+            }
+        }
+    }
 }
 
 fn registered_number<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
@@ -88,31 +119,41 @@ fn online_number<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> 
 
 fn registered_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        match wanted(&call, "Which accounts there are") {
-            Ok(max) => {
-                let listed = server.0.ports.directory.list(call.domain, None, max).await?;
-                list("registereduserjids", listed.into_iter().map(|l| l.account))
-            }
-            Err(step) => Ok(*step),
-        }
+        let title = "Which accounts there are";
+        let wanted = match Wanted::read(&call, title) {
+            Ok(wanted) => wanted,
+            Err(step) => return Ok(*step),
+        };
+        let after = wanted.after.as_deref();
+        let listed = server.0.ports.directory.list(call.domain, after, wanted.most()).await?;
+        let accounts = listed.into_iter().map(|listed| listed.account).collect();
+        wanted.page(title, "registereduserjids", accounts)
     })
 }
 
 fn disabled_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        match wanted(&call, "Which accounts are disabled") {
-            Ok(max) => list("disableduserjids", server.disabled(call.domain, max).await?),
-            Err(step) => Ok(*step),
-        }
+        let title = "Which accounts are disabled";
+        let wanted = match Wanted::read(&call, title) {
+            Ok(wanted) => wanted,
+            Err(step) => return Ok(*step),
+        };
+        let accounts = server.disabled(call.domain, wanted.after.clone(), wanted.most()).await?;
+        wanted.page(title, "disableduserjids", accounts)
     })
 }
 
 fn online_list<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        match wanted(&call, "Which accounts are online") {
-            Ok(max) => list("onlineuserjids", server.online(call.domain).into_iter().take(max)),
-            Err(step) => Ok(*step),
-        }
+        let title = "Which accounts are online";
+        let wanted = match Wanted::read(&call, title) {
+            Ok(wanted) => wanted,
+            Err(step) => return Ok(*step),
+        };
+        let online = server.online(call.domain).into_iter();
+        let behind = online.skip_while(|a| wanted.after.as_deref() >= a.node());
+        let accounts = behind.take(wanted.most()).collect();
+        wanted.page(title, "onlineuserjids", accounts)
     })
 }
 
@@ -127,13 +168,17 @@ impl Server {
         };
         let mut online: Vec<Jid> = sessions.accounts().filter(is_online).cloned().collect();
         drop(sessions);
-        online.sort();
+        online.sort_by(|a, b| a.node().cmp(&b.node()));
         online
     }
 
-    async fn disabled(&self, domain: &str, max: usize) -> Result<Vec<Jid>, StoreError> {
+    async fn disabled(
+        &self,
+        domain: &str,
+        mut after: Option<String>,
+        max: usize,
+    ) -> Result<Vec<Jid>, StoreError> {
         let mut disabled = Vec::new();
-        let mut after: Option<String> = None;
         loop {
             let page = self.0.ports.directory.list(domain, after.as_deref(), MAX_LISTED).await?;
             after = page.last().and_then(|l| l.account.node().map(str::to_owned));

@@ -14,7 +14,7 @@ use crate::jid::Jid;
 use crate::ports::{ArchiveRow, Entry, Outbox, Parcel, Seq, StoreError, Stored};
 use crate::router::Place;
 use crate::stanza::stanza_id::{self, StanzaId};
-use crate::stanza::{Condition, Kind, Stanza, StanzaError};
+use crate::stanza::{Condition, Kind, Stanza, StanzaError, append_child};
 use crate::xml::ns;
 
 const CARBONS: &str = "urn:xmpp:carbons:2";
@@ -171,11 +171,23 @@ impl Server {
         if self.place(&to) == Place::Rooms {
             return self.room_message(stanza).await;
         }
-        // It was sent before, and who was to get it has it.
-        if stored.is_some_and(|stored| stored.duplicate) {
-            return Outcome::Ignored;
-        }
         let seq = stored.map(|stored| stored.seq);
+        if let Some(Stored { seq, duplicate: true }) = stored {
+            // It was sent before, and who was to get it has it, unless it came back.
+            if !self.had_returned(seq).await {
+                return Outcome::Ignored;
+            }
+            if archiving.waits
+                && let Err(error) = self.0.ports.offline.hold(&to.bare(), seq).await
+            {
+                self.note_returned(seq).await;
+                return self.store_failed(&stanza, &error);
+            }
+        }
+        let is_copied = may_be_copied(&stanza, message_type(&stanza));
+        if is_copied {
+            self.note_sent(&stanza, seq);
+        }
         if let Some(seq) = seq
             && stanza.has("retract", RETRACT)
         {
@@ -204,10 +216,30 @@ impl Server {
             }
             _ => self.send_elsewhere(&stanza),
         };
-        if !matches!(outcome, Outcome::Refused(_)) {
-            self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
+        self.copy_to_sender(&stanza, &bytes, seq.filter(|_| archiving.sender));
+        if let Outcome::Refused(error) = &outcome {
+            if is_copied {
+                self.copy_refused(&stanza, error);
+            }
+            if let Some(seq) = seq {
+                self.note_returned(seq).await;
+            }
+        } else {
             self.wake(&stanza, &to.bare(), &active).await;
             self.show_delivered(&stanza, seq.filter(|_| archiving.recipient));
+        }
+        outcome
+    }
+
+    /// A message is refused before anything is kept of it. The sender's other devices see what became of it.
+    pub(super) fn turn_away_message(&self, stanza: &Stanza, verdict: Verdict) -> Outcome {
+        let outcome = self.turn_away(stanza, verdict);
+        if let Outcome::Refused(error) = &outcome
+            && may_be_copied(stanza, message_type(stanza))
+            && stanza.to().is_some_and(|to| self.place(to) != Place::Rooms)
+        {
+            self.copy_to_sender(stanza, &stanza.bytes(), None);
+            self.copy_refused(stanza, error);
         }
         outcome
     }
@@ -237,9 +269,14 @@ impl Server {
                 return self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint));
             }
         }
-        let is_copied = to.bare() != from.bare()
-            && may_be_copied(stanza, kind)
-            && !self.is_room_private(stanza);
+        let is_copied = match kind {
+            Type::Error => self.is_about_sent(stanza).await,
+            _ => {
+                to.bare() != from.bare()
+                    && may_be_copied(stanza, kind)
+                    && !self.is_room_private(stanza)
+            }
+        };
         if sessions + attached > 0 && is_copied {
             self.send_copies(&routes.copies, "received", &to.bare(), kind, &bytes, Some(&parcel));
         }
@@ -309,6 +346,28 @@ impl Server {
         let numbered = place.map(|place| self.with_archive_id(bytes, &account, place));
         let message = numbered.as_ref().unwrap_or(bytes);
         self.send_copies(&copies, "sent", &account, kind, message, None);
+    }
+
+    /// Carbons of a message that has come back to one device of its sender, for the others (XEP-0280 section 6.1).
+    pub(super) fn copy_error(&self, error: &Stanza, to: &Jid) {
+        let copies = self.routes(to, Type::Error).copies;
+        self.send_copies(&copies, "received", &to.bare(), Type::Error, &error.bytes(), None);
+    }
+
+    /// Carbons of a private message in a room, for the sender's other devices there (XEP-0280 section 6.1).
+    pub(super) fn copy_whisper(&self, stanza: &Stanza, devices: &[Jid]) {
+        let kind = message_type(stanza);
+        let (Some(from), true) = (stanza.from(), may_be_copied(stanza, kind)) else { return };
+        let copies: Vec<_> = {
+            let sessions = self.sessions();
+            let there = sessions.of(&from.bare()).iter();
+            let others = there.filter(|r| r.carbons && r.jid != *from && devices.contains(&r.jid));
+            others.filter_map(|r| Some((r.jid.clone(), r.outbox.clone()?))).collect()
+        };
+        // Which tells that it is one.
+        let message =
+            append_child(&stanza.bytes(), "<x xmlns='http://jabber.org/protocol/muc#user'/>");
+        self.send_copies(&copies, "sent", &from.bare(), kind, &message, None);
     }
 
     fn send_copies(

@@ -30,8 +30,8 @@ const SERVER_FEATURES: &[&str] = &[
     "jabber:iq:roster",
     "jabber:iq:version",
     "urn:xmpp:blocking",
-    // Not carbons:rules:0, which promises copies of errors too (XEP-0280 section 6.2).
     "urn:xmpp:carbons:2",
+    "urn:xmpp:carbons:rules:0",
     "urn:xmpp:message-retract:1",
     "urn:xmpp:message-retract:1#tombstone",
     "urn:xmpp:ping",

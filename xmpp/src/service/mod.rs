@@ -39,6 +39,7 @@ mod subscription;
 #[allow(clippy::disallowed_methods)] // clients act at the same time
 mod tests;
 mod turns;
+mod undelivered;
 mod upload;
 mod vcard;
 
@@ -337,15 +338,22 @@ impl Server {
     /// Waits until a begun stanza is kept, then routes it. After this its sender may be told that it was taken.
     pub async fn finish(&self, mut begun: Begun) -> Outcome {
         begun.kept().await;
-        let Begun { stanza, refused, archiving, taken, kept } = begun;
-        if refused != Verdict::Pass {
-            return self.turn_away(&stanza, refused);
-        }
+        let Begun { stanza, mut refused, archiving, taken, kept } = begun;
         let stored = match kept {
             Keeping::Kept(Ok(stored)) => stored,
-            Keeping::Kept(Err(error)) => return self.store_failed(&stanza, &error),
+            Keeping::Kept(Err(error)) => {
+                tracing::error!(%error, "store failed while taking in a stanza");
+                refused = Verdict::Refuse(StanzaError::new(Condition::InternalServerError));
+                None
+            }
             Keeping::Waiting(_) => None,
         };
+        if refused != Verdict::Pass {
+            return match stanza.kind() {
+                Kind::Message => self.turn_away_message(&stanza, refused),
+                Kind::Presence | Kind::Iq => self.turn_away(&stanza, refused),
+            };
+        }
         match stanza.kind() {
             Kind::Message => match taken {
                 Some(taken) => self.give_out(&stanza, *taken, stored).await,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Attachment;
 use super::clients::{Claim, Features};
+use super::undelivered::Sent;
 use crate::jid::Jid;
 use crate::ports::{Outbox, Seq};
 
@@ -88,6 +89,8 @@ pub(super) struct Resource {
     pub(super) features: Option<Features>,
     /// What its presence says it can do.
     pub(super) claim: Option<Arc<Claim>>,
+    /// What it sent last.
+    pub(super) sent: Sent,
     /// How far it has read its archive, and so needs nothing that waited (XEP-0313 section 6.1.1).
     pub(super) archive_read: Option<Seq>,
 }
@@ -165,6 +168,7 @@ impl Sessions {
             addressed: Vec::new(),
             features: None,
             claim: None,
+            sent: Sent::default(),
             archive_read: None,
         });
         old.and_then(|r| r.outbox)
@@ -187,6 +191,7 @@ impl Sessions {
             follows_blocks: false,
             directed: Vec::new(),
             addressed: Vec::new(),
+            sent: Sent::default(),
             archive_read: None,
         });
     }

@@ -20,6 +20,7 @@ mod push;
 mod registration;
 mod rooms;
 mod roster;
+mod undelivered;
 mod upload;
 
 use std::sync::Arc;

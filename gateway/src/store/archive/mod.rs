@@ -73,6 +73,10 @@ impl Archive for Store {
         }))
     }
 
+    fn set_returned(&self, seq: Seq, returned: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.note_returned(seq, returned))
+    }
+
     fn forget<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.forget_archive(owner.bare()))
     }
@@ -120,6 +124,33 @@ impl Archive for Store {
                 .map(|_| ())
             })
         }))
+    }
+}
+
+impl Store {
+    async fn note_returned(&self, seq: Seq, returned: bool) -> Result<bool, StoreError> {
+        let noted = sqlx::query("SELECT 1 FROM returned WHERE seq = $1")
+            .bind(seq)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|e| fault(&e))?
+            .is_some();
+        if noted == returned {
+            return Ok(noted);
+        }
+        let statement = if returned {
+            "INSERT OR IGNORE INTO returned (seq) VALUES ($1)"
+        } else {
+            "DELETE FROM returned WHERE seq = $1"
+        };
+        let changed = self.write(move |c| {
+            Box::pin(async move {
+                let done = sqlx::query(statement).bind(seq).execute(c).await?;
+                Ok(done.rows_affected() > 0)
+            })
+        });
+        // Somebody else may have done the same.
+        Ok(changed.await? != returned)
     }
 }
 

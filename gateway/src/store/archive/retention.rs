@@ -34,7 +34,7 @@ impl Store {
                 }
             }
         }
-        for statement in [DELETE_WAITING, DELETE_BODIES] {
+        for statement in [DELETE_WAITING, DELETE_BODIES, DELETE_RETURNED] {
             while self.step(statement, vec![limit]).await? == STEP.unsigned_abs() {}
         }
         Ok(gone)
@@ -66,6 +66,8 @@ impl Store {
 
     /// Forgets an archive, what waits for its owner, and its wishes. Bodies stay where somebody else has them.
     pub(in crate::store) async fn forget_archive(&self, owner: Jid) -> Result<(), StoreError> {
+        // What the tables do not have yet would come into them afterwards.
+        self.appends.settled().await?;
         let last = self.appends.last();
         self.write(move |c| {
             Box::pin(async move {
@@ -92,6 +94,8 @@ const DELETE_ROWS: &str = "DELETE FROM archive WHERE owner = ?1 AND seq IN \
      (SELECT seq FROM archive WHERE owner = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3)";
 const DELETE_WAITING: &str = "DELETE FROM waiting WHERE (owner, seq) IN \
      (SELECT owner, seq FROM waiting WHERE seq < ?1 LIMIT ?2)";
+const DELETE_RETURNED: &str = "DELETE FROM returned WHERE seq IN \
+     (SELECT seq FROM returned WHERE seq < ?1 ORDER BY seq LIMIT ?2)";
 const DELETE_BODIES: &str = "DELETE FROM bodies WHERE seq IN \
      (SELECT seq FROM bodies WHERE seq < ?1 ORDER BY seq LIMIT ?2)";
 

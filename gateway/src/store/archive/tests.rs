@@ -402,3 +402,23 @@ async fn a_page_has_so_many_bytes() {
     let rest = ArchiveQuery { after: vec![first.messages[2].seq], max: 2, ..query };
     assert_eq!(bodies(&page(&store, &rest).await), [body(3), body(4)]);
 }
+
+#[tokio::test]
+async fn what_came_back_is_noted_until_it_is_sent_again_or_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let first = store.append(once("a@d", "b@d", "1", "o")).await.unwrap().seq;
+    for (returned, before) in [(false, false), (true, false), (true, true)] {
+        assert_eq!(store.set_returned(first, returned).await.unwrap(), before);
+    }
+    store.close().await;
+    let store = open(dir.path()).await;
+    let again = store.append(once("a@d", "b@d", "1", "o")).await.unwrap();
+    assert_eq!(again, Stored { seq: first, duplicate: true });
+    assert!(store.set_returned(first, false).await.unwrap());
+    assert!(!store.set_returned(first, false).await.unwrap());
+    store.set_returned(first, true).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    store.forget_older(Duration::from_millis(1)).await.unwrap();
+    assert!(!store.set_returned(first, false).await.unwrap());
+}

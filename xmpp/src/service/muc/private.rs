@@ -22,7 +22,7 @@ pub(super) enum Asked {
 }
 
 impl Room {
-    /// A message of one occupant to another.
+    /// A message of one occupant to another. Gives the devices that the sender has inside under the same name.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Room {
         nick: &str,
         shuns: Shuns<'_>,
         out: &mut Vec<Action>,
-    ) -> Result<(), StanzaError> {
+    ) -> Result<Vec<Jid>, StanzaError> {
         let refused = |condition| Err(StanzaError::new(condition));
         let from = stanza.from();
         let Some((from, sender)) = from.and_then(|from| Some((from, self.occupant_of(from)?)))
@@ -66,7 +66,7 @@ impl Room {
         for visit in &receiver.visits {
             out.push(Action::Send(visit.target.clone(), shared.clone()));
         }
-        Ok(())
+        Ok(sender.visits.iter().map(|visit| visit.target.jid.clone()).collect())
     }
 
     /// A request of one occupant to another, or to itself.

@@ -163,7 +163,14 @@ impl Server {
             Some(nick) => {
                 let shuns =
                     |to: &Occupant, by: &Occupant, session: &Jid| self.shuns(to, by, session);
-                self.in_room(&room, |room, _, out| room.whisper(&stanza, nick, &shuns, out)).await
+                let whisper = |room: &mut Room, _: Now<'_>, out: &mut Vec<Action>| {
+                    room.whisper(&stanza, nick, &shuns, out)
+                };
+                let done = self.in_room(&room, whisper).await;
+                if let Ok(Some(Ok(devices))) = &done {
+                    self.copy_whisper(&stanza, devices);
+                }
+                done
             }
             // Taken before, if it could be.
             None if stanza.type_() == Some("groupchat") => return Outcome::Ignored,
@@ -173,7 +180,7 @@ impl Server {
             },
         };
         match done {
-            Ok(Some(Ok(()))) => Outcome::Delivered { sessions: 1, attached: 0 },
+            Ok(Some(Ok(_))) => Outcome::Delivered { sessions: 1, attached: 0 },
             Ok(Some(Err(error))) => self.refuse(&stanza, error.into()),
             Ok(None) => self.refuse(&stanza, StanzaError::new(Condition::ItemNotFound).into()),
             Err(error) => self.refuse(&stanza, error.into()),

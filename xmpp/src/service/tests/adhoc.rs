@@ -248,3 +248,42 @@ async fn who_is_on_the_blacklist_reaches_nobody_but_administrators_stay() {
     say(&bob, &chat("carl@d", "from bob")).await;
     assert_eq!(carl.bodies().await, ["from ana", "from bob"]);
 }
+
+/// XEP-0050 section 3.4: a command of several steps goes on and back.
+#[tokio::test]
+async fn a_long_list_comes_in_pages_forwards_and_back() {
+    let names: Vec<Jid> = (0..60).map(|n| jid(&format!("p{n:02}@d"))).collect();
+    let store = Arc::new(MemoryStore::with_accounts(&names.iter().collect::<Vec<_>>()));
+    let config =
+        Config { domains: vec!["d".into()], admins: vec![jid("p00@d")], ..Config::default() };
+    let world = World { store: store.clone(), server: Server::new(config, ports(&store)) };
+    let mut sessions = Vec::new();
+    for name in &names {
+        sessions.push(world.online(&format!("{name}/x")).await);
+    }
+    let ana = &sessions[0];
+    for list in ["registered", "online"] {
+        let node = format!("{ADMIN}#get-{list}-users-list");
+        let first = say(ana, &command(&node, "action='execute'", "")).await;
+        let id = attribute(&first, "sessionid");
+        let step = |action: &str, inside: &str| {
+            command(&node, &format!("sessionid='{id}' action='{action}'"), inside)
+        };
+        let mut page = say(ana, &step("execute", &filled(&[("max_items", "25")]))).await;
+        let go = [("next", 25, 49), ("prev", 0, 24), ("next", 25, 49), ("next", 50, 59)];
+        assert!(page.contains("<actions execute='next'><prev/><next/></actions>"), "{page}");
+        assert!(page.contains("p24@d") && !page.contains("p25@d"), "{page}");
+        for (action, from, to) in go {
+            let after = page.split_once("var='tandem#after'").unwrap().1;
+            let after = after.split_once("<value>").unwrap().1.split_once('<').unwrap().0;
+            let inside =
+                if action == "next" { filled(&[("tandem#after", after)]) } else { String::new() };
+            page = say(ana, &step(action, &inside)).await;
+            for n in 0..60 {
+                let is_there = page.contains(&format!("<value>p{n:02}@d</value>"));
+                assert_eq!(is_there, (from..=to).contains(&n), "{action} {n} {page}");
+            }
+        }
+        assert!(page.contains("status='completed'"), "{page}");
+    }
+}

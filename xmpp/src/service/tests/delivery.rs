@@ -234,8 +234,7 @@ async fn carbons_are_announced() {
     .await;
     let got = ana.read().await.concat();
     assert!(got.contains("var='urn:xmpp:carbons:2'"), "{got}");
-    // Errors are not copied, so the whole of the rules is not promised.
-    assert!(!got.contains("urn:xmpp:carbons:rules"), "{got}");
+    assert!(got.contains("var='urn:xmpp:carbons:rules:0'"), "{got}");
 }
 
 #[tokio::test]

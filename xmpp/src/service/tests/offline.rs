@@ -106,6 +106,10 @@ impl Archive for Slow {
         self.store.replace(seq, stanza)
     }
 
+    fn set_returned(&self, seq: Seq, returned: bool) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.set_returned(seq, returned)
+    }
+
     fn forget<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.forget(owner)
     }

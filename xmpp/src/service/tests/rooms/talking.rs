@@ -159,6 +159,19 @@ async fn a_whisper_is_for_one_person_on_all_devices() {
     let outside = house.online("p1@d/x").await;
     outside.say(&whisper("Bob", "chat")).await;
     assert_eq!(outside.read().await, ["message not-acceptable"]);
+    // The sender's other device there has a copy, one that is elsewhere has none (XEP-0280 section 6.1).
+    let (ana2, ana3) = (house.online("ana@d/second").await, house.online("ana@d/third").await);
+    ana2.enter("Ana").await;
+    for guest in [&ana2, &ana3] {
+        guest.say("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        guest.read().await;
+    }
+    ana.read().await;
+    ana.say(&whisper("Bob", "chat")).await;
+    let copy = ana2.0.read().await.join("");
+    assert!(copy.contains("<sent ") && copy.contains("to='tea@rooms.d/Bob'"), "{copy}");
+    assert!(copy.contains("<x xmlns='http://jabber.org/protocol/muc#user'/>"), "{copy}");
+    assert!(ana3.read().await.is_empty() && ana.read().await.is_empty());
     // It is in no history.
     assert!(!outside.enter("P").await.iter().any(|s| s.contains("psst")));
 }
