@@ -86,7 +86,7 @@ impl Wanted {
         let is_last = accounts.len() <= self.max;
         accounts.truncate(self.max);
         let after = accounts.last().and_then(|last| last.node().map(str::to_owned));
-        let field = Field { var: Some(field.into()), ..Field::default() };
+        let field = Field::new(FieldKind::JidMulti, field);
         let list = field.with_values(accounts.iter().map(Jid::to_string));
         match after.filter(|_| !is_last) {
             None => Ok(Step::result(Form::about(FormKind::Result, ADMIN).with_field(list))),
