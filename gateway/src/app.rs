@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
-use tandem_sip::{Sip, SipHandle, WebSocketEnds};
+use tandem_sip::{Place, Sip, SipHandle, WebSocketEnds};
 use tandem_web::invite::{InvitePage, InvitePages};
 use tandem_web::ports::BoxFuture;
 use tandem_web::{Ends, Health, Site, Streams};
@@ -394,7 +394,8 @@ async fn start_sip(
     let ports = hub::ports(hub, accounts);
     let tls = certificate.server_config()?;
     let (sip, bound) =
-        Sip::start(config.sip_config(), ports, &listeners, Some(tls), random()).await?;
+        Sip::start(config.sip_config(), ports, &listeners, Some(tls), random(), Place::OwnThread)
+            .await?;
     let mut addresses = Addresses::default();
     for (listener, bound) in listeners.iter().zip(bound) {
         match listener.protocol {

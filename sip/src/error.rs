@@ -29,6 +29,9 @@ pub enum StartError {
     /// The bindings could not be read.
     #[error("cannot load the bindings")]
     Bindings(#[from] StoreError),
+    /// There is no thread for it.
+    #[error("cannot start the SIP thread")]
+    Thread(#[source] io::Error),
     /// The system gave no random bytes.
     #[error("no random bytes")]
     Random,

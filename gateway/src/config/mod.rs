@@ -108,6 +108,8 @@ pub struct Sip {
     pub max_message_bytes: usize,
     /// Transactions in work before new requests get a 503.
     pub max_transactions: usize,
+    /// Requests without credentials answered a second, of one address.
+    pub max_strangers_per_second: u32,
     /// Seconds that a call lives without a sign of life (RFC 4028); 0: as long as the peer likes.
     pub session_expires: u32,
     /// Shortest such time taken from a phone.
@@ -272,6 +274,7 @@ impl Default for Sip {
             auth_int: usual.auth_int,
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
+            max_strangers_per_second: usual.max_strangers_per_second,
             session_expires: usual.session_expires_secs,
             min_session_expires: usual.min_session_expires_secs,
         }
@@ -429,6 +432,7 @@ impl Config {
             auth_int: self.sip.auth_int,
             max_message_bytes: self.sip.max_message_bytes,
             max_transactions: self.sip.max_transactions,
+            max_strangers_per_second: self.sip.max_strangers_per_second,
             session_expires_secs: self.sip.session_expires,
             min_session_expires_secs: self.sip.min_session_expires,
             ..tandem_sip::Config::default()

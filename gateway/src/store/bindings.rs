@@ -35,30 +35,12 @@ impl Store {
         account: &str,
         bindings: &[Arc<Binding>],
     ) -> Result<(), StoreError> {
-        let account = account.to_owned();
         let rows: Result<Vec<(String, String)>, _> = bindings
             .iter()
             .map(|binding| Ok((row_name(binding), serde_json::to_string(&**binding)?)))
             .collect();
         let rows = rows.map_err(|e: serde_json::Error| StoreError::Unavailable(e.to_string()))?;
-        let kept = self.write(move |c| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM bindings WHERE account = $1")
-                    .bind(&account)
-                    .execute(&mut *c)
-                    .await?;
-                for (id, binding) in rows {
-                    sqlx::query("INSERT INTO bindings (account, id, binding) VALUES ($1, $2, $3)")
-                        .bind(&account)
-                        .bind(id)
-                        .bind(binding)
-                        .execute(&mut *c)
-                        .await?;
-                }
-                Ok(())
-            })
-        });
-        kept.await.map_err(|e| sip_fault(&e))
+        self.replace_bindings(account.to_owned(), rows).await.map_err(|e| sip_fault(&e))
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod archive;
+mod binding_saves;
 mod bindings;
 mod blocklists;
 mod calls;
@@ -35,7 +36,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
-use self::archive::{Appends, Journal, Pending, Recorder, Writer, last_indexed};
+use self::archive::{Appends, Journal, Pending, Recorder, Writer, insert, last_indexed};
+use self::binding_saves::Saves;
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
@@ -60,6 +62,7 @@ pub struct Store {
     writer: mpsc::Sender<Job>,
     keys: Arc<KeyCache>,
     appends: Arc<Appends>,
+    saves: Saves,
     open: Arc<Open>,
 }
 
@@ -149,7 +152,8 @@ impl Store {
         let (writer, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(write_all(connection, jobs, appends.clone()));
         let open = Arc::new(Open(appends.clone()));
-        Ok(Self { readers, writer, appends, open, keys: Arc::default() })
+        let (keys, saves) = (Arc::default(), Saves::default());
+        Ok(Self { readers, writer, appends, saves, open, keys })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::handle::SipHandle;
 pub use self::websocket::WebSocketEnds;
@@ -46,6 +47,30 @@ pub struct Listener {
     pub advertised: Option<IpAddr>,
 }
 
+/// Where the core and the readers of datagrams run. Connections run where [`Sip::start`] is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// With the caller.
+    Here,
+    /// On a thread of their own: what they say to each other by the thousand then wakes no other thread.
+    OwnThread,
+}
+
+impl Place {
+    /// A runtime, which ends with the other value.
+    fn runtime(self) -> std::io::Result<(Handle, Option<oneshot::Sender<()>>)> {
+        if self == Self::Here {
+            return Ok((Handle::current(), None));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (alive, gone) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("sip".into());
+        thread.spawn(move || runtime.block_on(gone))?;
+        Ok((handle, Some(alive)))
+    }
+}
+
 /// Starts the server.
 #[derive(Debug)]
 pub struct Sip;
@@ -61,8 +86,10 @@ impl Sip {
         listeners: &[Listener],
         tls: Option<Arc<rustls::ServerConfig>>,
         seed: [u8; 32],
+        place: Place,
     ) -> Result<(SipHandle, Vec<SocketAddr>), StartError> {
         let limits = Limits { message: config.max_message_bytes, ..Limits::default() };
+        let (runtime, alive) = place.runtime().map_err(StartError::Thread)?;
         let (inbox, events) = mpsc::channel(INBOX);
         let doorman = stream::Doorman::new(&config, inbox.clone(), limits);
         let mut listening = Vec::new();
@@ -73,11 +100,14 @@ impl Sip {
             let fault = |source| StartError::Bind { protocol, addr, source };
             let local = match protocol {
                 Protocol::Udp => {
-                    let socket = Arc::new(udp::bind(addr).map_err(fault)?);
+                    let socket = {
+                        let _entered = runtime.enter();
+                        Arc::new(udp::bind(addr).map_err(fault)?)
+                    };
                     let local = socket.local_addr().map_err(fault)?;
                     let reader =
                         udp::Reader::new(socket.clone(), number, local, advertised, limits);
-                    tokio::spawn(reader.run(inbox.clone()));
+                    runtime.spawn(reader.run(inbox.clone()));
                     sockets.push((number, socket));
                     local
                 }
@@ -105,7 +135,10 @@ impl Sip {
         core.set_gruu_key(key);
         let (handle, commands) = SipHandle::new(doorman.clone());
         let task = task::Task::new(core, ports, sockets, doorman);
-        tokio::spawn(task.run(events, commands));
+        runtime.spawn(async move {
+            task.run(events, commands).await;
+            drop(alive);
+        });
         Ok((handle, bound))
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -36,6 +37,8 @@ pub(super) struct Doorman {
     pub(super) idle: Duration,
     next_socket: Arc<AtomicU64>,
     guests: Arc<Guests>,
+    /// Where connections live.
+    runtime: Handle,
 }
 
 /// How many connections there are, in all and from each address.
@@ -97,6 +100,7 @@ impl Doorman {
             // Numbers below belong to listeners.
             next_socket: Arc::new(AtomicU64::new(1_000)),
             guests: Arc::new(guests),
+            runtime: Handle::current(),
         }
     }
 
@@ -154,7 +158,7 @@ impl Doorman {
     pub(super) fn connect(&self, flow: Flow) -> mpsc::Sender<Bytes> {
         let (writer, queue) = mpsc::channel(QUEUE);
         let doorman = self.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             match timeout(CONNECT, TcpStream::connect(flow.peer)).await {
                 Ok(Ok(tcp)) => {
                     let _ = tcp.set_nodelay(true);

@@ -102,7 +102,8 @@ pub(super) async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr
         addr,
         advertised: None,
     });
-    let (handle, bound) = Sip::start(config, ports, &listeners, None, [3; 32]).await.unwrap();
+    let (handle, bound) =
+        Sip::start(config, ports, &listeners, None, [3; 32], super::Place::Here).await.unwrap();
     (handle, bound[0], bound[1])
 }
 

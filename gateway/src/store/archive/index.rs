@@ -185,7 +185,7 @@ async fn insert_waiting(
 }
 
 /// Inserts rows of so many columns with one statement. Its surplus rows are not bound, so NULL, and left out.
-async fn insert(
+pub(in crate::store) async fn insert(
     c: &mut SqliteConnection,
     table: &str,
     columns: usize,

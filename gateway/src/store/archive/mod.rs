@@ -29,7 +29,7 @@ use tandem_xmpp::ports::{
 };
 
 pub(super) use self::append::{Appends, Recorder};
-pub(super) use self::index::{Writer, last_indexed};
+pub(super) use self::index::{Writer, insert, last_indexed};
 pub(super) use self::journal::{Journal, Pending};
 use super::{Store, fault};
 
