@@ -1,9 +1,17 @@
-//! Transport rules (RFC 3261 18, RFC 3581): protocols and flows.
+//! Transport rules (RFC 3261 18, RFC 3581): protocols and flows; where a request goes (RFC 3263).
+
+mod avoid;
+mod locate;
+#[cfg(test)]
+mod locate_tests;
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::avoid::{Avoided, PAUSE};
+pub use self::locate::{Found, Hop, Naptr, Question, Search, Srv};
 
 /// A transport protocol we listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
