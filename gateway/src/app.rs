@@ -391,8 +391,9 @@ async fn start_sip(
 ) -> Result<(SipHandle, Addresses), StartError> {
     let accounts = Arc::new(PhoneAccounts::new(store.clone(), guard));
     let listeners = config.sip_listeners();
-    let ports = hub::ports(hub, accounts);
-    let tls = certificate.server_config()?;
+    let names = Arc::new(crate::dns::Resolver::new(&config.dns));
+    let ports = hub::ports(hub, accounts, names);
+    let tls = crate::federation::phones(config, certificate)?;
     let (sip, bound) =
         Sip::start(config.sip_config(), ports, &listeners, Some(tls), random(), Place::OwnThread)
             .await?;

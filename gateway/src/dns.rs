@@ -1,4 +1,4 @@
-//! Names of other servers: a table in the configuration, then DNS (RFC 6120 section 3.2).
+//! Names of other servers: a table in the configuration, then DNS (RFC 6120 section 3.2, RFC 3263 section 4).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,8 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tandem_sip::ports::{Naptr, Srv};
 use tandem_xmpp::ports::{BoxFuture, Dns, DnsError};
 use tandem_xmpp::stream::targets::Service;
 
@@ -123,6 +124,64 @@ impl Dns for Resolver {
             let found = self.dns()?.lookup_ip(absolute(host)).await.map_err(|e| fault(&e))?;
             Ok(found.iter().collect())
         })
+    }
+}
+
+/// Of SIP servers. The table names XMPP servers alone.
+impl tandem_sip::ports::Names for Resolver {
+    fn naptr<'a>(&'a self, name: &'a str) -> tandem_sip::ports::BoxFuture<'a, Vec<Naptr>> {
+        Box::pin(async move {
+            self.records(name, RecordType::NAPTR, |data| match data {
+                RData::NAPTR(naptr) => Some(Naptr {
+                    order: naptr.order,
+                    preference: naptr.preference,
+                    flags: String::from_utf8_lossy(&naptr.flags).into_owned(),
+                    service: String::from_utf8_lossy(&naptr.services).into_owned(),
+                    replacement: naptr.replacement.to_ascii(),
+                }),
+                _ => None,
+            })
+            .await
+        })
+    }
+
+    fn srv<'a>(&'a self, name: &'a str) -> tandem_sip::ports::BoxFuture<'a, Vec<Srv>> {
+        Box::pin(async move {
+            self.records(name, RecordType::SRV, |data| match data {
+                RData::SRV(srv) => Some(Srv {
+                    priority: srv.priority,
+                    weight: srv.weight,
+                    port: srv.port,
+                    target: srv.target.to_ascii(),
+                }),
+                _ => None,
+            })
+            .await
+        })
+    }
+
+    fn addresses<'a>(&'a self, name: &'a str) -> tandem_sip::ports::BoxFuture<'a, Vec<IpAddr>> {
+        Box::pin(async move { Dns::addresses(self, name).await.unwrap_or_default() })
+    }
+}
+
+impl Resolver {
+    async fn records<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Vec<T> {
+        let Ok(dns) = self.dns() else { return Vec::new() };
+        match dns.lookup(absolute(name), kind).await {
+            Ok(found) => found.answers().iter().filter_map(|record| read(&record.data)).collect(),
+            Err(error) => {
+                if !error.is_no_records_found() {
+                    tracing::info!(name, %error, "a name of a SIP server cannot be looked up");
+                }
+                Vec::new()
+            }
+        }
     }
 }
 

@@ -54,6 +54,25 @@ pub fn prepare(
     Ok((Federation::new(settings), incoming))
 }
 
+/// TLS of phones and of other SIP servers: those show the certificate of the domain that was asked for (RFC 5922
+/// section 4), and ours is shown to them.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn phones(
+    config: &Config,
+    certificate: &LiveCertificate,
+) -> Result<tandem_sip::Tls, CertificateError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots(config)?)
+        .with_client_cert_resolver(certificate.shown());
+    Ok(tandem_sip::Tls { server: certificate.server_config()?, client: Some(Arc::new(client)) })
+}
+
 /// The authorities of the system and those of the configuration.
 fn roots(config: &Config) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();

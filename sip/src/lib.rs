@@ -30,4 +30,4 @@ pub mod transport;
 
 pub use config::Config;
 #[cfg(feature = "net")]
-pub use net::{Listener, Place, Sip, SipHandle, WebSocketEnds};
+pub use net::{Listener, Place, Sip, SipHandle, Tls, WebSocketEnds};

@@ -1,6 +1,8 @@
 //! What this crate needs from outside: who the accounts are, where bindings are kept, and who takes
 //! calls, messages and subscriptions. The gateway implements these traits.
 
+#[cfg(any(test, feature = "memory"))]
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +16,7 @@ pub use crate::auth::Algorithm;
 use crate::msg::{Headers, NameAddr, Uri};
 pub use crate::service::binding::Binding;
 pub use crate::service::events::{Document, Package};
-pub use crate::transport::{Flow, Protocol};
+pub use crate::transport::{Flow, Hop, Naptr, Protocol, Srv};
 
 /// What every asynchronous port method returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -376,6 +378,46 @@ pub enum SubscriptionState {
     Terminated(String),
 }
 
+/// The DNS, for hosts that nobody registered from (RFC 3263). A name without such records, and a question that nobody
+/// answers, both give nothing. Must end within some seconds.
+pub trait Names: Send + Sync {
+    /// NAPTR records.
+    fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<Naptr>>;
+
+    /// SRV records.
+    fn srv<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<Srv>>;
+
+    /// A and AAAA records, in the order to try.
+    fn addresses<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<IpAddr>>;
+}
+
+/// A DNS that knows what it is told, and nothing more.
+#[cfg(any(test, feature = "memory"))]
+#[derive(Debug, Clone, Default)]
+pub struct KnownNames {
+    /// NAPTR records by name.
+    pub naptr: HashMap<String, Vec<Naptr>>,
+    /// SRV records by name.
+    pub srv: HashMap<String, Vec<Srv>>,
+    /// Addresses by name.
+    pub addresses: HashMap<String, Vec<IpAddr>>,
+}
+
+#[cfg(any(test, feature = "memory"))]
+impl Names for KnownNames {
+    fn naptr<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<Naptr>> {
+        Box::pin(std::future::ready(self.naptr.get(name).cloned().unwrap_or_default()))
+    }
+
+    fn srv<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<Srv>> {
+        Box::pin(std::future::ready(self.srv.get(name).cloned().unwrap_or_default()))
+    }
+
+    fn addresses<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<IpAddr>> {
+        Box::pin(std::future::ready(self.addresses.get(name).cloned().unwrap_or_default()))
+    }
+}
+
 /// All ports together, handed to `Sip::start`.
 #[derive(Clone)]
 pub struct Ports {
@@ -389,6 +431,8 @@ pub struct Ports {
     pub messages: Arc<dyn Messages>,
     /// What is watched.
     pub events: Arc<dyn Events>,
+    /// Names of other hosts.
+    pub names: Arc<dyn Names>,
 }
 
 /// To whom a request goes.
@@ -396,8 +440,21 @@ pub struct Ports {
 pub enum Target {
     /// A registered phone: over the best of its flows, and where that fails over the next.
     Binding(Arc<Binding>),
-    /// Any URI whose host is an IP address or `localhost`.
+    /// Any URI: its host is looked up, and its places are tried in turn (RFC 3263).
     Uri(Uri),
+    /// A URI whose places are known.
+    Hops(Uri, Vec<Hop>),
+}
+
+impl Target {
+    /// The status of what cannot be sent there at all, and why.
+    pub(crate) fn no_way(&self) -> (u16, &'static str) {
+        match self {
+            // RFC 5626 section 11.4.
+            Self::Binding(_) => (430, "Flow Failed"),
+            Self::Uri(_) | Self::Hops(..) => (502, "Host Not Found"),
+        }
+    }
 }
 
 /// A MESSAGE to send.
@@ -424,7 +481,8 @@ pub struct OutgoingMessage {
 /// The final answer to a MESSAGE of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageResult {
-    /// Status; 408 when nobody answered, 430 when the flow was gone, 503 when it could not be sent.
+    /// Status; 408 when nobody answered, 430 when the flow was gone, 502 when the host is not found, 503 when it could
+    /// not be sent.
     pub status: u16,
     /// Reason phrase.
     pub reason: String,

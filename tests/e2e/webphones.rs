@@ -28,6 +28,42 @@ fn registers_and_talks(stack: &str) {
     app.want("message", &[("from", "ana@localhost/"), ("body", "und zurück")]);
 }
 
+/// Calls the echo address and hears itself; is called by a desk phone, and both hear each other.
+fn calls_and_is_called(stack: &str) {
+    let server = Server::start("localhost", &["ana", "carl"]).unwrap();
+    let log = Transcript::default();
+    let mut web = web_phone(&server, stack, "ana", &log);
+    web.tell(json!({"cmd": "call", "to": "sip:echo@localhost", "tone": 640}));
+    web.want("established", &[]);
+    web.hears(640);
+    web.tell(json!({"cmd": "stats"}));
+    web.want("stats", &[("dtls", "connected"), ("codec", "audio/opus")]);
+    web.tell(json!({"cmd": "hangup"}));
+    web.want("closed", &[]);
+
+    let mut desk = server.phone("desk", "carl", json!({"tone": 480}), &log).unwrap();
+    web.tell(json!({"cmd": "auto_answer", "tone": 720}));
+    desk.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    web.want("incoming", &[("from", "carl@localhost")]);
+    desk.want("established", &[]);
+    web.hears(480);
+    desk.hears(720);
+    desk.tell(json!({"cmd": "hangup"}));
+    web.want("closed", &[]);
+    let calls = server.recorded(2).unwrap();
+    assert!(calls.iter().all(|(_, _, result, _)| result == "answered"), "{calls:?}");
+}
+
+#[test]
+fn jssip_in_chromium_calls_and_is_called() {
+    calls_and_is_called("jssip");
+}
+
+#[test]
+fn sip_js_in_chromium_calls_and_is_called() {
+    calls_and_is_called("sipjs");
+}
+
 #[test]
 fn jssip_in_chromium_registers_and_messages_cross_both_ways() {
     registers_and_talks("jssip");

@@ -178,10 +178,11 @@ impl Events for Hub {
     }
 }
 
-/// The ports of the SIP server, all but the accounts.
+/// The ports of the SIP server, all but the accounts and the names.
 pub fn ports(
     hub: &Arc<Hub>,
     accounts: Arc<dyn tandem_sip::ports::Accounts>,
+    names: Arc<dyn tandem_sip::ports::Names>,
 ) -> tandem_sip::ports::Ports {
     tandem_sip::ports::Ports {
         accounts,
@@ -189,5 +190,6 @@ pub fn ports(
         calls: hub.clone(),
         messages: hub.clone(),
         events: hub.clone(),
+        names,
     }
 }

@@ -25,6 +25,7 @@ pub mod reason;
 pub mod room_phone;
 pub mod room_text;
 pub mod sdp_jingle;
+pub mod sdp_webrtc;
 pub mod text;
 
 use tandem_xmpp::jid::{Jid, JidError};

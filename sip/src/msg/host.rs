@@ -91,8 +91,7 @@ pub(crate) fn split(text: &str) -> Option<(HostRef<'_>, Option<u16>)> {
     let text = scan::trim(text);
     if let Some(rest) = text.strip_prefix('[') {
         let (inner, after) = rest.split_once(']')?;
-        let ip = inner.parse().ok()?;
-        return Some((HostRef::V6(ip), port(after)?));
+        return Some((HostRef::V6(ipv6(inner)?), port(after)?));
     }
     let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
     let (name, after) = (scan::trim(text.get(..end)?), text.get(end..)?);
@@ -104,6 +103,15 @@ pub(crate) fn split(text: &str) -> Option<(HostRef<'_>, Option<u16>)> {
     }
     let host = name.parse().map_or(HostRef::Name(name), HostRef::V4);
     Some((host, port))
+}
+
+/// RFC 5118 section 4.10: the grammar of RFC 3261 wants one colon too many before an IPv4 part, and some obey it.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    let extra = |at: usize| text.get(at..).is_some_and(|rest| rest.contains('.'));
+    match text.find(":::") {
+        Some(at) if extra(at) => text.replacen(":::", "::", 1).parse().ok(),
+        _ => text.parse().ok(),
+    }
 }
 
 /// `:port` or nothing.

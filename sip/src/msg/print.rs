@@ -19,6 +19,11 @@ impl Message {
 }
 
 impl Request {
+    /// About how many bytes it has on the wire, without building it.
+    pub fn wire_len(&self) -> usize {
+        fields_len(&self.headers) + self.body.len() + 64
+    }
+
     /// The bytes for the wire.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = room(&self.headers, &self.body);
@@ -40,9 +45,11 @@ impl Response {
 }
 
 fn room(headers: &Headers, body: &Bytes) -> BytesMut {
-    let fields: usize =
-        headers.iter().map(|field| field.name().len() + field.value_bytes().len() + 4).sum();
-    BytesMut::with_capacity(fields + body.len() + 160)
+    BytesMut::with_capacity(fields_len(headers) + body.len() + 160)
+}
+
+fn fields_len(headers: &Headers) -> usize {
+    headers.iter().map(|field| field.name().len() + field.value_bytes().len() + 4).sum()
 }
 
 fn finish(mut out: BytesMut, headers: &Headers, body: &Bytes) -> Bytes {

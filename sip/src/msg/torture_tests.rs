@@ -387,7 +387,8 @@ fn each_message_of_rfc_5118_earns_its_outcome() {
             Accepted,
         ),
         ("2 colons", "OPTIONS sip:user@[2001:db8::192.0.2.1] SIP/2.0", "L: 0", Accepted),
-        ("3 colons", "OPTIONS sip:user@[2001:db8:::192.0.2.1] SIP/2.0", "L: 0", Answer(400)),
+        ("3 colons", "OPTIONS sip:user@[2001:db8:::192.0.2.1] SIP/2.0", "L: 0", Accepted),
+        ("4 colons", "OPTIONS sip:user@[2001:db8::::192.0.2.1] SIP/2.0", "L: 0", Answer(400)),
         ("ipv4-mapped", "INVITE sip:vivekg@[::ffff:192.0.2.10] SIP/2.0", "L: 0", Accepted),
     ];
     for (name, start, field, expected) in rows {

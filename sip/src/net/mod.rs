@@ -71,6 +71,15 @@ impl Place {
     }
 }
 
+/// TLS in both directions.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// For phones and servers that connect to us.
+    pub server: Arc<rustls::ServerConfig>,
+    /// For servers that we connect to; `None`: none under TLS. It has to verify names.
+    pub client: Option<Arc<rustls::ClientConfig>>,
+}
+
 /// Starts the server.
 #[derive(Debug)]
 pub struct Sip;
@@ -84,14 +93,19 @@ impl Sip {
         config: Config,
         ports: Ports,
         listeners: &[Listener],
-        tls: Option<Arc<rustls::ServerConfig>>,
+        tls: Option<Tls>,
         seed: [u8; 32],
         place: Place,
     ) -> Result<(SipHandle, Vec<SocketAddr>), StartError> {
         let limits = Limits { message: config.max_message_bytes, ..Limits::default() };
         let (runtime, alive) = place.runtime().map_err(StartError::Thread)?;
         let (inbox, events) = mpsc::channel(INBOX);
-        let doorman = stream::Doorman::new(&config, inbox.clone(), limits);
+        let doorman = stream::Doorman::new(
+            &config,
+            inbox.clone(),
+            limits,
+            tls.as_ref().and_then(|tls| tls.client.clone()).map(Into::into),
+        );
         let mut listening = Vec::new();
         let mut bound = Vec::new();
         let mut sockets = Vec::new();
@@ -114,7 +128,7 @@ impl Sip {
                 Protocol::Tcp | Protocol::Tls => {
                     let acceptor = match (protocol, &tls) {
                         (Protocol::Tls, None) => return Err(StartError::NoCertificate),
-                        (Protocol::Tls, Some(tls)) => Some(tls.clone().into()),
+                        (Protocol::Tls, Some(tls)) => Some(tls.server.clone().into()),
                         _ => None,
                     };
                     let socket = TcpListener::bind(addr).await.map_err(fault)?;
@@ -126,7 +140,8 @@ impl Sip {
             };
             bound.push(local);
             let local = SocketAddr::new(advertised.unwrap_or(local.ip()), local.port());
-            listening.push(Listening { protocol, socket: number, local });
+            let outward = udp::outward(local.ip());
+            listening.push(Listening { protocol, socket: number, local, outward });
         }
         let bindings = ports.bindings.load().await?;
         let key = ports.bindings.key().await?;

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::task::Inbound;
 use super::udp::OwnAddress;
@@ -35,6 +36,7 @@ pub(super) struct Doorman {
     pub(super) inbox: mpsc::Sender<Vec<Inbound>>,
     pub(super) limits: Limits,
     pub(super) idle: Duration,
+    connector: Option<TlsConnector>,
     next_socket: Arc<AtomicU64>,
     guests: Arc<Guests>,
     /// Where connections live.
@@ -87,7 +89,12 @@ impl Drop for Guest {
 }
 
 impl Doorman {
-    pub(super) fn new(config: &Config, inbox: mpsc::Sender<Vec<Inbound>>, limits: Limits) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        inbox: mpsc::Sender<Vec<Inbound>>,
+        limits: Limits,
+        connector: Option<TlsConnector>,
+    ) -> Self {
         let guests = Guests {
             present: Mutex::default(),
             max: config.max_connections,
@@ -97,6 +104,7 @@ impl Doorman {
             inbox,
             limits,
             idle: Duration::from_secs(u64::from(config.idle_connection_secs)),
+            connector,
             // Numbers below belong to listeners.
             next_socket: Arc::new(AtomicU64::new(1_000)),
             guests: Arc::new(guests),
@@ -155,21 +163,39 @@ impl Doorman {
     }
 
     /// Opens a connection for the core; what it sends meanwhile waits in the queue.
-    pub(super) fn connect(&self, flow: Flow) -> mpsc::Sender<Bytes> {
+    pub(super) fn connect(&self, flow: Flow, name: Option<String>) -> mpsc::Sender<Bytes> {
         let (writer, queue) = mpsc::channel(QUEUE);
         let doorman = self.clone();
         self.runtime.spawn(async move {
-            match timeout(CONNECT, TcpStream::connect(flow.peer)).await {
-                Ok(Ok(tcp)) => {
-                    let _ = tcp.set_nodelay(true);
-                    doorman.serve(tcp, flow, None, queue).await;
-                }
-                _ => {
-                    let _ = doorman.inbox.send(vec![Inbound::Closed { socket: flow.socket }]).await;
-                }
+            if !doorman.open(flow, name, queue).await {
+                let _ = doorman.inbox.send(vec![Inbound::Closed { socket: flow.socket }]).await;
             }
         });
         writer
+    }
+
+    /// False: there is nobody, or it is somebody else.
+    async fn open(&self, flow: Flow, name: Option<String>, queue: mpsc::Receiver<Bytes>) -> bool {
+        let Ok(Ok(tcp)) = timeout(CONNECT, TcpStream::connect(flow.peer)).await else {
+            return false;
+        };
+        let _ = tcp.set_nodelay(true);
+        if flow.protocol != Protocol::Tls {
+            self.serve(tcp, flow, None, queue).await;
+            return true;
+        }
+        let name = name
+            .and_then(|name| ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).ok());
+        let (Some(connector), Some(name)) = (&self.connector, name) else { return false };
+        match timeout(PATIENCE, connector.connect(name, tcp)).await {
+            Ok(Ok(stream)) => self.serve(stream, flow, None, queue).await,
+            Ok(Err(error)) => {
+                tracing::info!(peer = %flow.peer, %error, "no TLS with a SIP server");
+                return false;
+            }
+            Err(_) => return false,
+        }
+        true
     }
 
     /// Reads and writes until either side ends it. `writer` is for the core, where it did not open the connection.

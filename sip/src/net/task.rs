@@ -16,6 +16,7 @@ use super::handle::Command;
 use super::stream::Doorman;
 use crate::msg::{Message, ParseError};
 use crate::ports::{MessageResult, Ports};
+use crate::service::locate;
 use crate::service::{Core, Job, JobId, JobResult, Output, Ticket};
 use crate::transport::{Flow, Protocol};
 
@@ -161,8 +162,8 @@ impl Task {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send(flow, bytes) => self.send(flow, bytes),
-                Output::Connect(flow) => {
-                    self.writers.insert(flow.socket, self.doorman.connect(flow));
+                Output::Connect(flow, name) => {
+                    self.writers.insert(flow.socket, self.doorman.connect(flow, name));
                 }
                 Output::Job(id, job) => {
                     let ports = self.ports.clone();
@@ -223,6 +224,7 @@ async fn work(ports: &Ports, job: Job) -> JobResult {
             JobResult::Saved(ports.bindings.save(&account, &bindings).await)
         }
         Job::Message(message) => JobResult::Message(ports.messages.message(*message).await),
+        Job::Locate(search) => JobResult::Located(locate::find(&*ports.names, *search).await),
         Job::Subscribe(subscription) => {
             JobResult::Subscribe(ports.events.subscribed(*subscription).await)
         }

@@ -18,8 +18,8 @@ use crate::auth::{Algorithm, Challenge};
 use crate::msg::stream::{Frame, Framer};
 use crate::msg::{Message, NameAddr, Response, Uri, parse_datagram};
 use crate::ports::{
-    Accounts, Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, LegEvent, LegId,
-    MessageReply, Messages, OutgoingMessage, Ports, Publication, PublicationId, StoreError,
+    Accounts, Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, KnownNames, LegEvent,
+    LegId, MessageReply, Messages, OutgoingMessage, Ports, Publication, PublicationId, StoreError,
     Subscription, SubscriptionEnd, SubscriptionId, Target, WatchEvent, WatchId,
 };
 
@@ -95,6 +95,7 @@ pub(super) async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr
         calls: memory.clone(),
         messages: memory.clone(),
         events: memory,
+        names: Arc::new(KnownNames::default()),
     };
     let addr = ([127, 0, 0, 1], 0).into();
     let listeners = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener {
@@ -362,7 +363,7 @@ async fn a_stop_closes_every_connection() {
 /// A doorman without sockets, in virtual time.
 fn serve(theirs: tokio::io::DuplexStream) -> mpsc::Receiver<Vec<Inbound>> {
     let (inbox, events) = mpsc::channel(64);
-    let doorman = stream::Doorman::new(&config(), inbox, Limits::default());
+    let doorman = stream::Doorman::new(&config(), inbox, Limits::default(), None);
     let peer = ([192, 0, 2, 7], 5060).into();
     let flow = crate::transport::Flow { protocol: Protocol::Tcp, socket: 1, peer, local: peer };
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Datagrams: read in batches, parsed beside the core.
+//! Datagrams: read in batches, parsed beside the core. Keep-alives by STUN (RFC 5626 section 4.4.2) are answered here.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::task::Inbound;
 use crate::msg::{Limits, parse_datagram};
-use crate::transport::{Flow, Protocol};
+use crate::transport::{Flow, Protocol, stun};
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
@@ -59,12 +59,18 @@ impl Reader {
                 return;
             }
             let mut batch = Vec::new();
-            while batch.len() < BATCH {
+            for _ in 0..BATCH {
                 match self.socket.try_recv_from(&mut buffer) {
                     Ok((count, peer)) => {
+                        let received = buffer.get(..count).unwrap_or_default();
+                        if stun::is_stun(received) {
+                            if let Some(answer) = stun::answer(received, peer) {
+                                let _ = self.socket.try_send_to(&answer, peer);
+                            }
+                            continue;
+                        }
                         // A copy of its own size: what a transaction keeps of it must not hold the whole buffer.
-                        let datagram =
-                            Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
+                        let datagram = Bytes::copy_from_slice(received);
                         let local = self.own.towards(peer.ip());
                         let flow =
                             Flow { protocol: Protocol::Udp, socket: self.number, peer, local };
@@ -112,6 +118,17 @@ impl OwnAddress {
             Some(ip)
         });
         SocketAddr::new(ip.unwrap_or(self.local.ip()), self.local.port())
+    }
+}
+
+/// Our addresses towards the world, where a listener is open on all of one family or of both.
+pub(super) fn outward(bound: IpAddr) -> [Option<IpAddr>; 2] {
+    // Addresses of documentation: the way to them is the way to anywhere (RFC 5737, RFC 3849).
+    let (v4, v6) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+    match bound {
+        IpAddr::V4(ip) if ip.is_unspecified() => [route_to(v4), None],
+        IpAddr::V6(ip) if ip.is_unspecified() => [route_to(v4), route_to(v6)],
+        _ => [None; 2],
     }
 }
 

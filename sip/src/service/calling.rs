@@ -1,13 +1,12 @@
 //! Calls of ours until they are answered (RFC 3261 sections 9.1, 13.2 and 15): INVITE, CANCEL, and answers that cross it or
 //! come from several phones.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::binding::Binding;
 use super::early::Early;
 use super::invite::Leg;
-use super::outbound::{Way, is_flow_failure};
+use super::locate::Wish;
+use super::outbound::{Other, Way};
 use super::session::Session;
 use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
@@ -29,7 +28,7 @@ pub(super) struct Calling {
     /// The phones that ring.
     pub(super) early: Vec<Early>,
     /// Bindings of the same phone that were not tried yet.
-    others: Vec<Arc<Binding>>,
+    others: Vec<Other>,
     /// Nobody wants the call any more; the Reason for it.
     given_up: Option<Option<String>>,
     /// A CANCEL has left; the INVITE is over at this time whatever happens (section 9.1).
@@ -39,8 +38,12 @@ pub(super) struct Calling {
 impl Core {
     /// Places a call. Its fate comes as [`LegEvent`]s.
     pub fn invite(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
-        let Some((way, others)) = self.route(&call.target) else {
-            return self.fail(leg, &refusal(430, "Flow Failed"), now);
+        if let Some(search) = self.search(&call.target) {
+            return self.look_up(Wish::Invite(leg, Box::new(call)), search);
+        }
+        let Some((way, others)) = self.route(&call.target, now) else {
+            let (status, reason) = call.target.no_way();
+            return self.fail(leg, &refusal(status, reason), now);
         };
         let call_id = self.ids.token();
         let user = call.from.uri.user_decoded().unwrap_or_default();
@@ -61,10 +64,11 @@ impl Core {
         &mut self,
         leg: LegId,
         mut request: Request,
-        (way, others): (Way, Vec<Arc<Binding>>),
+        (way, others): (Way, Vec<Other>),
         now: Instant,
     ) {
         way.lead(&mut request);
+        let (way, others) = self.spare(&request, way, others, now);
         self.send_invite(leg, request, (way.flow, others), 0, now);
     }
 
@@ -73,7 +77,7 @@ impl Core {
         &mut self,
         leg: LegId,
         mut request: Request,
-        (flow, others): (Flow, Vec<Arc<Binding>>),
+        (flow, others): (Flow, Vec<Other>),
         least: u32,
         now: Instant,
     ) {
@@ -116,11 +120,14 @@ impl Core {
     /// Calls the same phone over its next flow, where this one failed; true: it is called.
     fn call_again(&mut self, leg: LegId, response: &Response, now: Instant) -> bool {
         let Some(Leg::Calling(calling)) = self.legs.get_mut(&leg) else { return false };
-        if calling.given_up.is_some() || !is_flow_failure(response) {
+        if calling.given_up.is_some() {
             return false;
         }
         let mut request = *calling.invite.clone();
-        let others = std::mem::take(&mut calling.others);
+        let (flow, others) = (calling.flow, std::mem::take(&mut calling.others));
+        if !self.goes_on(flow, &others, response, now) {
+            return false;
+        }
         let Some(next) = self.next_way(others) else { return false };
         let from = request.headers.from().ok().and_then(|from| from.uri.user_decoded());
         let contact = self.contact(&from.unwrap_or_default(), next.0.flow);
@@ -241,6 +248,11 @@ impl Core {
         if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
             self.fail(leg, &refusal(487, "Request Terminated"), now);
         }
+    }
+
+    /// A call that was given up before anything left.
+    pub(super) fn called_off(&mut self, leg: LegId, now: Instant) {
+        self.fail(leg, &refusal(487, "Request Terminated"), now);
     }
 
     /// The last event of a call that did not come about.

@@ -22,6 +22,11 @@ impl Ids {
         hex(&self.next(), 10)
     }
 
+    /// A number that was not given before.
+    pub(super) fn number(&mut self) -> u64 {
+        u64::from_be_bytes(self.bytes())
+    }
+
     /// Eight bytes that were not given before.
     pub(super) fn bytes(&mut self) -> [u8; 8] {
         self.next().first_chunk().copied().unwrap_or_default()

@@ -253,7 +253,7 @@ impl Core {
             Some(Leg::Calling(_)) => self.give_up(leg, reason, now),
             Some(Leg::Called(_)) => self.reject(leg, 480, None, Vec::new(), now),
             Some(Leg::Up(_)) => self.end_session(leg, reason, now),
-            None => {}
+            None => self.stop_search(leg, now),
         }
         self.run_events(now);
     }

@@ -4,17 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::locate::Wish;
+use super::outbound::{MAX_DATAGRAM, STAMP};
 use super::{Core, Job, Output, Ticket, Waiting};
 use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
 use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
 use crate::ports::{IncomingMessage, MessageReply, MessageResult, OutgoingMessage};
 use crate::transaction::TxId;
 use crate::transport::{Flow, Protocol};
-
-/// Bytes of a MESSAGE outside a dialog over a path that may drop it for its size (RFC 3428 section 8).
-const MAX_DATAGRAM: usize = 1_300;
-/// Room for what is put on every request: Via and User-Agent.
-const STAMP: usize = 160;
 
 impl Core {
     /// A message of an account that proved itself.
@@ -64,9 +61,12 @@ impl Core {
 
     /// Sends a message to a phone; the answer comes as [`Output::MessageDone`].
     pub fn send_message(&mut self, ticket: Ticket, message: OutgoingMessage, now: Instant) {
-        let Some(way) = self.route(&message.target) else {
-            let result =
-                MessageResult { status: 430, reason: "Flow Failed".into(), retry_after: None };
+        if let Some(search) = self.search(&message.target) {
+            return self.look_up(Wish::Message(ticket, Box::new(message)), search);
+        }
+        let Some(way) = self.route(&message.target, now) else {
+            let (status, reason) = message.target.no_way();
+            let result = MessageResult { status, reason: reason.into(), retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));
         };
         let call_id = message.call_id.unwrap_or_else(|| self.ids.token());
@@ -83,7 +83,7 @@ impl Core {
             request.headers.push(name.as_str(), value);
         }
         let request = request.with_body(&message.content_type, message.body);
-        if way.0.flow.protocol == Protocol::Udp && request.to_bytes().len() + STAMP > MAX_DATAGRAM {
+        if way.0.flow.protocol == Protocol::Udp && request.wire_len() + STAMP > MAX_DATAGRAM {
             let reason = format!("at most {MAX_DATAGRAM} bytes reach this phone over UDP");
             let result = MessageResult { status: 513, reason, retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));

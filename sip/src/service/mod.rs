@@ -11,6 +11,7 @@
 //! | `gate`, `identity` | who is asking (digest), how often, and what others may know of it |
 //! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
+//! | `locate` | the ways to hosts that nobody registered from |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
 //! | `session`, `change` | calls that are up, and their changes |
 //! | `message` | single messages, both ways |
@@ -32,6 +33,7 @@ mod gruu;
 pub mod identity;
 mod ids;
 mod invite;
+pub mod locate;
 mod markup;
 mod message;
 pub mod message_summary;
@@ -74,7 +76,7 @@ use crate::ports::{
 };
 use crate::transaction::timers::Deadlines;
 use crate::transaction::{Layer, TxId};
-use crate::transport::{Flow, Protocol};
+use crate::transport::{Avoided, Flow, Hop, Protocol, Search};
 
 /// Names a job while it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,8 +91,9 @@ pub struct Ticket(pub u64);
 pub enum Output {
     /// Bytes leave over a flow.
     Send(Flow, Bytes),
-    /// A connection has to be opened; sends over it follow at once and wait for it.
-    Connect(Flow),
+    /// A connection has to be opened; sends over it follow at once and wait for it. Under TLS, the certificate has to be
+    /// for this name.
+    Connect(Flow, Option<String>),
     /// Somebody outside has to be asked; the answer comes back by [`Core::job_done`].
     Job(JobId, Job),
     /// Something happened on a leg.
@@ -143,6 +146,8 @@ pub enum Job {
     Subscribe(Box<Subscription>),
     /// A phone tells its state.
     Publish(Box<Publication>),
+    /// A host has to be found.
+    Locate(Box<Search>),
 }
 
 /// What a port said.
@@ -160,6 +165,8 @@ pub enum JobResult {
     Subscribe(Result<(), u16>),
     /// The state is taken, or refused with a status.
     Publish(Result<(), u16>),
+    /// Where the host is.
+    Located(Vec<Hop>),
 }
 
 /// Whose a request of ours is.
@@ -183,6 +190,7 @@ enum Waiting {
     Message(TxId, Box<Request>),
     Subscribe(notifier::Subscribing),
     Publish(publish::Publishing),
+    Locate(locate::Wish),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,6 +211,8 @@ pub struct Listening {
     pub socket: u64,
     /// The address that peers are told.
     pub local: SocketAddr,
+    /// Where that is none: our addresses, one a family, as whom we write to first is told.
+    pub outward: [Option<IpAddr>; 2],
 }
 
 /// The server.
@@ -238,7 +248,11 @@ pub struct Core {
     streams: HashMap<u64, Flow>,
     stream_to: HashMap<(Protocol, SocketAddr), u64>,
     next_socket: u64,
-    connects: VecDeque<Flow>,
+    connects: VecDeque<(Flow, Option<String>)>,
+    /// Whose certificate the connections that we opened under TLS have shown.
+    stream_names: HashMap<u64, String>,
+    /// Places that did not answer lately.
+    avoided: Avoided,
     outputs: VecDeque<Output>,
 }
 
@@ -285,6 +299,8 @@ impl Core {
             stream_to: HashMap::new(),
             next_socket: OWN_SOCKETS,
             connects: VecDeque::new(),
+            stream_names: HashMap::new(),
+            avoided: Avoided::default(),
             outputs: VecDeque::new(),
         };
         core.load_bindings(bindings, now);
@@ -294,8 +310,8 @@ impl Core {
     /// What has to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
         // What is to be sent over a connection comes after the wish to open it.
-        if let Some(flow) = self.connects.pop_front() {
-            return Some(Output::Connect(flow));
+        if let Some((flow, name)) = self.connects.pop_front() {
+            return Some(Output::Connect(flow, name));
         }
         if let Some((flow, bytes)) = self.layer.poll_send() {
             return Some(Output::Send(flow, bytes));
@@ -346,6 +362,7 @@ impl Core {
                 self.stream_to.remove(&place);
             }
         }
+        self.stream_names.remove(&socket);
         self.layer.flow_lost(socket);
         self.run_events(now);
     }
@@ -368,12 +385,14 @@ impl Core {
             (Waiting::Publish(publishing), JobResult::Publish(result)) => {
                 self.state_judged(publishing, result, now);
             }
+            (Waiting::Locate(wish), JobResult::Located(hops)) => self.located(wish, hops, now),
             // The driver answers each job with its own kind of result.
             (
                 Waiting::Register(_)
                 | Waiting::Message(..)
                 | Waiting::Subscribe(_)
-                | Waiting::Publish(_),
+                | Waiting::Publish(_)
+                | Waiting::Locate(_),
                 _,
             ) => {}
         }

@@ -1,17 +1,24 @@
 //! The ways to a phone (RFC 5626 section 7, RFC 3327 section 5.4, RFC 5627 section 6.1).
 //!
-//! A phone may have several bindings. One is used at a time: the most recent whose flow is open. Where that fails before
+//! A phone may have several bindings, a host several places. One is used at a time: the most recent whose flow is open. Where that fails before
 //! the phone has said anything, the next is tried.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::binding::Binding;
 use super::{Core, Owner, Ticket};
-use crate::msg::header::{Path, Route};
+use crate::msg::header::{Path, RetryAfter, Route};
 use crate::msg::{Header, Request, Response, Uri};
 use crate::ports::Target;
-use crate::transport::Flow;
+use crate::transport::{Flow, Hop, PAUSE, Protocol};
+
+/// Bytes of a request that any path carries in a datagram (RFC 3261 section 18.1.1).
+pub(super) const MAX_DATAGRAM: usize = 1_300;
+/// Room for what is put on every request: Via and User-Agent.
+pub(super) const STAMP: usize = 160;
+/// How long a peer that took no connection is written to by datagrams, whatever their size.
+const NO_STREAM: Duration = Duration::from_secs(600);
 
 /// One way to a phone, or to anybody.
 pub(super) struct Way {
@@ -24,7 +31,18 @@ pub(super) struct Way {
 /// A message that may be sent again over another flow.
 pub(super) struct Resend {
     request: Box<Request>,
-    others: Vec<Arc<Binding>>,
+    flow: Flow,
+    others: Vec<Other>,
+}
+
+/// What is tried after a way that failed.
+pub(super) enum Other {
+    /// Another flow of the same phone.
+    Binding(Arc<Binding>),
+    /// Another place of the same host (RFC 3263 section 4.3).
+    Hop(Uri, Hop),
+    /// The datagrams that a large request was spared (RFC 3261 section 18.1.1).
+    Datagrams(Way),
 }
 
 impl Way {
@@ -55,24 +73,36 @@ impl Core {
     }
 
     /// The best way to a target, and the bindings to try after it. `None`: there is no way, as no flow is open.
-    pub(super) fn route(&mut self, target: &Target) -> Option<(Way, Vec<Arc<Binding>>)> {
+    pub(super) fn route(&mut self, target: &Target, now: Instant) -> Option<(Way, Vec<Other>)> {
         match target {
             Target::Uri(uri) => {
-                let way = Way { flow: self.flow_to(uri)?, uri: uri.clone(), routes: Vec::new() };
-                Some((way, Vec::new()))
+                let places = self.places(uri, None, now);
+                self.next_way(places)
             }
-            Target::Binding(binding) => self.next_way(self.ways(binding)),
+            Target::Hops(uri, hops) => {
+                let places = self.places(uri, Some(hops), now);
+                self.next_way(places)
+            }
+            Target::Binding(binding) => {
+                let bindings = self.ways(binding).into_iter().map(Other::Binding).collect();
+                self.next_way(bindings)
+            }
         }
     }
 
-    /// The first of these bindings that leads anywhere, and those behind it.
-    pub(super) fn next_way(
-        &mut self,
-        bindings: Vec<Arc<Binding>>,
-    ) -> Option<(Way, Vec<Arc<Binding>>)> {
-        let mut rest = bindings.into_iter();
-        while let Some(binding) = rest.next() {
-            if let Some(way) = self.way(&binding) {
+    /// The first of these that leads anywhere, and those behind it.
+    pub(super) fn next_way(&mut self, others: Vec<Other>) -> Option<(Way, Vec<Other>)> {
+        let mut rest = others.into_iter();
+        while let Some(other) = rest.next() {
+            let way = match other {
+                Other::Binding(binding) => self.way(&binding),
+                Other::Hop(uri, hop) => {
+                    let flow = self.flow_by(&hop);
+                    flow.map(|flow| Way { flow, uri, routes: Vec::new() })
+                }
+                Other::Datagrams(way) => Some(way),
+            };
+            if let Some(way) = way {
                 return Some((way, rest.collect()));
             }
         }
@@ -100,21 +130,24 @@ impl Core {
         &mut self,
         ticket: Ticket,
         mut request: Request,
-        (way, others): (Way, Vec<Arc<Binding>>),
+        (way, others): (Way, Vec<Other>),
         now: Instant,
     ) {
         way.lead(&mut request);
+        let (way, others) = self.spare(&request, way, others, now);
         if !others.is_empty() {
             let request = Box::new(request.clone());
-            self.resends.insert(ticket, Resend { request, others });
+            self.resends.insert(ticket, Resend { request, flow: way.flow, others });
         }
         self.request(request, way.flow, Owner::Message(ticket), now);
     }
 
     /// A message got its final answer; true: it is on its way again over the next flow.
     pub(super) fn resend(&mut self, ticket: Ticket, response: &Response, now: Instant) -> bool {
-        let Some(Resend { request, others }) = self.resends.remove(&ticket) else { return false };
-        if !is_flow_failure(response) {
+        let Some(Resend { request, flow, others }) = self.resends.remove(&ticket) else {
+            return false;
+        };
+        if !self.goes_on(flow, &others, response, now) {
             return false;
         }
         let Some(next) = self.next_way(others) else { return false };
@@ -123,8 +156,62 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Whether what failed so is tried another way. A place that did not answer is left alone for a while.
+    pub(super) fn goes_on(
+        &mut self,
+        flow: Flow,
+        others: &[Other],
+        response: &Response,
+        now: Instant,
+    ) -> bool {
+        let is_unseen = is_flow_failure(response);
+        match others.first() {
+            Some(Other::Hop(..)) if is_unseen || response.status == 503 => {
+                let retry_after = response.headers.typed::<RetryAfter>().ok();
+                let pause = retry_after.map_or(PAUSE, |field| Duration::from_secs(field.0.into()));
+                self.avoided.add(flow.protocol, flow.peer, pause, now);
+                true
+            }
+            Some(Other::Datagrams(_)) if is_unseen => {
+                // Behind most NATs nobody listens: asked once, known for long.
+                self.avoided.add(flow.protocol, flow.peer, NO_STREAM, now);
+                true
+            }
+            Some(Other::Binding(_)) => is_unseen,
+            _ => false,
+        }
+    }
+
+    /// RFC 3261 section 18.1.1: a request that may be too large for a datagram takes a connection, and datagrams after all
+    /// where there is none to be had. A phone that registered from another address than its own is behind a NAT, where
+    /// nothing listens.
+    pub(super) fn spare(
+        &mut self,
+        request: &Request,
+        way: Way,
+        mut others: Vec<Other>,
+        now: Instant,
+    ) -> (Way, Vec<Other>) {
+        let peer = way.flow.peer;
+        let next = way.routes.first().map_or(&way.uri, |route| &route.0.uri);
+        let port = next.port.unwrap_or(Protocol::Udp.default_port());
+        let is_direct = next.host.ip() == Some(peer.ip().to_canonical()) && port == peer.port();
+        let is_large =
+            way.flow.protocol == Protocol::Udp && request.wire_len() + STAMP > MAX_DATAGRAM;
+        if !is_large || !is_direct || self.avoided.has(Protocol::Tcp, peer, now) {
+            return (way, others);
+        }
+        let Some(flow) = self.flow_at(Protocol::Tcp, peer, None) else { return (way, others) };
+        let flow = Flow { local: flow.local_or(way.flow), ..flow };
+        let spared = Way { flow, uri: way.uri.clone(), routes: way.routes.clone() };
+        others.insert(0, Other::Datagrams(way));
+        (spared, others)
+    }
+}
+
 /// Whether the phone has not seen the request, so that another flow may carry it (RFC 5626 section 7).
-pub(super) fn is_flow_failure(response: &Response) -> bool {
+fn is_flow_failure(response: &Response) -> bool {
     // What we made up ourselves has no header fields.
     response.status == 430 || response.headers.is_empty() && matches!(response.status, 408 | 503)
 }

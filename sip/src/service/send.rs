@@ -1,6 +1,6 @@
 //! What every message of ours carries, and the way it takes (RFC 3261 sections 8.1.1, 18.1 and 20.10, RFC 3581).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::{Core, Listening, OWN_SOCKETS, Owner};
@@ -91,7 +91,7 @@ impl Core {
         let port = request.headers.top_via().ok().and_then(|via| via.port);
         let port = port.unwrap_or(flow.protocol.default_port());
         let peer = SocketAddr::new(flow.peer.ip(), port);
-        if let Some(new) = self.flow_at(flow.protocol, peer) {
+        if let Some(new) = self.flow_at(flow.protocol, peer, None) {
             self.layer.reply_over(tx, Flow { local: new.local_or(flow), ..new });
         }
     }
@@ -158,23 +158,37 @@ impl Core {
             Some(_) => return None,
         };
         let ip = uri.host.ip()?;
-        self.flow_at(protocol, SocketAddr::new(ip, uri.port.unwrap_or(protocol.default_port())))
+        let peer = SocketAddr::new(ip, uri.port.unwrap_or(protocol.default_port()));
+        self.flow_at(protocol, peer, None)
     }
 
-    fn flow_at(&mut self, protocol: Protocol, peer: SocketAddr) -> Option<Flow> {
+    /// A flow of our own to an address; under TLS, whoever is there has to prove this name.
+    pub(super) fn flow_at(
+        &mut self,
+        protocol: Protocol,
+        peer: SocketAddr,
+        name: Option<String>,
+    ) -> Option<Flow> {
         let listener = *self.listeners.iter().find(|listener| listener.fits(protocol, peer))?;
-        let flow = Flow { protocol, socket: listener.socket, peer, local: listener.local };
+        let local = listener.towards(peer);
+        let flow = Flow { protocol, socket: listener.socket, peer, local };
         if protocol == Protocol::Udp {
             return Some(flow);
         }
         let open = self.stream_to.get(&(protocol, peer)).and_then(|at| self.streams.get(at));
-        if let Some(open) = open {
+        // A connection is taken for another name only if it has proven that one too (RFC 5923 section 6).
+        if let Some(open) = open
+            && self.stream_names.get(&open.socket) == name.as_ref()
+        {
             return Some(*open);
         }
         self.next_socket = self.next_socket.wrapping_add(1).max(OWN_SOCKETS);
         let flow = Flow { socket: self.next_socket, ..flow };
         self.stream_opened(flow);
-        self.connects.push_back(flow);
+        if let Some(name) = &name {
+            self.stream_names.insert(flow.socket, name.clone());
+        }
+        self.connects.push_back((flow, name));
         Some(flow)
     }
 }
@@ -186,11 +200,19 @@ impl Listening {
         let is_reached = ip.is_ipv4() == peer.is_ipv4() || (ip.is_ipv6() && ip.is_unspecified());
         self.protocol == protocol && is_reached
     }
+
+    /// Our address as this peer is told.
+    fn towards(&self, peer: SocketAddr) -> SocketAddr {
+        let same = |ip: &&IpAddr| ip.is_ipv4() == peer.ip().to_canonical().is_ipv4();
+        let ip =
+            self.outward.iter().flatten().find(same).filter(|_| self.local.ip().is_unspecified());
+        SocketAddr::new(ip.copied().unwrap_or(self.local.ip()), self.local.port())
+    }
 }
 
 impl Flow {
     /// Our address on this flow: where the listener is open on all, the one that the peer was told before.
-    fn local_or(self, before: Flow) -> SocketAddr {
+    pub(super) fn local_or(self, before: Flow) -> SocketAddr {
         let is_open = self.local.ip().is_unspecified();
         let ip = if is_open { before.local.ip() } else { self.local.ip() };
         SocketAddr::new(ip, self.local.port())

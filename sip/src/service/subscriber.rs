@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::events::Package;
+use super::locate::Wish;
 use super::{Core, Output, Owner, Timer};
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::header::{self, ContentType, Event, Expires, MinExpires, SubscriptionStateValue};
 use crate::msg::{Method, Name, Request, Response};
 use crate::ports::{
-    OutgoingSubscription, SubscriptionState, WatchEvent, WatchId, WatchedState, WatchingEnd,
+    OutgoingSubscription, SubscriptionState, Target, WatchEvent, WatchId, WatchedState, WatchingEnd,
 };
 use crate::transaction::TxId;
 use crate::transaction::timers::GIVE_UP;
-use crate::transport::Flow;
+use crate::transport::{Flow, Hop};
 
 /// Dialogs of one watching; further forks get a 481.
 const MAX_FORKS: usize = 8;
@@ -93,14 +94,28 @@ impl Core {
         self.run_events(now);
     }
 
+    /// Where the host of a target is.
+    pub(super) fn watched_host_found(&mut self, id: WatchId, hops: Vec<Hop>, now: Instant) {
+        let Some(watching) = self.watchings.all.get_mut(&id) else { return };
+        if let Target::Uri(uri) = &watching.wish.target {
+            watching.wish.target = Target::Hops(uri.clone(), hops);
+        }
+        self.ask_to_watch(id, now);
+    }
+
     /// The SUBSCRIBE that makes dialogs.
     fn ask_to_watch(&mut self, id: WatchId, now: Instant) {
+        let Some(watching) = self.watchings.all.get(&id) else { return };
+        let target = watching.wish.target.clone();
+        if let Some(search) = self.search(&target) {
+            return self.look_up(Wish::Watch(id), search);
+        }
         let Some(watching) = self.watchings.all.get_mut(&id) else { return };
         watching.number += 1;
         watching.open_until = now + GIVE_UP;
         let (number, wish) = (watching.number, watching.wish.clone());
         let (call_id, tag) = watching.call.clone();
-        let Some((way, _)) = self.route(&wish.target) else {
+        let Some((way, _)) = self.route(&wish.target, now) else {
             return self.end_watching(id, WatchingEnd::Refused { status: 430, retry_after: None });
         };
         let from = wish.from.with_tag(&tag);

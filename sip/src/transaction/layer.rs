@@ -182,6 +182,9 @@ impl Layer {
             return self.events.push_back(Event::Ack { request: Box::new(request) });
         }
         via.note_source(flow.peer);
+        if matches!(request.method, Method::REGISTER | Method::INVITE | Method::SUBSCRIBE) {
+            via.agree_to_keep(flow.protocol.keep_alive_secs());
+        }
         request.headers.replace_first(&via);
         let reply = reply_flow(flow, &via);
         let is_reliable = flow.protocol.is_reliable();

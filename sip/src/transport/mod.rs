@@ -4,6 +4,7 @@ mod avoid;
 mod locate;
 #[cfg(test)]
 mod locate_tests;
+pub mod stun;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -63,6 +64,12 @@ impl Protocol {
     #[must_use]
     pub const fn is_secure(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// How often a phone should send a keep-alive (RFC 5626 section 4.4): before a NAT forgets it.
+    #[must_use]
+    pub const fn keep_alive_secs(self) -> u32 {
+        if self.is_reliable() { 120 } else { 29 }
     }
 
     /// Whether it is a WebSocket: opened by the phone alone, one message a frame.

@@ -6,6 +6,7 @@ use tandem_media::sdp::Encryption;
 use tandem_xmpp::stanza::jingle::Info;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
+use super::audio::Security;
 use super::entry::{CallKey, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi};
 use crate::bridge::call::Action;
@@ -84,10 +85,20 @@ impl Exchange {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         let preferred: Vec<_> =
             entry.legs.get(&target).and_then(|leg| leg.codec).into_iter().collect();
-        let encryption = Encryption::Opportunistic(audio::keys(self.parts.random));
-        let opened = audio::open(&self.parts.media, entry.media, &preferred, encryption, number);
+        let Some(leg) = entry.legs.get(&CALLER) else { return };
+        let Kind::SipCaller { is_web, offer, .. } = &leg.kind else { return };
+        let security = if *is_web {
+            Security::Web((self.parts.random)())
+        } else if offer.is_some() {
+            Security::Rtp(Encryption::Opportunistic(audio::keys(self.parts.random)))
+        } else {
+            // It made no offer: plain RTP is what every phone can answer; its answer comes with the ACK.
+            Security::Rtp(Encryption::Off)
+        };
+        let ends = (number, offer.is_some());
+        let opened = audio::open(&self.parts.media, entry.media, &preferred, security, ends);
         let Some(leg) = entry.legs.get_mut(&CALLER) else { return };
-        let Kind::SipCaller { leg: sip, offer, audio } = &mut leg.kind else { return };
+        let Kind::SipCaller { leg: sip, offer, audio, .. } = &mut leg.kind else { return };
         let sip = *sip;
         let (media, mut ours) = match opened {
             Ok(opened) => opened,
@@ -101,9 +112,7 @@ impl Exchange {
         leg.media = Some(media);
         self.by_media.insert(media, (call, CALLER));
         let Some(offer) = offer else {
-            // It made no offer: plain RTP is what every phone can answer; its answer comes with the ACK.
-            ours.local.encryption = Encryption::Off;
-            let offer = ours.negotiator.offer(&ours.local);
+            let offer = ours.offer();
             *audio = Some(Box::new(ours));
             return self.parts.sip.answer(sip, offer);
         };

@@ -50,14 +50,14 @@ impl Exchange {
         let audio = leg.audio().ok_or(500_u16)?;
         let Some(offer) = offer else {
             // They want to hear ours: all that we can do, as secure as before (RFC 3261 section 14.2).
-            return Ok(audio.negotiator.offer(&audio.local));
+            return Ok(audio.offer());
         };
         let offer = Session::parse(offer).map_err(SdpError::status)?;
-        let (answer, remote, codec) =
+        let (answer, is_held, codec) =
             audio::answer(&self.parts.media, media, audio, &offer, &preferred)
                 .map_err(SdpError::status)?;
         leg.codec = codec;
-        self.holds(call, key, remote.is_held());
+        self.holds(call, key, is_held);
         Ok(answer)
     }
 
@@ -91,8 +91,7 @@ impl Exchange {
     fn offer_change(sip: &tandem_sip::SipHandle, leg: &mut Leg) {
         let Some(dialog) = leg.kind.dialog() else { return };
         if let Some(audio) = leg.audio() {
-            let offer = audio.negotiator.offer(&audio.local);
-            sip.reinvite(dialog, offer);
+            sip.reinvite(dialog, audio.offer());
         }
     }
 
@@ -118,8 +117,7 @@ impl Exchange {
                 session.inform(if held { Info::Hold } else { Info::Unhold });
             } else if let Some(audio) = leg.audio() {
                 // What the holder plays is still sent.
-                audio.local.direction =
-                    if held { Direction::SendOnly } else { Direction::SendRecv };
+                audio.set_direction(if held { Direction::SendOnly } else { Direction::SendRecv });
                 Self::offer_change(&self.parts.sip, leg);
             }
         }

@@ -6,13 +6,14 @@ use std::time::SystemTime;
 
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{LocalAudio, Negotiator, Session};
-use tandem_media::{CallId as MediaCall, LegId as MediaLeg, LegStats};
+use tandem_media::{CallId as MediaCall, LegId as MediaLeg, LegStats, RemoteTransport};
 use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
 
 use crate::bridge::call::{Call, LegKey};
 use crate::bridge::jingle_leg::JingleLeg;
+use crate::bridge::sdp_webrtc::WebAudio;
 
 /// Names a call on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,11 +83,21 @@ impl Leg {
 }
 
 /// The audio of a phone's leg.
-pub(super) struct PhoneAudio {
-    /// What was offered and answered.
-    pub(super) negotiator: Negotiator,
-    /// Our side of it.
-    pub(super) local: LocalAudio,
+pub(super) enum PhoneAudio {
+    /// RTP, or SRTP by SDES.
+    Rtp {
+        /// What was offered and answered.
+        negotiator: Negotiator,
+        /// Our side of it.
+        local: LocalAudio,
+    },
+    /// ICE and DTLS-SRTP.
+    Web {
+        /// What was offered and answered.
+        audio: WebAudio,
+        /// The phone's side of ICE, as the media engine knows it.
+        remote: Option<RemoteTransport>,
+    },
 }
 
 /// What is on the other end of a leg, and how far it is.
@@ -95,6 +106,8 @@ pub(super) enum Kind {
     SipCaller {
         /// Its dialog.
         leg: SipLeg,
+        /// Whether it speaks WebRTC.
+        is_web: bool,
         /// Its offer; none when the answer must carry ours.
         offer: Option<Session>,
         /// Once we have answered.

@@ -11,9 +11,10 @@ use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
+use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
-use crate::bridge::{call_reason, echo, identity};
+use crate::bridge::{call_reason, echo, identity, sdp_webrtc};
 
 impl Exchange {
     pub(super) async fn handle_sip(&mut self, leg: SipLeg, event: LegEvent, now: Instant) {
@@ -100,7 +101,12 @@ impl Exchange {
             return Err(433);
         }
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
-        let kind = Kind::SipCaller { leg, offer, audio: None };
+        let is_web = match &offer {
+            Some(offer) => sdp_webrtc::wants_web(offer),
+            // Whoever comes over a WebSocket can answer nothing else (RFC 7118 section 1).
+            None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
+        };
+        let kind = Kind::SipCaller { leg, is_web, offer, audio: None };
         let leg_ = Leg::new(kind, device);
         let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
         entry.caller_codecs = codecs;
@@ -163,14 +169,17 @@ impl Exchange {
         secure: bool,
         retried: bool,
     ) -> Option<Leg> {
-        let encryption = if secure {
-            Encryption::Required(audio::keys(self.parts.random))
+        let security = if binding.flow.protocol.is_websocket() {
+            // A page can do nothing else.
+            Security::Web((self.parts.random)())
+        } else if secure {
+            Security::Rtp(Encryption::Required(audio::keys(self.parts.random)))
         } else {
-            Encryption::Off
+            Security::Rtp(Encryption::Off)
         };
         let media = &self.parts.media;
         let opened =
-            audio::open(media, entry.media, &entry.caller_codecs, encryption, self.number());
+            audio::open(media, entry.media, &entry.caller_codecs, security, (self.number(), false));
         let (media, mut audio) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -178,7 +187,7 @@ impl Exchange {
                 return None;
             }
         };
-        let offer = audio.negotiator.offer(&audio.local);
+        let offer = audio.offer();
         let from = if entry.is_hidden {
             privacy::anonymous()
         } else {
@@ -276,7 +285,8 @@ impl Exchange {
         else {
             return false;
         };
-        let secure = !audio.local.encryption.is_required();
+        let Some(has_keys) = audio.requires_keys() else { return false };
+        let secure = !has_keys;
         let Some(leg) = self.ring_phone(entry, binding, device.clone(), secure, true) else {
             return false;
         };

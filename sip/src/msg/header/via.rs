@@ -1,4 +1,4 @@
-//! RFC 3261 section 20.42, RFC 3581 (rport), RFC 5118 (IPv6): Via.
+//! RFC 3261 section 20.42, RFC 3581 (rport), RFC 5118 (IPv6), RFC 6223 (keep): Via.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -64,6 +64,13 @@ impl Via {
         }
         if self.wants_rport() || self.host.ip() != Some(ip) {
             self.params.set("received", Some(&ip.to_string()));
+        }
+    }
+
+    /// Agrees to keep-alives where the sender offers them (RFC 6223 section 4.4), one every so many seconds.
+    pub fn agree_to_keep(&mut self, seconds: u32) {
+        if self.params.has("keep") && self.params.get("keep").is_none() {
+            self.params.set("keep", Some(&seconds.to_string()));
         }
     }
 

@@ -5,6 +5,7 @@ mod crossing;
 mod early;
 mod events;
 mod identity;
+mod locate;
 mod outbound;
 mod overload;
 mod publish;
@@ -27,8 +28,8 @@ use crate::auth::{Algorithm, Challenge, Credentials};
 use crate::config::Config;
 use crate::msg::{Header, Limits, Message, Method, Request, Response, Uri, parse_datagram};
 use crate::ports::{
-    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
-    StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
+    IncomingMessage, KnownNames, LegEvent, LegId, MessageReply, MessageResult, Publication,
+    PublicationId, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
 };
 use crate::transport::{Flow, Protocol};
 
@@ -57,6 +58,10 @@ struct World {
     tried: Vec<(String, bool)>,
     must_wait: Option<Duration>,
     connects: Vec<Flow>,
+    names: KnownNames,
+    /// Lookups wait until they are let go.
+    holds_lookups: bool,
+    lookups: Vec<(JobId, Box<crate::transport::Search>)>,
     serial: u32,
 }
 
@@ -79,7 +84,7 @@ impl World {
         let now = Instant::now();
         let local = ([192, 0, 2, 1], 5060).into();
         let listeners = [(Protocol::Udp, 0), (Protocol::Tcp, 1)]
-            .map(|(protocol, socket)| Listening { protocol, socket, local })
+            .map(|(protocol, socket)| Listening { protocol, socket, local, outward: [None; 2] })
             .to_vec();
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut world = Self {
@@ -102,6 +107,9 @@ impl World {
             tried: Vec::new(),
             must_wait: None,
             connects: Vec::new(),
+            names: KnownNames::default(),
+            holds_lookups: false,
+            lookups: Vec::new(),
             serial: 0,
         };
         world.drain();
@@ -125,9 +133,9 @@ impl World {
                 Output::SubscriptionEnded(id, why) => self.ended.push((id, why)),
                 Output::MessageDone(ticket, result) => self.results.push((ticket, result)),
                 Output::Tried { account, ok, .. } => self.tried.push((account, ok)),
-                Output::Connect(flow) => self.connects.push(flow),
                 Output::Unpublished(id) => self.unpublished.push(id),
                 Output::Watched(id, event) => self.watched.push((id, event)),
+                Output::Connect(flow, _) => self.connects.push(flow),
                 Output::Bindings(..) => {}
             }
         }
@@ -153,6 +161,8 @@ impl World {
                 self.messages.push(*message);
                 JobResult::Message(self.reply.clone())
             }
+            Job::Locate(search) if self.holds_lookups => return self.lookups.push((id, search)),
+            Job::Locate(search) => JobResult::Located(self.found(*search)),
             Job::Subscribe(subscription) => {
                 self.subscriptions.push(*subscription);
                 JobResult::Subscribe(self.consent)
@@ -167,6 +177,10 @@ impl World {
         };
         self.core.job_done(id, result, self.now);
         self.drain();
+    }
+
+    fn found(&self, search: crate::transport::Search) -> Vec<crate::transport::Hop> {
+        futures_util::FutureExt::now_or_never(super::locate::find(&self.names, search)).unwrap()
     }
 
     /// Ends the oldest save.

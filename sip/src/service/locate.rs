@@ -1,0 +1,94 @@
+//! Hosts that nobody registered from (RFC 3263): looked up outside, tried in turn.
+
+use std::time::Instant;
+
+use super::outbound::Other;
+use super::{Core, Job, Ticket, Waiting};
+use crate::msg::Uri;
+use crate::ports::{LegId, Names, OutgoingInvite, OutgoingMessage, Target, WatchId};
+use crate::transport::{Flow, Found, Hop, Protocol, Question, Search};
+
+/// What we can open ourselves, the preferred first.
+const PREFERENCE: [Protocol; 3] = [Protocol::Tls, Protocol::Tcp, Protocol::Udp];
+
+/// What waits for a host to be found.
+pub(super) enum Wish {
+    Invite(LegId, Box<OutgoingInvite>),
+    Message(Ticket, Box<OutgoingMessage>),
+    Watch(WatchId),
+}
+
+impl Core {
+    /// The search for a target that has to be looked up.
+    pub(super) fn search(&mut self, target: &Target) -> Option<Box<Search>> {
+        let Target::Uri(uri) = target else { return None };
+        let search = self.begin_search(uri)?;
+        search.question().is_some().then(|| Box::new(search))
+    }
+
+    fn begin_search(&mut self, uri: &Uri) -> Option<Search> {
+        let has = |protocol: &Protocol| self.listeners.iter().any(|one| one.protocol == *protocol);
+        let can: Vec<Protocol> = PREFERENCE.into_iter().filter(has).collect();
+        Search::new(uri, &can, self.ids.number())
+    }
+
+    /// What waits goes on when the places are found.
+    pub(super) fn look_up(&mut self, wish: Wish, search: Box<Search>) {
+        self.job(Waiting::Locate(wish), Job::Locate(search));
+    }
+
+    pub(super) fn located(&mut self, wish: Wish, hops: Vec<Hop>, now: Instant) {
+        let known = |target: Target, hops| match target {
+            Target::Uri(uri) => Target::Hops(uri, hops),
+            other => other,
+        };
+        match wish {
+            Wish::Watch(id) => self.watched_host_found(id, hops, now),
+            Wish::Invite(leg, mut call) => {
+                call.target = known(call.target, hops);
+                self.invite(leg, *call, now);
+            }
+            Wish::Message(ticket, mut message) => {
+                message.target = known(message.target, hops);
+                self.send_message(ticket, *message, now);
+            }
+        }
+    }
+
+    /// A call that is given up while its host is looked up ends.
+    pub(super) fn stop_search(&mut self, leg: LegId, now: Instant) {
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Locate(Wish::Invite(waits, _)) if *waits == leg);
+        let found = self.jobs.iter().find(|(_, waiting)| is_it(waiting)).map(|(id, _)| *id);
+        if found.is_some_and(|id| self.jobs.remove(&id).is_some()) {
+            self.called_off(leg, now);
+        }
+    }
+
+    /// The places of a URI that needs no lookup, or whose lookup is done; those that failed lately come last.
+    pub(super) fn places(&mut self, uri: &Uri, hops: Option<&[Hop]>, now: Instant) -> Vec<Other> {
+        let mut hops = match hops {
+            Some(hops) => hops.to_vec(),
+            None => self.begin_search(uri).map(Search::hops).unwrap_or_default(),
+        };
+        self.avoided.sort(&mut hops, now);
+        hops.into_iter().map(|hop| Other::Hop(uri.clone(), hop)).collect()
+    }
+
+    /// A flow to a place: the connection that is open to it, or a new one.
+    pub(super) fn flow_by(&mut self, hop: &Hop) -> Option<Flow> {
+        let name = (hop.protocol == Protocol::Tls).then(|| hop.name.clone());
+        self.flow_at(hop.protocol, hop.address, name)
+    }
+}
+
+/// Looks up whatever a search asks.
+pub async fn find(names: &dyn Names, mut search: Search) -> Vec<Hop> {
+    while let Some(question) = search.question() {
+        search.answer(match question {
+            Question::Naptr(name) => Found::Naptr(names.naptr(&name).await),
+            Question::Srv(name) => Found::Srv(names.srv(&name).await),
+            Question::Addresses(name) => Found::Addresses(names.addresses(&name).await),
+        });
+    }
+    search.hops()
+}
