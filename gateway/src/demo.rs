@@ -180,7 +180,7 @@ pub fn banner(addresses: &Addresses, people: &[Person], data_dir: &Path) -> Stri
          XMPP app:     address ana@localhost, server 127.0.0.1, port {} (STARTTLS) or {} (TLS);\n\
          \u{20}             accept the self-signed certificate.\n\
          SIP phone:    user ana, domain localhost, proxy 127.0.0.1, port {} (UDP or TCP) or {} (TLS)\n\
-         Web client:   wss://localhost:{}/xmpp-websocket\n\
+         Web client:   wss://localhost:{}/xmpp-websocket; web phone: the same with /sip-websocket\n\
          Health:       http://127.0.0.1:{}/health/ready, metrics at /metrics\n\
          Data:         {}\n\n\
          Ctrl+C stops it; nothing is lost.\n\n",

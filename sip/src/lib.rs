@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`msg`] | messages, URIs, typed header fields, stream framing | RFC 3261 sections 7, 18.3, 19, 20, 25; RFC 4475, 5118 |
 //! | [`auth`] | digest, both sides | RFC 7616, RFC 8760 |
-//! | [`transport`] | protocols and flows | RFC 3261 section 18, RFC 3581 |
+//! | [`transport`] | protocols and flows, where a request goes, keep-alives | RFC 3261 section 18, RFC 3263, RFC 3581, RFC 5626 section 4.4 |
 //! | [`transaction`] | transactions and their timers | RFC 3261 section 17, RFC 6026, RFC 4320 |
 //! | [`dialog`] | who talks with whom, and how long without a sign of life | RFC 3261 section 12, RFC 4028 |
 //! | [`service`] | the server: registrar, calls, messages, presence | RFC 3261 sections 8 to 15, RFC 3428, RFC 3856, RFC 6665 |
@@ -12,7 +12,7 @@
 //! | [`ports`] | what the server needs from outside | |
 //! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
 //!
-//! Not served yet: REFER (RFC 3515), foreign domains (RFC 3263). What requires one of them gets a 420 or a 405.
+//! Not served yet: REFER (RFC 3515), requests from foreign domains. What requires one of them gets a 420 or a 405.
 
 pub mod auth;
 pub mod config;

@@ -51,7 +51,7 @@ fn calls_and_is_called(stack: &str) {
     desk.tell(json!({"cmd": "hangup"}));
     web.want("closed", &[]);
     let calls = server.recorded(2).unwrap();
-    assert!(calls.iter().all(|(_, _, result, _)| result == "answered"), "{calls:?}");
+    assert!(calls.iter().all(|(_, _, result, _)| result == "hung up"), "{calls:?}");
 }
 
 #[test]

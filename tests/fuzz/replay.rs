@@ -26,7 +26,7 @@ impl Numbers {
 
 /// A few bytes flipped, cut, doubled, or put in from a list of what parsers trip over.
 fn changed(input: &[u8], numbers: &mut Numbers) -> Vec<u8> {
-    const ODD: [&[u8]; 12] = [
+    const ODD: [&[u8]; 24] = [
         b"<",
         b">",
         b"'",
@@ -39,6 +39,18 @@ fn changed(input: &[u8], numbers: &mut Numbers) -> Vec<u8> {
         b"\xff",
         b"\xc3\xa9",
         b"/>",
+        b"\r\n",
+        b"\r\n ",
+        b"\0",
+        b"%00",
+        b";",
+        b",",
+        b"\"",
+        b"\\",
+        b"[::1]",
+        b"99999999999999999999",
+        b":",
+        b"sip:",
     ];
     let mut out = input.to_vec();
     for _ in 0..=numbers.below(4) {

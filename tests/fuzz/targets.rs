@@ -1,7 +1,10 @@
-//! What is fuzzed of XMPP (RFC 6120, RFC 7622): each function takes any bytes and panics when a promise is broken.
+//! What is fuzzed of XMPP (RFC 6120, RFC 7622), and, in `sip`, of SIP: each function takes any bytes and panics when a promise is broken.
 //!
 //! libFuzzer drives them from `tests/fuzz` (a workspace of its own, since it wants a nightly compiler); `make test` replays
 //! the committed corpora, and what a seeded generator makes of them.
+
+#[path = "sip.rs"]
+pub mod sip;
 
 use bytes::Bytes;
 use tandem_xmpp::jid::Jid;
@@ -15,8 +18,17 @@ use tandem_xmpp::xml::frame::{Frame, Framer};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 4] =
-    [("stream", stream), ("jid", jid), ("stanza", stanza), ("payloads", payloads)];
+pub const ALL: [Target; 9] = [
+    ("stream", stream),
+    ("jid", jid),
+    ("stanza", stanza),
+    ("payloads", payloads),
+    ("sip_message", sip::sip_message),
+    ("sip_uri", sip::sip_uri),
+    ("sip_headers", sip::sip_headers),
+    ("sip_stream", sip::sip_stream),
+    ("sip_multipart", sip::sip_multipart),
+];
 
 /// Bytes of one part; small, so that the limit is met.
 const MAX_BYTES: usize = 4_096;

@@ -99,6 +99,10 @@ impl Uri {
 
     /// Equality by RFC 3261 section 19.1.4.
     pub fn is_same(&self, other: &Uri) -> bool {
+        // A parameter that stands twice, which none may, would differ from itself.
+        if self == other {
+            return true;
+        }
         self.scheme == other.scheme
             && self.is_same_user(other)
             && same_escaped(self.password.as_deref(), other.password.as_deref())

@@ -4,6 +4,8 @@
 //! bounded queues: a full one stops the reading. Datagrams leave straight from the core's task; what a connection does
 //! not take in time closes it.
 
+#[cfg(test)]
+mod address_tests;
 mod handle;
 pub mod msrp;
 mod pinned;

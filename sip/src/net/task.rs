@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     core: Core,
     ports: Ports,
-    sockets: Vec<(u64, Arc<UdpSocket>)>,
+    /// With their numbers, and whether they are of IPv6.
+    sockets: Vec<(u64, Arc<UdpSocket>, bool)>,
     doorman: Doorman,
     writers: HashMap<u64, mpsc::Sender<Bytes>>,
     jobs: Jobs,
@@ -57,7 +59,13 @@ impl Task {
         Self {
             core,
             ports,
-            sockets,
+            sockets: sockets
+                .into_iter()
+                .map(|(number, socket)| {
+                    let is_v6 = socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
+                    (number, socket, is_v6)
+                })
+                .collect(),
             doorman,
             writers: HashMap::new(),
             jobs: FuturesUnordered::new(),
@@ -190,10 +198,10 @@ impl Task {
 
     fn send(&mut self, flow: Flow, bytes: Bytes) {
         if flow.protocol == Protocol::Udp {
-            let socket = self.sockets.iter().find(|(number, _)| *number == flow.socket);
+            let socket = self.sockets.iter().find(|(number, ..)| *number == flow.socket);
             // A full buffer loses a datagram, as the network may; what matters is sent again.
-            if let Some((_, socket)) = socket
-                && let Err(error) = socket.try_send_to(&bytes, flow.peer)
+            if let Some((_, socket, is_v6)) = socket
+                && let Err(error) = socket.try_send_to(&bytes, peer_on(*is_v6, flow.peer))
             {
                 tracing::debug!(peer = %flow.peer, %error, "a datagram did not leave");
             }
@@ -207,6 +215,14 @@ impl Task {
             // Without its writer the connection closes, and says so.
             self.writers.remove(&flow.socket);
         }
+    }
+}
+
+/// An IPv6 socket writes to an IPv4 peer by its mapped address.
+fn peer_on(is_v6: bool, peer: SocketAddr) -> SocketAddr {
+    match peer.ip() {
+        IpAddr::V4(ip) if is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), peer.port()),
+        _ => peer,
     }
 }
 

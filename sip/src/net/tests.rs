@@ -88,6 +88,13 @@ impl Events for Memory {
 
 /// A server on loopback: its handle, its UDP and its TCP address.
 pub(super) async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr) {
+    server_at(config, ([127, 0, 0, 1], 0).into()).await
+}
+
+pub(super) async fn server_at(
+    config: Config,
+    addr: SocketAddr,
+) -> (SipHandle, SocketAddr, SocketAddr) {
     let memory = Arc::new(Memory::default());
     let ports = Ports {
         accounts: memory.clone(),
@@ -97,7 +104,6 @@ pub(super) async fn server(config: Config) -> (SipHandle, SocketAddr, SocketAddr
         events: memory,
         names: Arc::new(KnownNames::default()),
     };
-    let addr = ([127, 0, 0, 1], 0).into();
     let listeners = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener {
         protocol,
         addr,

@@ -24,6 +24,10 @@ const MAX_ROUTES: usize = 10_000;
 
 pub(super) fn bind(addr: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        // [::] is for both families, whatever the system thinks.
+        socket.set_only_v6(false)?;
+    }
     // The system may grant less; that is no fault.
     let _ = socket.set_recv_buffer_size(BUFFER);
     let _ = socket.set_send_buffer_size(BUFFER);
@@ -105,6 +109,8 @@ impl OwnAddress {
 
     /// For a listener on all addresses, the routing table is asked, once a peer.
     pub(super) fn towards(&mut self, peer: IpAddr) -> SocketAddr {
+        // On a listener for both families an IPv4 peer looks like an IPv6 one.
+        let peer = peer.to_canonical();
         if !self.local.ip().is_unspecified() {
             return self.local;
         }

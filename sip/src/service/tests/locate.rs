@@ -53,6 +53,7 @@ fn a_host_is_looked_up_and_its_places_are_tried_in_turn() {
     let (flow, invite) = world.last_request();
     assert_eq!((flow.peer, invite.uri.to_string().as_str()), (ONE.into(), "sip:carl@b.example"));
     let first = invite.headers.top_via().unwrap();
+    assert!(first.wants_rport() && first.rport().is_none());
     // Section 4.3: nobody answers for 64 * T1; the next place gets the request with another branch.
     world.pass(32.5);
     let (flow, again) = world.last_request();
