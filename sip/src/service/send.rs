@@ -107,10 +107,13 @@ impl Core {
     }
 
     pub(super) fn answer_statelessly(&mut self, mut response: Response, flow: Flow) {
-        let Ok(mut via) = response.headers.top_via() else { return };
+        response.headers.set(Name::Server, &self.config.software);
+        let Ok(mut via) = response.headers.top_via() else {
+            // A Via that cannot be read says nothing better than where the request came from (RFC 4475 section 3.1.2.1).
+            return self.layer.send(Message::Response(response), flow);
+        };
         via.note_source(flow.peer);
         response.headers.replace_first(&via);
-        response.headers.set(Name::Server, &self.config.software);
         self.layer.send(Message::Response(response), reply_flow(flow, &via));
     }
 
