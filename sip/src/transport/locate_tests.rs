@@ -243,6 +243,7 @@ fn the_name_to_be_proven_is_that_of_the_uri() {
 
 /// Section 4.3.
 #[test]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
 fn who_did_not_answer_is_tried_last_for_a_while() {
     let (start, hop) = (Instant::now(), |port: u16| Hop {
         protocol: Tcp,
