@@ -174,18 +174,25 @@ impl App {
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
         let contacts = Contacts::default();
         let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
-        let presence = PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone());
+        let presence =
+            PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone());
         tokio::spawn(presence.run(desk_events));
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
         let (outbox, said) = mpsc::unbounded_channel();
-        tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), store.clone(), said));
+        tokio::spawn(exchange::send_all(
+            xmpp.clone(),
+            contacts.clone(),
+            (store.clone(), hub.bus.clone()),
+            said,
+        ));
         let parts = exchange::Parts {
             xmpp: xmpp.clone(),
             sip: sip.clone(),
             media,
             contacts,
+            bus: hub.bus.clone(),
             outbox,
             random,
         };

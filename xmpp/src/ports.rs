@@ -281,6 +281,14 @@ pub trait Watch: Send + Sync {
     fn presence_changed(&self, account: &Jid);
     /// `contact` may now see `owner`, or may no longer.
     fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool);
+    /// Somebody asked to see `owner`, or was answered.
+    fn requests_changed(&self, owner: &Jid) {
+        let _ = owner;
+    }
+    /// A message waits for the account, or waits no longer.
+    fn waiting_changed(&self, account: &Jid) {
+        let _ = account;
+    }
 }
 
 /// One message on its way to all who get a copy of it: it has arrived when one of them has it, and comes back when the

@@ -27,11 +27,24 @@ struct State {
     phones: HashMap<Jid, HashMap<String, Arc<Binding>>>,
     /// Full JIDs with the number of their calls.
     in_call: HashMap<Jid, usize>,
+    /// What phones say of themselves.
+    looks: HashMap<Jid, Look>,
+}
+
+/// How a phone says that its user can be reached (RFC 3863).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Whether it can be.
+    pub is_open: bool,
+    /// Sub-state.
+    pub show: Option<Show>,
+    /// In its user's words.
+    pub status: Option<String>,
 }
 
 /// The phones of every account. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Contacts(Arc<Mutex<State>>);
+pub struct Contacts(Arc<Mutex<State>>, Arc<tokio::sync::Mutex<()>>);
 
 impl Contacts {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,13 +120,43 @@ impl Contacts {
 
     /// Shows that a phone is in a call, or is no more, to everybody who may see it.
     pub async fn show_call(&self, xmpp: &Server, device: &Jid, begins: bool) {
-        if !self.count_call(device, begins) || self.binding(device).is_none() {
-            return;
+        if self.count_call(device, begins) && self.binding(device).is_some() {
+            self.show(xmpp, device).await;
         }
-        if begins {
-            xmpp.set_presence(device, Some(Show::Dnd), Some(ON_THE_PHONE)).await;
-        } else {
-            xmpp.set_presence(device, None, None).await;
+    }
+
+    /// Takes what a phone says of itself, `None` when that is over, and shows it.
+    pub async fn set_look(&self, xmpp: &Server, device: &Jid, look: Option<Look>) {
+        {
+            let mut state = self.state();
+            match look {
+                Some(look) => state.looks.insert(device.clone(), look),
+                None => state.looks.remove(device),
+            };
+        }
+        self.show(xmpp, device).await;
+    }
+
+    /// Shows a phone as it is: what it says of itself, and its calls unless it says that nobody is there.
+    async fn show(&self, xmpp: &Server, device: &Jid) {
+        let _turn = self.1.lock().await;
+        let (is_phone, in_call, look) = {
+            let state = self.state();
+            let phones = state.phones.get(&device.bare()).zip(device.resource());
+            let is_phone = phones.is_some_and(|(phones, resource)| phones.contains_key(resource));
+            (is_phone, state.in_call.contains_key(device), state.looks.get(device).cloned())
+        };
+        match look {
+            // Not registered: it is there as long as it says so.
+            Some(look) if !is_phone && look.is_open => {
+                let (show, status) = (look.show, look.status);
+                xmpp.attach(device, Attachment { show, status, ..unregistered() }).await;
+            }
+            _ if !is_phone => xmpp.detach(device).await,
+            Some(look) if !look.is_open => xmpp.hide(device).await,
+            _ if in_call => xmpp.set_presence(device, Some(Show::Dnd), Some(ON_THE_PHONE)).await,
+            Some(look) => xmpp.set_presence(device, look.show, look.status.as_deref()).await,
+            None => xmpp.set_presence(device, None, None).await,
         }
     }
 }
@@ -134,6 +177,9 @@ pub async fn sync(
     }
     for device in &new {
         xmpp.attach(device, phone()).await;
+        if contacts.state().looks.contains_key(device) {
+            contacts.show(xmpp, device).await;
+        }
     }
     new
 }
@@ -147,6 +193,11 @@ fn phone() -> Attachment {
         features: features.map(|f| (*f).to_owned()).collect(),
         identity: ("client".into(), "phone".into(), "Phone".into()),
     }
+}
+
+/// What publishes without being registered: it is seen, and gets nothing.
+fn unregistered() -> Attachment {
+    Attachment { priority: -1, features: Vec::new(), ..phone() }
 }
 
 /// A caller that is not registered: reachable for the time of its call, and for nothing else.

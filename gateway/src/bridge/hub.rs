@@ -16,8 +16,9 @@ use tandem_xmpp::ports::{Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
 use super::message::Chat;
+use super::pidf_read::Document as Pidf;
 use super::room_phone::RoomPhones;
-use super::{echo, exchange, presence};
+use super::{echo, exchange, identity, presence};
 use crate::cluster::{Bus, Envelope};
 use crate::store::{Store, sip_fault};
 
@@ -108,6 +109,15 @@ impl Watch for Hub {
             tracing::error!("the presence desk is behind; a permission waits for a refresh");
         }
     }
+
+    fn requests_changed(&self, owner: &Jid) {
+        // Full: the next change of this list, or a refresh, tells it.
+        let _ = self.bus.send(Envelope::Presence(presence::Event::Requests(owner.clone())));
+    }
+
+    fn waiting_changed(&self, account: &Jid) {
+        let _ = self.bus.send(Envelope::Presence(presence::Event::Waiting(account.clone())));
+    }
 }
 
 impl Bindings for Hub {
@@ -153,19 +163,30 @@ impl Messages for Hub {
 
 impl Events for Hub {
     fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>> {
-        if subscription.package != Package::Presence {
-            return Box::pin(std::future::ready(Err(489)));
+        if let Err(status) = may_watch(&subscription) {
+            return Box::pin(std::future::ready(Err(status)));
         }
         let event = presence::Event::Subscribed(subscription);
         let sent = self.bus.send(Envelope::Presence(event));
         Box::pin(async move { sent.map_err(|_| 503) })
     }
 
-    fn published(&self, _: Publication) -> BoxFuture<'_, Result<(), u16>> {
-        Box::pin(std::future::ready(Err(489)))
+    fn published(&self, publication: Publication) -> BoxFuture<'_, Result<(), u16>> {
+        let taken = match Pidf::parse(&publication.body) {
+            Some(document) => {
+                let event = presence::Event::Published(Box::new((publication, document)));
+                self.bus.send(Envelope::Presence(event)).map_err(|_| 503)
+            }
+            None => Err(400),
+        };
+        Box::pin(std::future::ready(taken))
     }
 
-    fn unpublished(&self, _: PublicationId) {}
+    fn unpublished(&self, id: PublicationId) {
+        if self.bus.send(Envelope::Presence(presence::Event::Unpublished(id))).is_err() {
+            tracing::error!("the presence desk is behind; a phone shows what it said before");
+        }
+    }
 
     fn watched(&self, _: WatchId, _: WatchEvent) {}
 
@@ -176,6 +197,20 @@ impl Events for Hub {
             );
         }
     }
+}
+
+/// What only concerns an account itself is shown to nobody else (RFC 3857 section 4.6, RFC 3842 section 3.6), and is no
+/// matter of its contacts.
+fn may_watch(subscription: &Subscription) -> Result<(), u16> {
+    if !matches!(subscription.package, Package::PresenceWinfo | Package::MessageSummary) {
+        return Ok(());
+    }
+    if subscription.is_list {
+        return Err(489);
+    }
+    let target = identity::sip_to_jid(&subscription.target).map_err(|_| 404_u16)?;
+    let watcher = super::account(&subscription.watcher).map_err(|_| 403_u16)?;
+    if target.bare() == watcher.bare() { Ok(()) } else { Err(403) }
 }
 
 /// The ports of the SIP server, all but the accounts and the names.

@@ -82,9 +82,12 @@ fn tuple_id(resource: &str) -> String {
     if !resource.is_empty() && resource.chars().all(legal) {
         return format!("ID-{resource}");
     }
-    let hash: String =
-        Sha256::digest(resource).iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("ID-{hash}")
+    format!("ID-{}", short_hash(resource))
+}
+
+/// A name for a text that tells nothing of it: 16 hex digits.
+pub fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 fn availability(device: &Device) -> u8 {

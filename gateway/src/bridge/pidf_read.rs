@@ -54,6 +54,8 @@ pub struct Document {
     pub tuples: Vec<Tuple>,
     /// What the person does, in RPID's words.
     pub activities: Vec<String>,
+    /// What is said of the person as a whole.
+    pub note: Option<String>,
 }
 
 /// One device.
@@ -100,7 +102,11 @@ impl Document {
         let show = show_of(&activities);
         let tuples = root.elements().filter(|e| e.is("tuple", PIDF)).take(MAX_TUPLES);
         let tuples = tuples.map(|t| Tuple::read(t, show, !activities.is_empty())).collect();
-        Some(Self { entity, tuples, activities })
+        let persons = root.elements().filter(|e| e.name() == "person");
+        let notes = persons.flat_map(Element::elements).filter(|e| e.name() == "note");
+        let mut notes = notes.chain(root.elements().filter(|e| e.is("note", PIDF)));
+        let note = notes.next().map(|e| e.text().trim().to_owned()).filter(|t| !t.is_empty());
+        Some(Self { entity, tuples, activities, note })
     }
 
     /// Whether any device can be reached.

@@ -5,6 +5,9 @@ use tandem_xmpp::ports::StoreError;
 
 use super::Store;
 
+/// How far back missed calls are told, in milliseconds.
+const MONTH: i64 = 30 * 24 * 60 * 60 * 1_000;
+
 /// What is kept of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRecord {
@@ -51,6 +54,32 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Calls to the account that nobody took: those since it last called or took a call, and those of the month before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn missed_calls(&self, account: &Jid) -> Result<(u32, u32), StoreError> {
+        use sqlx::Row;
+        let month = chrono::Utc::now().timestamp_millis() - MONTH;
+        let row = sqlx::query(
+            "SELECT COALESCE(SUM(started > seen), 0), COALESCE(SUM(started <= seen), 0) FROM \
+             (SELECT started FROM calls WHERE callee = ?1 AND started > ?2 AND answered IS NULL \
+              AND result NOT IN ('declined', 'answered elsewhere')), \
+             (SELECT COALESCE(MAX(started), 0) AS seen FROM calls WHERE started > ?2 \
+              AND (caller = ?1 OR callee = ?1 AND answered IS NOT NULL))",
+        )
+        .bind(account.as_bare_str())
+        .bind(month)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|e| super::fault(&e))?;
+        let count = |at: usize| row.try_get::<i64, _>(at).map(|n| u32::try_from(n).unwrap_or(0));
+        let missed =
+            (count(0).map_err(|e| super::fault(&e))?, count(1).map_err(|e| super::fault(&e))?);
+        Ok(missed)
     }
 
     /// The newest records, the latest first.

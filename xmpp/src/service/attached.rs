@@ -49,6 +49,21 @@ impl Server {
         self.broadcast_presence(full).await;
     }
 
+    /// Shows an attached device as unavailable. It is reached as before; [`Server::set_presence`] shows it again.
+    pub async fn hide(&self, full: &Jid) {
+        let shown = self.sessions().get_mut(full).and_then(|resource| {
+            resource.attachment.as_ref()?;
+            resource.presence.take()?;
+            Some(std::mem::take(&mut resource.directed))
+        });
+        let Some(directed) = shown else { return };
+        let gone = Element::new("presence", ns::CLIENT)
+            .with_attr("from", full.as_str())
+            .with_attr("type", "unavailable")
+            .to_bytes();
+        self.say_goodbye(full, true, directed, &gone).await;
+    }
+
     /// Takes a device away; everybody who saw it is told.
     pub async fn detach(&self, full: &Jid) {
         let gone = self.sessions().detach(full);

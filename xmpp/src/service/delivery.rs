@@ -304,7 +304,7 @@ impl Server {
             return routes;
         }
         for resource in resources {
-            let priority = resource.presence.as_ref().map(|p| p.priority);
+            let priority = resource.priority();
             let wanted = if exact {
                 resource.jid == *to
             } else {

@@ -433,6 +433,15 @@ impl Server {
         self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The contacts of an account, and who asks to see it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the roster cannot be read.
+    pub async fn contacts(&self, owner: &Jid) -> Result<Arc<Roster>, StoreError> {
+        self.roster(&owner.bare()).await
+    }
+
     async fn roster(&self, owner: &Jid) -> Result<Arc<Roster>, StoreError> {
         if let Some(roster) = self.rosters().get(owner).cloned() {
             return Ok(roster);

@@ -62,6 +62,7 @@ impl Given {
         }
         waiting.forget(&self.owner, &self.ids);
         drop(turn);
+        self.server.0.ports.watch.waiting_changed(&self.owner);
     }
 }
 
@@ -113,6 +114,7 @@ impl Server {
         let owner = to.bare();
         match self.keep_waiting(&owner, stanza, place).await {
             Ok(true) => {
+                self.0.ports.watch.waiting_changed(&owner);
                 // The owner may have come online, and looked for waiting messages, before the commit.
                 self.offer_waiting(&owner).await;
                 Outcome::Stored

@@ -182,7 +182,13 @@ impl Server {
     }
 
     /// Nobody sees go what it has not seen come.
-    async fn say_goodbye(&self, from: &Jid, announced: bool, directed: Vec<Jid>, goodbye: &Bytes) {
+    pub(super) async fn say_goodbye(
+        &self,
+        from: &Jid,
+        announced: bool,
+        directed: Vec<Jid>,
+        goodbye: &Bytes,
+    ) {
         if announced {
             self.broadcast(from, goodbye).await;
         }

@@ -171,6 +171,7 @@ impl Server {
                 r.pending_in.push(contact.clone());
             }
         });
+        self.0.ports.watch.requests_changed(owner);
     }
 
     /// An account is gone.

@@ -99,6 +99,12 @@ pub(super) struct Resource {
 const MAX_ADDRESSED: usize = 256;
 
 impl Resource {
+    /// How much it wants messages: by its presence, or as a device that is hidden and reached all the same.
+    pub(super) fn priority(&self) -> Option<i8> {
+        let hidden = self.attachment.as_ref().map(|attachment| attachment.priority);
+        self.presence.as_ref().map(|presence| presence.priority).or(hidden)
+    }
+
     /// Notes that it has shown itself to this account.
     pub(super) fn address(&mut self, account: Jid) {
         if self.addressed.contains(&account) {

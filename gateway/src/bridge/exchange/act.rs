@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use tandem_media::sdp::Encryption;
+use tandem_sip::service::dialog_event::DialogState;
 use tandem_xmpp::stanza::jingle::Info;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
@@ -29,6 +30,7 @@ impl Exchange {
     }
 
     fn ring_caller(&mut self, call: CallKey) {
+        self.tell_line(call, DialogState::Early);
         let Some(mut entry) = self.calls.remove(&call) else { return };
         let phone = entry.legs.values().find_map(|leg| match &leg.kind {
             Kind::SipTarget { .. } => leg.device.clone(),
@@ -136,6 +138,7 @@ impl Exchange {
     }
 
     fn join(&mut self, call: CallKey, one: LegKey, other: LegKey) {
+        self.tell_line(call, DialogState::Confirmed);
         let Some(entry) = self.calls.get_mut(&call) else { return };
         entry.answered = Some(SystemTime::now());
         let media = |key: LegKey| entry.legs.get(&key).and_then(|leg| leg.media);

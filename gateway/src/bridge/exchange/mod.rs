@@ -14,16 +14,19 @@ mod change;
 mod entry;
 mod jingle;
 mod jmi;
+mod line;
 mod passing;
 mod record;
 mod sip;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tandem_media::{LegId as MediaLeg, MediaEvent, MediaHandle};
 use tandem_sip::SipHandle;
 use tandem_sip::ports::{LegEvent, LegId as SipLeg};
+use tandem_sip::service::dialog_event::DialogState;
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::Stanza;
@@ -35,6 +38,8 @@ use self::entry::{CallKey, Entry, Leg};
 use self::passing::Passing;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
+use crate::bridge::presence;
+use crate::cluster::{Bus, Envelope};
 use crate::store::{CallRecord, Store};
 
 /// Calls at once; more are told that we are busy.
@@ -79,6 +84,8 @@ pub struct Parts {
     pub media: MediaHandle,
     /// The registered phones.
     pub contacts: Contacts,
+    /// The way to whoever shows calls to others.
+    pub bus: Arc<dyn Bus>,
     /// Stanzas on their way to XMPP, in order: as many as calls make.
     pub outbox: mpsc::UnboundedSender<Outgoing>,
     /// Fresh random bytes.
@@ -235,6 +242,7 @@ impl Exchange {
         self.by_sid.insert((entry.sid.clone(), entry.caller.bare()), key);
         self.by_sid.insert((entry.sid.clone(), entry.callee.bare()), key);
         self.calls.insert(key, entry);
+        self.tell_line(key, DialogState::Trying);
         self.act(key, now);
     }
 
@@ -278,7 +286,7 @@ impl Exchange {
 pub async fn send_all(
     xmpp: Server,
     contacts: Contacts,
-    store: Store,
+    (store, bus): (Store, Arc<dyn Bus>),
     mut outbox: mpsc::UnboundedReceiver<Outgoing>,
 ) {
     let mut records = JoinSet::new();
@@ -291,10 +299,15 @@ pub async fn send_all(
             Outgoing::Guest(jid, false) => xmpp.detach(&jid).await,
             Outgoing::InCall(device, begins) => contacts.show_call(&xmpp, &device, begins).await,
             Outgoing::Record(record) => {
-                let store = store.clone();
+                let (store, bus) = (store.clone(), bus.clone());
                 records.spawn(async move {
+                    let parties = [record.caller.clone(), record.callee.clone()];
                     if let Err(error) = store.keep_call(*record).await {
                         tracing::error!(%error, "the record of a call is lost");
+                    }
+                    // Full: the lamp for missed calls is late.
+                    for party in parties {
+                        let _ = bus.send(Envelope::Presence(presence::Event::Waiting(party)));
                     }
                 });
                 while records.try_join_next().is_some() {}

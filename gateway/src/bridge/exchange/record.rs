@@ -2,15 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tandem_sip::service::dialog_event::DialogState;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
-use super::{CALLER, Exchange, Outgoing, jmi};
+use super::{CALLER, Exchange, Outgoing, jmi, line};
 use crate::bridge::call::Outcome;
 use crate::store::CallRecord;
 
 impl Exchange {
     pub(super) fn record(&mut self, call: CallKey, outcome: &Outcome) {
+        self.tell_line(call, DialogState::Terminated(line::end_of(outcome)));
         let keys: Vec<_> =
             self.calls.get(&call).map(|e| e.legs.keys().copied().collect()).unwrap_or_default();
         for key in keys {

@@ -12,6 +12,24 @@ use crate::store::fault;
 
 const OWNER: &str = "(SELECT id FROM addresses WHERE jid = ?1)";
 
+impl Store {
+    /// How many messages wait for an account.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails.
+    pub async fn waiting_count(&self, owner: &Jid) -> Result<u32, StoreError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM waiting WHERE owner = (SELECT id FROM addresses WHERE jid = $1)",
+        )
+        .bind(owner.as_bare_str())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|e| fault(&e))?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
 impl Offline for Store {
     fn store<'a>(
         &'a self,
