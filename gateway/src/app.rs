@@ -18,6 +18,7 @@ use tandem_web::{Ends, Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::net::s2s::Federation;
 use tandem_xmpp::ports::{Relays, StoreError, Uploads};
+use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::{Ports, Server, net};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -30,11 +31,11 @@ use crate::bridge::contacts::{self, Contacts};
 use crate::bridge::echo_call::EchoCalls;
 use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
-use crate::bridge::presence::{self, PresenceDesk};
+use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
 use crate::bridge::room_phone::RoomPhones;
 use crate::bridge::{echo, exchange};
 use crate::certificate::CertificateError;
-use crate::cluster::Local;
+use crate::cluster::{Bus, Envelope, Local};
 use crate::config::{self, Config};
 use crate::federation::Incoming;
 use crate::guard::Guard;
@@ -155,8 +156,13 @@ impl App {
         let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
         let secret = store.secret("dialback").await?;
         let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
-        let outside =
-            Arc::new(Outside { components: components.clone(), federation: federation.clone() });
+        let routes: Arc<dyn Routes> = Arc::new(NoRoutes);
+        let outside = Arc::new(Outside {
+            components: components.clone(),
+            federation: federation.clone(),
+            routes: routes.clone(),
+            bus: hub.bus.clone(),
+        });
         let outward = (outside, depot.clone());
         let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), outward).await?;
         federation.serve(xmpp.clone());
@@ -175,7 +181,7 @@ impl App {
         let contacts = Contacts::default();
         let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
         let presence =
-            PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone());
+            PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone(), routes);
         tokio::spawn(presence.run(desk_events));
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
@@ -295,10 +301,19 @@ impl App {
 struct Outside {
     components: net::Components,
     federation: Federation,
+    routes: Arc<dyn Routes>,
+    bus: Arc<dyn Bus>,
 }
 
 impl tandem_xmpp::ports::Remote for Outside {
     fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
+        if self.routes.target(to).is_some()
+            && let Some(presence) =
+                Stanza::parse(stanza.clone()).ok().filter(|s| s.kind() == Kind::Presence)
+        {
+            let event = presence::Event::Abroad(Box::new(presence));
+            return self.bus.send(Envelope::Presence(event)).is_ok();
+        }
         let component = self.components.send(to.domain(), stanza.clone());
         component
             .unwrap_or_else(|| tandem_xmpp::ports::Remote::send(&self.federation, from, to, stanza))

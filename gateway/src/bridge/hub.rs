@@ -188,7 +188,11 @@ impl Events for Hub {
         }
     }
 
-    fn watched(&self, _: WatchId, _: WatchEvent) {}
+    fn watched(&self, id: WatchId, event: WatchEvent) {
+        if self.bus.send(Envelope::Presence(presence::Event::Watched(id, event))).is_err() {
+            tracing::error!("the presence desk is behind; a contact is shown as it was");
+        }
+    }
 
     fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
         if self.bus.send(Envelope::Presence(presence::Event::Ended(id))).is_err() {

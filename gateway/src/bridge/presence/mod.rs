@@ -5,24 +5,32 @@
 //! contact's roster lets it (`from` or `both`); until then its dialog is `pending` and the contact sees an ordinary
 //! XMPP subscription request, once. State is sent whole; the SIP server keeps the distance between two NOTIFYs.
 //!
-//! `state` makes the documents, `lines` knows the calls, `published` what phones say of themselves.
+//! `state` makes the documents, `lines` knows the calls, `published` what phones say of themselves, `foreign` and
+//! `abroad` watch contacts of other SIP domains.
 
+mod abroad;
+mod foreign;
 mod lines;
 mod published;
 mod state;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem_sip::SipHandle;
 use tandem_sip::ports::{
     Package, Publication, PublicationId, Subscription, SubscriptionId, SubscriptionState,
+    WatchEvent, WatchId,
 };
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::Stanza;
 use tandem_xmpp::xml::Element;
 use tokio::sync::{mpsc, oneshot};
 
+use self::abroad::Abroad;
+pub use self::abroad::{NoRoutes, Routes};
 pub use self::lines::CallNews;
 use self::lines::Lines;
 use self::published::Published;
@@ -69,6 +77,10 @@ pub enum Event {
     Published(Box<(Publication, Pidf)>),
     /// What a phone said is over.
     Unpublished(PublicationId),
+    /// A user's presence stanza for a contact beyond this server that is reached over SIP.
+    Abroad(Box<Stanza>),
+    /// Something was heard about a contact that we watch.
+    Watched(WatchId, WatchEvent),
 }
 
 /// One dialog of a phone that watches.
@@ -100,11 +112,19 @@ pub struct PresenceDesk {
     /// By watcher and target: who was refused and need not ask again.
     refused: HashSet<(Jid, Jid)>,
     asked: HashMap<Jid, VecDeque<Instant>>,
+    routes: Arc<dyn Routes>,
+    abroad: Abroad,
 }
 
 impl PresenceDesk {
     /// A desk without watchers.
-    pub fn new(xmpp: Server, sip: SipHandle, contacts: Contacts, store: Store) -> Self {
+    pub fn new(
+        xmpp: Server,
+        sip: SipHandle,
+        contacts: Contacts,
+        store: Store,
+        routes: Arc<dyn Routes>,
+    ) -> Self {
         Self {
             xmpp,
             sip,
@@ -117,16 +137,22 @@ impl PresenceDesk {
             waiting: HashSet::new(),
             refused: HashSet::new(),
             asked: HashMap::new(),
+            routes,
+            abroad: Abroad::default(),
         }
     }
 
     /// Serves events until told to stop.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let done = loop {
-            match events.recv().await {
-                Some(Event::Stop(done)) => break Some(done),
-                Some(event) => self.handle(event).await,
-                None => break None,
+            let due = self.abroad.due;
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Stop(done)) => break Some(done),
+                    Some(event) => self.handle(event).await,
+                    None => break None,
+                },
+                () = sleep_until(due) => self.abroad_due(Instant::now()).await,
             }
         };
         for id in self.watchers.into_keys() {
@@ -143,7 +169,12 @@ impl PresenceDesk {
             Event::Subscribed(subscription) => self.subscribed(subscription).await,
             Event::Ended(id) => self.ended(id),
             Event::Stop(_) => {}
-            Event::Changed(account) => self.changed(&account.bare(), Package::Presence).await,
+            Event::Changed(account) => {
+                self.changed(&account.bare(), Package::Presence).await;
+                self.moved(&account.bare(), Instant::now()).await;
+            }
+            Event::Abroad(stanza) => self.went_abroad(&stanza, Instant::now()).await,
+            Event::Watched(id, event) => self.heard(id, event, Instant::now()).await,
             Event::Permission { owner, contact, may_see } => {
                 self.permission(&owner.bare(), &contact.bare(), may_see).await;
             }
@@ -370,5 +401,12 @@ impl PresenceDesk {
         for jid in &watcher.follows {
             self.unfollow(jid, id);
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
