@@ -186,23 +186,8 @@ impl App {
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
-        let (outbox, said) = mpsc::unbounded_channel();
-        tokio::spawn(exchange::send_all(
-            xmpp.clone(),
-            contacts.clone(),
-            (store.clone(), hub.bus.clone()),
-            said,
-        ));
-        let parts = exchange::Parts {
-            xmpp: xmpp.clone(),
-            sip: sip.clone(),
-            media,
-            contacts,
-            bus: hub.bus.clone(),
-            outbox,
-            random,
-        };
-        tokio::spawn(exchange::Exchange::new(parts).run(leg_events, stanza_events));
+        let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
+        start_exchange(parts, media, &store, leg_events, stanza_events);
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
         let site = node.site(&config, depot.clone());
@@ -295,6 +280,21 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The owner of all calls, and what it says to others.
+fn start_exchange(
+    (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
+    media: MediaHandle,
+    store: &Store,
+    legs: mpsc::UnboundedReceiver<exchange::Event>,
+    stanzas: mpsc::Receiver<exchange::Call>,
+) {
+    let (outbox, said) = mpsc::unbounded_channel();
+    let kept = (store.clone(), bus.clone());
+    tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
+    let parts = exchange::Parts { xmpp, sip, media, contacts, bus, outbox, random };
+    tokio::spawn(exchange::Exchange::new(parts).run(legs, stanzas));
 }
 
 /// The way out of this server.

@@ -221,3 +221,51 @@ fn a_phone_watches_its_whole_roster_by_one_subscription() {
     phone.tell(json!({"cmd": "renew", "event": "presence", "expires": 0}));
     phone.want("notify", &[("state", "terminated;reason=timeout"), ("require", "eventlist")]);
 }
+
+/// RFC 3857 section 4.7.1: a request stays known when its phone has gone.
+#[test]
+fn who_asked_and_went_is_waiting() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut julias = watcher(&server, "julia's phone", "julia", &log);
+    watch(&mut julias, "julia", "presence.winfo", "200");
+    let mut phone = watcher(&server, "phone", "ana", &log);
+    watch(&mut phone, "julia", "presence", "200");
+    julias.want("notify", &[("body", "status=\"pending\" event=\"subscribe\"")]);
+    phone.tell(json!({"cmd": "renew", "event": "presence", "expires": 0}));
+    let last = phone.want("notify", &[("state", "terminated;reason=timeout")]);
+    assert!(last["body"].as_str().unwrap().contains("<basic>closed</basic>"), "{last}");
+    julias.want("notify", &[("body", "status=\"waiting\" event=\"timeout\"")]);
+    watch(&mut phone, "julia", "presence", "200");
+    julias.want("notify", &[("body", "status=\"pending\" event=\"subscribe\"")]);
+}
+
+/// RFC 8048 section 8.1: a phone that watches many is no storm of requests.
+#[test]
+fn a_phone_with_many_contacts_asks_them_slowly() {
+    let names: Vec<String> = (1..=11).map(|n| format!("friend{n}")).collect();
+    let people: Vec<&str> = names.iter().map(String::as_str).chain(["ana"]).collect();
+    let server = Server::start("localhost", &people).unwrap();
+    let log = Transcript::default();
+    let mut tenth = server.softphone("tenth", "friend10", &log).unwrap();
+    let mut last = server.softphone("last", "friend11", &log).unwrap();
+    let mut phone = watcher(&server, "phone", "ana", &log);
+    for name in &names {
+        watch(&mut phone, name, "presence", "200");
+        phone.want("notify", &[("state", "pending;expires=")]);
+    }
+    tenth.want("presence", &[("from", "ana@localhost"), ("type", "subscribe")]);
+    last.never("presence", &[("from", "ana@localhost"), ("type", "subscribe")]);
+}
+
+/// RFC 6665 section 4.4.2.
+#[test]
+fn watchers_are_told_to_come_back_when_the_node_stops() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut phone = watcher(&server, "phone", "ana", &log);
+    watch(&mut phone, "ana", "presence", "200");
+    phone.want("notify", &[("state", "active;expires=")]);
+    server.stop().unwrap();
+    phone.want("notify", &[("state", "terminated;reason=deactivated")]);
+}

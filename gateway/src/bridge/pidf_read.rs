@@ -128,6 +128,7 @@ impl Tuple {
         let own = own.and_then(|s| Show::from_name(s.trim()));
         let contact = tuple.child("contact", PIDF);
         let priority = contact.and_then(|c| c.attr("priority")).and_then(|p| p.trim().parse().ok());
+        let priority = priority.filter(|value| (0.0..=1.0).contains(value));
         let id = tuple.attr("id").unwrap_or_default();
         let text = |e: &Element| Some(e.text().trim().to_owned()).filter(|t| !t.is_empty());
         Self {
@@ -209,6 +210,28 @@ mod tests {
         fn nothing_panics(body in "[<>/='a-z: ]{0,80}", priority in any::<f64>()) {
             let _ = Document::parse(body.as_bytes());
             let _ = to_priority(priority);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        let body = b"<presence xmlns='urn:ietf:params:xml:ns:pidf' xmlns:x='urn:x' entity='pres:bob@h'>\
+            <x:more x:mustUnderstand='true'><tuple id='not-ours'/></x:more><tuple id='t1'><status><basic>open</basic>\
+            <x:mood p:mustUnderstand='true' xmlns:p='urn:ietf:params:xml:ns:pidf'>blue</x:mood></status>\
+            <x:note>no</x:note><note>yes</note></tuple><note>of all</note></presence>";
+        let document = Document::parse(body).unwrap();
+        assert_eq!(document.tuples.len(), 1);
+        let tuple = &document.tuples[0];
+        assert_eq!((tuple.open, tuple.note.as_deref()), (true, Some("yes")));
+        assert_eq!(document.note.as_deref(), Some("of all"));
+        // A priority that is none is the lowest, and one beyond the scale is ignored (RFC 3863 section 4.1.5).
+        for (written, read) in [("0.5", 64), ("", 0), ("x", 0), ("1.5", 0), ("-1", 0), ("NaN", 0)] {
+            let body = format!(
+                "<presence xmlns='urn:ietf:params:xml:ns:pidf' entity='e'><tuple id='t'><status>\
+                 <basic>open</basic></status><contact priority='{written}'>sip:a@b</contact></tuple></presence>"
+            );
+            let document = Document::parse(body.as_bytes()).unwrap();
+            assert_eq!(document.tuples[0].priority, read, "{written}");
         }
     }
 

@@ -167,7 +167,7 @@ impl PresenceDesk {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Subscribed(subscription) => self.subscribed(subscription).await,
-            Event::Ended(id) => self.ended(id),
+            Event::Ended(id) => self.ended(id).await,
             Event::Stop(_) => {}
             Event::Changed(account) => {
                 self.changed(&account.bare(), Package::Presence).await;
@@ -219,6 +219,7 @@ impl PresenceDesk {
         let target = target.bare();
         let is_list = subscription.is_list;
         let may_see = is_list || self.xmpp.may_see(&watcher, &target).await.unwrap_or(false);
+        let is_asking = !may_see && self.is_asking(&watcher, &target).await;
         let before = self.watchers.get(&id);
         let is_known = before.is_some();
         if !is_known && self.watchers.len() >= MAX_WATCHERS {
@@ -231,18 +232,18 @@ impl PresenceDesk {
             target: target.clone(),
             is_list,
             is_active: may_see,
-            is_asking: before.is_some_and(|before| before.is_asking),
+            is_asking,
             follows: before.map(|before| before.follows.clone()).unwrap_or_default(),
         };
         self.watchers.insert(id, entry);
         if !is_known {
             self.follow(id, vec![target.clone()]);
         }
-        if subscription.expires.is_zero() && !subscription.initial {
+        let leaves = subscription.expires.is_zero() && !subscription.initial;
+        if leaves && subscription.package == Package::Presence && !is_list {
             // Who leaves sees nobody any more (RFC 8048 section 5.3.3).
-            let closed = (subscription.package == Package::Presence && !is_list)
-                .then(|| self.pidf(&target, &[]));
-            self.sip.notify(id, SubscriptionState::Active, closed);
+            let closed = self.pidf(&target, &[]);
+            self.sip.notify(id, SubscriptionState::Active, Some(closed));
         } else if may_see {
             self.send_state(id).await;
         } else {
@@ -253,7 +254,10 @@ impl PresenceDesk {
             }
         }
         if subscription.expires.is_zero() {
-            self.forget(id);
+            self.ended(id).await;
+        } else if !may_see && self.waiting.remove(&(target.clone(), watcher.bare())) {
+            // It is back, and its request is as it was.
+            self.changed(&target, Package::PresenceWinfo).await;
         }
     }
 
@@ -270,6 +274,12 @@ impl PresenceDesk {
             .with_attr("to", target.as_str())
             .with_attr("type", "subscribe");
         self.xmpp.inject(request).await;
+    }
+
+    /// Whether one has asked to see the other and was not answered.
+    async fn is_asking(&self, watcher: &Jid, target: &Jid) -> bool {
+        let roster = self.xmpp.contacts(target).await.ok();
+        roster.is_some_and(|roster| roster.pending_in.contains(&watcher.bare()))
     }
 
     /// Counts what an account's phones ask of others.
@@ -388,12 +398,18 @@ impl PresenceDesk {
     }
 
     /// The SIP side says that a dialog is over.
-    fn ended(&mut self, id: SubscriptionId) {
+    async fn ended(&mut self, id: SubscriptionId) {
         let Some(watcher) = self.watchers.get(&id) else { return };
-        if watcher.is_asking && self.waiting.len() < MAX_REFUSALS {
-            self.waiting.insert((watcher.target.clone(), watcher.watcher.bare()));
-        }
+        let (owner, contact) = (watcher.target.clone(), watcher.watcher.bare());
+        let was_asking = watcher.is_asking;
         self.forget(id);
+        let is_back = self.by_target.get(&owner).into_iter().flatten().any(|other| {
+            self.watchers.get(other).is_some_and(|w| w.is_asking && w.watcher.bare() == contact)
+        });
+        if was_asking && !is_back && self.waiting.len() < MAX_REFUSALS {
+            self.waiting.insert((owner.clone(), contact));
+            self.changed(&owner, Package::PresenceWinfo).await;
+        }
     }
 
     fn forget(&mut self, id: SubscriptionId) {

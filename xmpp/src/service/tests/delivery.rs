@@ -209,6 +209,38 @@ async fn a_phone_may_ring_and_be_rung_by_anybody_but_tells_strangers_nothing() {
     assert!(refused(&world.server.handle(Stanza::parse(back.into()).unwrap()).await).is_none());
 }
 
+/// A phone whose user says that nobody is there is shown to nobody, and rings all the same.
+#[tokio::test]
+async fn a_hidden_device_is_unavailable_and_is_reached() {
+    let world = World::new();
+    let ana = world.online("ana@d/a").await;
+    let bob = world.online("bob@d/r").await;
+    let attachment = Attachment {
+        priority: 0,
+        show: None,
+        status: None,
+        features: Vec::new(),
+        identity: ("client".into(), "phone".into(), String::new()),
+    };
+    let phone = jid("bob@d/phone");
+    world.server.attach(&phone, attachment).await;
+    assert!(bob.read().await.concat().contains("bob@d/phone"));
+    world.server.hide(&phone).await;
+    let said = bob.read().await.concat();
+    assert!(said.contains("bob@d/phone") && said.contains("unavailable"), "{said}");
+    assert!(world.server.presences(&jid("bob@d")).iter().all(|p| p.jid != phone));
+    bob.lose().await;
+    let outcome = ana.say(&chat("bob@d", "still there?")).await;
+    assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+    assert!(world.store.waiting(&jid("bob@d")).is_empty());
+    world.server.set_presence(&phone, None, Some("back")).await;
+    assert_eq!(world.server.presences(&jid("bob@d"))[0].status.as_deref(), Some("back"));
+    world.server.hide(&phone).await;
+    world.server.hide(&phone).await;
+    world.server.detach(&phone).await;
+    assert!(world.server.presences(&jid("bob@d")).is_empty());
+}
+
 const ENABLE: &str = "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>";
 const DISABLE: &str = "<iq type='set' id='c'><disable xmlns='urn:xmpp:carbons:2'/></iq>";
 
