@@ -1,9 +1,9 @@
 """A baresip phone: SIP (RFC 3261) over UDP, TCP or TLS, RTP or SDES-SRTP, MESSAGE (RFC 3428), presence (RFC 3856).
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  start {user, password, domain, port, transport?, codecs?, mediaenc?, tone?, regint?, answer?, contacts?, watch?}
+  start {user, password, domain, port, transport?, codecs?, mediaenc?, tone?, regint?, answer?, contacts?, watch?, pubint?, mwi?}
       transport udp|tcp|tls; codecs as in ["PCMA/8000/1", "opus/48000/1"]; mediaenc ""|"srtp"|"srtp-mand"|"srtp-mandf"; regint 0 does
-      not register; answer manual|auto; contacts: whom MESSAGE can go to; watch: whose presence is subscribed to (sent 1 s later)
+      not register; pubint seconds between PUBLISHes, 0 none; mwi: watches its message lamp; answer manual|auto; contacts: whom MESSAGE can go to; watch: whose presence is subscribed to (sent 1 s later)
                                   -> started {sip}, then registered | register_failed {reason}
   call {to} | answer | hangup     -> ringing, established, closed {reason}
   auto_answer {on?}               answers what comes in from now on
@@ -14,7 +14,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   hear {seconds?}                 -> heard {hz, level, purity, rate} of the seconds that follow
   quit                            as the end of the input: unregisters and ends
 Unasked: incoming {from}, message {from, body}, dtmf {digit}, presence {from, status: Online|Offline|Busy|Unknown},
-  codec {decoder, rate}, secure {how}, exited {code}.
+  codec {decoder, rate}, secure {how}, waiting {text}, exited {code}.
 """
 import asyncio, glob, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, uuid
 
@@ -24,7 +24,7 @@ from tone import dominant, write
 
 HOST = "127.0.0.1"
 MODULES = ["uuid", "g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp", "cons"]
-APPS = ["account", "contact", "presence", "menu", "ctrl_tcp"]
+APPS = ["account", "contact", "presence", "mwi", "menu", "ctrl_tcp"]
 RATE, TONE_SECONDS = 48000, 180
 
 CONFIG = """
@@ -87,7 +87,7 @@ class Phone:
         self._dir, self._process, self._presences = tempfile.mkdtemp(prefix="baresip-"), None, {}
 
     async def start(self, user, password, domain, port, transport="udp", codecs=("PCMA/8000/1", "PCMU/8000/1"), mediaenc="", tone=440,
-                    regint=300, answer="manual", contacts=(), watch=(), ca=None):
+                    regint=300, answer="manual", contacts=(), watch=(), ca=None, pubint=0, mwi=False):
         sip, control, console = free_ports()
         write(f"{self._dir}/tone.wav", tone, RATE, TONE_SECONDS)
         certify(self._dir)
@@ -98,6 +98,7 @@ class Phone:
         account = (f"<sip:{user}@{domain};transport={transport}>;auth_user={user};auth_pass={password};regint={regint}"
                    f';outbound="sip:{HOST}:{port};transport={transport}";answermode={answer};audio_codecs={",".join(codecs)}')
         account += f";mediaenc={mediaenc}" if mediaenc else ""
+        account += f";pubint={pubint};mwi={'yes' if mwi else 'no'}"
         people = [f'"" <{uri}>;presence=p2p\n' for uri in watch] + [f'"" <{uri}>\n' for uri in contacts if uri not in watch]
         for name, text in (("config", config), ("accounts", ""), ("contacts", "".join(people)), ("uuid", str(uuid.uuid4()))):
             with open(f"{self._dir}/{name}", "w") as file:
@@ -151,6 +152,7 @@ class Phone:
             case "CALL_CLOSED": say("closed", reason=more)
             case "CALL_DTMF_START": say("dtmf", digit=more)
             case "CALL_MENC": say("secure", how=more)
+            case "MWI_NOTIFY": say("waiting", text=more)
 
     async def _console(self, port):
         """Messages and the log come as plain text."""
