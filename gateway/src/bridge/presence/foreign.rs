@@ -161,6 +161,8 @@ impl Contact {
         let is_due = self.is_wanted && (self.is_online || !self.is_let);
         if is_due && self.phase == Phase::Idle {
             self.phase = Phase::Watching;
+            // What was shown stays until the new dialog says otherwise.
+            self.forks.clear();
             self.actions.push_back(Action::Watch);
         }
     }
