@@ -8,13 +8,14 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   call {to} | answer | hangup     -> ringing, established, closed {reason}
   auto_answer {on?}               answers what comes in from now on
   hold | resume
+  transfer {to}                   REFER (RFC 3515) of the current call
   dtmf {digits}                   RFC 4733
   message {to, body}              `to` is one of contacts or watch -> nothing | message_failed {reason}
   status {online}                 what those who subscribed to us are told
   hear {seconds?}                 -> heard {hz, level, purity, rate} of the seconds that follow
   quit                            as the end of the input: unregisters and ends
 Unasked: incoming {from}, message {from, body}, dtmf {digit}, presence {from, status: Online|Offline|Busy|Unknown},
-  codec {decoder, rate}, secure {how}, waiting {text}, exited {code}.
+  codec {decoder, rate}, secure {how}, waiting {text}, described {how: offer|answer}, transferred {to}, transfer_failed {reason}, exited {code}.
 """
 import asyncio, glob, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, uuid
 
@@ -153,6 +154,9 @@ class Phone:
             case "CALL_DTMF_START": say("dtmf", digit=more)
             case "CALL_MENC": say("secure", how=more)
             case "MWI_NOTIFY": say("waiting", text=more)
+            case "CALL_REMOTE_SDP": say("described", how=more)
+            case "TRANSFER": say("transferred", to=more)
+            case "TRANSFER_FAILED": say("transfer_failed", reason=more)
 
     async def _console(self, port):
         """Messages and the log come as plain text."""
@@ -213,6 +217,9 @@ class Phone:
 
     async def resume(self):
         await self._do("resume")
+
+    async def transfer(self, to):
+        await self._do("transfer", to)
 
     async def dtmf(self, digits):
         for digit in digits:

@@ -207,6 +207,24 @@ class Softphone:
         self._over("us", reason or usual)
         await sent
 
+    async def inform(self, what):
+        await self._send(self._now(), "session-info", ET.Element(f"{{urn:xmpp:jingle:apps:rtp:info:1}}{what}"))
+
+    async def modify(self, senders):
+        creator = "initiator"
+        content = ET.Element(JINGLE + "content", creator=creator, name=self._content_name(), senders=senders)
+        await self._send(self._now(), "content-modify", content)
+
+    def _content_name(self):
+        call = self._now()
+        return call.offer.find(JINGLE + "content").get("name") if call.offer is not None else "0"
+
+    async def transfer(self, to, sid=None):
+        element = ET.Element("{urn:xmpp:jingle:transfer:0}transfer", to=to)
+        if sid:
+            element.set("sid", sid)
+        await self._send(self._now(), "session-info", element)
+
     def _over(self, by, reason):
         call, self._call = self._call, None
         say("ended", sid=call.sid, by=by, reason=reason)

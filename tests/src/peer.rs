@@ -172,6 +172,24 @@ impl Peer {
         self.fail(&format!("{hertz} Hz expected, heard {last}"));
     }
 
+    /// Listens and checks that nothing is heard any more.
+    ///
+    /// # Panics
+    ///
+    /// When there is still sound.
+    pub fn hears_nothing(&mut self) {
+        let mut last = Value::Null;
+        for _ in 0..4 {
+            self.tell(json!({"cmd": "hear", "seconds": LISTEN}));
+            last = self.want("heard", &[]);
+            if last["level"].as_f64().is_none_or(|level| level < 0.01) {
+                self.transcript.line(format!("-- {} hears nothing", self.name));
+                return;
+            }
+        }
+        self.fail(&format!("silence expected, heard {last}"));
+    }
+
     fn first(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
         let until = Instant::now() + PATIENCE;
         loop {
