@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::Row;
 use tandem_sip::ports::{Binding, StoreError};
 
+use super::archive::AccountBindings;
 use super::{Store, fault};
 
 impl Store {
@@ -14,6 +15,7 @@ impl Store {
     ///
     /// [`StoreError`] when the database fails.
     pub async fn bindings(&self) -> Result<Vec<Binding>, StoreError> {
+        self.appends.settled().await.map_err(|e| sip_fault(&e))?;
         let rows = sqlx::query("SELECT binding FROM bindings ORDER BY account, id")
             .fetch_all(&self.readers)
             .await
@@ -25,7 +27,7 @@ impl Store {
         Ok(rows.iter().filter_map(read).collect())
     }
 
-    /// Replaces the bindings of one account; resolves after the commit.
+    /// Replaces the bindings of one account; resolves once they are on disk.
     ///
     /// # Errors
     ///
@@ -40,7 +42,8 @@ impl Store {
             .map(|binding| Ok((row_name(binding), serde_json::to_string(&**binding)?)))
             .collect();
         let rows = rows.map_err(|e: serde_json::Error| StoreError::Unavailable(e.to_string()))?;
-        self.replace_bindings(account.to_owned(), rows).await.map_err(|e| sip_fault(&e))
+        let bindings = AccountBindings { account: account.to_owned(), rows };
+        self.appends.push_bindings(bindings).await.map_err(|e| sip_fault(&e))
     }
 }
 

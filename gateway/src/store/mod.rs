@@ -2,11 +2,10 @@
 //!
 //! A write resolves after the commit that keeps it, with `synchronous=FULL`: what was promised survives a power cut.
 //! While one commit is on its way to the disk, the next writes gather and share the following one. Messages for the archive
-//! do not wait for commits: a journal keeps them until the tables have them (see `archive`).
+//! and registrations do not wait for commits: a journal keeps them until the tables have them (see `archive`).
 
 mod accounts;
 mod archive;
-mod binding_saves;
 mod bindings;
 mod blocklists;
 mod calls;
@@ -36,8 +35,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::accounts::{NewPassword, random_password};
-use self::archive::{Appends, Journal, Pending, Recorder, Writer, insert, last_indexed};
-use self::binding_saves::Saves;
+use self::archive::{Appends, Journal, Pending, Recorder, Writer, last_indexed};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
 pub use self::calls::CallRecord;
@@ -62,7 +60,6 @@ pub struct Store {
     writer: mpsc::Sender<Job>,
     keys: Arc<KeyCache>,
     appends: Arc<Appends>,
-    saves: Saves,
     open: Arc<Open>,
 }
 
@@ -152,8 +149,7 @@ impl Store {
         let (writer, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(write_all(connection, jobs, appends.clone()));
         let open = Arc::new(Open(appends.clone()));
-        let (keys, saves) = (Arc::default(), Saves::default());
-        Ok(Self { readers, writer, appends, saves, open, keys })
+        Ok(Self { readers, writer, appends, open, keys: Arc::default() })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.

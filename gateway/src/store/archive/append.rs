@@ -1,5 +1,5 @@
-//! New messages (XEP-0313): each takes its place at once, is written to the journal with all that came meanwhile, and is
-//! promised then. The tables get it a little later, with many others.
+//! New messages (XEP-0313) and registrations: each takes its place at once, is written to the journal with all that came
+//! meanwhile, and is promised then. The tables get it a little later, with many others.
 //!
 //! A page of the database belongs to one archive or to one moment; a commit of few messages touches almost as many pages as
 //! one of thousands. So whoever sends waits for the journal alone, and whoever reads waits until the tables have caught up.
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::index::known;
-use super::journal::{Journal, Pending};
+use super::journal::{AccountBindings, Journal, Message, Pending, What};
 use super::{name_key, once_key};
 
 /// Most messages of one commit.
@@ -103,36 +103,48 @@ impl Appends {
     }
 
     pub(super) fn push(&self, entry: Entry) -> BoxFuture<'static, Result<Stored, StoreError>> {
-        let (done, stored) = oneshot::channel();
-        let mut pending = Pending {
-            seq: 0,
+        self.record(What::Message(Message {
             stanza: entry.stanza,
             rows: entry.rows,
             name: entry.name.as_deref().map(name_key),
             once: entry.once.as_deref().map(once_key),
             groupchat: entry.groupchat,
-        };
+        }))
+    }
+
+    /// Keeps the bindings of an account in place of those it had.
+    pub(in crate::store) async fn push_bindings(
+        &self,
+        bindings: AccountBindings,
+    ) -> Result<(), StoreError> {
+        self.record(What::Bindings(bindings)).await.map(|_| ())
+    }
+
+    fn record(&self, what: What) -> BoxFuture<'static, Result<Stored, StoreError>> {
+        let (done, stored) = oneshot::channel();
+        let mut pending = Pending { seq: 0, what };
+        let size = pending.size();
         let refused = |why: &str| -> BoxFuture<'static, _> {
             Box::pin(std::future::ready(Err(StoreError::Unavailable(why.into()))))
         };
         {
             let mut state = self.state();
             if !state.is_open {
-                return refused("the archive is closed, or another program has it");
+                return refused("the store is closed, or another program has it");
             }
             if self.is_failing() {
                 return refused("the database cannot be written");
             }
-            if state.bytes + pending.stanza.len() > MAX_BYTES {
-                return refused("too much waits to be archived");
+            if state.bytes + size > MAX_BYTES {
+                return refused("too much waits to be written");
             }
-            state.bytes += pending.stanza.len();
+            state.bytes += size;
             pending.seq = next(&mut state);
             state.new.push(Append { pending, done });
         }
         self.recorder.notify_one();
         Box::pin(async move {
-            let lost = || StoreError::Unavailable("the message was not written".into());
+            let lost = || StoreError::Unavailable("it was not written".into());
             stored.await.map_err(|_| lost())?
         })
     }
@@ -151,7 +163,7 @@ impl Appends {
     }
 
     /// Resolves once the tables have all that was promised before.
-    pub(super) async fn settled(&self) -> Result<(), StoreError> {
+    pub(in crate::store) async fn settled(&self) -> Result<(), StoreError> {
         let wanted = self.state().last_recorded;
         if self.indexed.borrow().last >= wanted {
             return Ok(());
@@ -199,9 +211,9 @@ impl Appends {
         {
             let mut state = self.state();
             for message in messages {
-                state.bytes -= message.stanza.len();
-                if let Some(once) = &message.once {
-                    state.once.remove(once);
+                state.bytes -= message.size();
+                if let Some(once) = message.once() {
+                    state.once.remove(&once);
                 }
             }
             self.indexed.send_replace(Indexed { last: last.seq, is_failing: false });
@@ -238,7 +250,7 @@ impl Appends {
         }
         let mut size = 0;
         let fits = |append: &&Append| {
-            size += append.pending.stanza.len();
+            size += append.pending.size();
             size <= WRITE
         };
         let count = state.new.iter().take_while(fits).count().max(1);
@@ -288,7 +300,7 @@ impl Recorder {
     }
 
     fn record(&mut self, appends: Vec<Append>) {
-        let size: usize = appends.iter().map(|append| append.pending.stanza.len()).sum();
+        let size: usize = appends.iter().map(|append| append.pending.size()).sum();
         let (dones, messages): (Vec<_>, Vec<_>) =
             appends.into_iter().map(|append| (append.done, append.pending)).unzip();
         match self.write(messages) {
@@ -313,13 +325,14 @@ impl Recorder {
         let mut fresh = Vec::with_capacity(messages.len());
         let mut doubled = 0;
         for message in messages {
-            let first = message.once.as_ref().and_then(|once| firsts.get(once).copied());
+            let once = message.once();
+            let first = once.and_then(|once| firsts.get(&once).copied());
             stored.push(Stored { seq: first.unwrap_or(message.seq), duplicate: first.is_some() });
             if first.is_some() {
-                doubled += message.stanza.len();
+                doubled += message.size();
                 continue;
             }
-            if let Some(once) = message.once {
+            if let Some(once) = once {
                 firsts.insert(once, message.seq);
             }
             fresh.push(message);
@@ -336,7 +349,7 @@ impl Recorder {
         let mut state = self.appends.state();
         state.bytes -= doubled;
         state.last_recorded = fresh.last().map_or(state.last_recorded, |last| last.seq);
-        state.once.extend(fresh.iter().filter_map(|m| Some((m.once?, m.seq))));
+        state.once.extend(fresh.iter().filter_map(|m| Some((m.once()?, m.seq))));
         state.recorded.append(&mut fresh);
         drop(state);
         self.appends.recorded.notify_one();
@@ -349,7 +362,7 @@ impl Recorder {
         let mut others = Vec::new();
         {
             let state = self.appends.state();
-            for once in messages.iter().filter_map(|message| message.once) {
+            for once in messages.iter().filter_map(Pending::once) {
                 match state.once.get(&once) {
                     Some(seq) => drop(firsts.insert(once, *seq)),
                     None => others.push(once),

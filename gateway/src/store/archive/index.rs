@@ -10,7 +10,7 @@ use sqlx::{Arguments, AssertSqlSafe, Row};
 use tandem_xmpp::ports::{ArchiveRow, Seq};
 
 use super::address;
-use super::journal::Pending;
+use super::journal::{AccountBindings, Message, Pending, What};
 
 /// Most rows of one statement; fewer are brought up to a power of two, so that few statements are ever prepared.
 const MAX_ROWS: usize = 512;
@@ -36,19 +36,30 @@ impl Writer {
         messages: &[Pending],
     ) -> Result<(), sqlx::Error> {
         let Some(last) = messages.last() else { return Ok(()) };
-        let (mut rows, mut waiting) = (Vec::new(), Vec::new());
-        for message in messages {
+        let (mut bodies, mut rows, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        // Of several for one account the last holds.
+        let mut bindings: HashMap<&str, &AccountBindings> = HashMap::new();
+        for Pending { seq, what } in messages {
+            let message = match what {
+                What::Message(message) => message,
+                What::Bindings(of) => {
+                    bindings.insert(&of.account, of);
+                    continue;
+                }
+            };
             for row in &message.rows {
-                let row = self.numbered(c, message, row).await?;
+                let row = self.numbered(c, *seq, message, row).await?;
                 if row.waits {
                     waiting.push((row.owner, row.seq));
                 }
                 rows.push(row);
             }
+            bodies.push((*seq, message));
         }
-        insert_bodies(c, messages).await?;
+        insert_bodies(c, &bodies).await?;
         insert_rows(c, &rows).await?;
         insert_waiting(c, &waiting).await?;
+        replace_bindings(c, &bindings.into_values().collect::<Vec<_>>()).await?;
         sqlx::query(
             "INSERT INTO settings (name, value) VALUES ('archive-indexed', $1) \
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -62,7 +73,8 @@ impl Writer {
     async fn numbered(
         &mut self,
         c: &mut SqliteConnection,
-        message: &Pending,
+        seq: Seq,
+        message: &Message,
         row: &ArchiveRow,
     ) -> Result<Numbered, sqlx::Error> {
         let resource = row.peer.resource().map(str::to_owned);
@@ -73,7 +85,7 @@ impl Writer {
         };
         Ok(Numbered {
             owner,
-            seq: message.seq,
+            seq,
             peer,
             resource,
             name: message.name,
@@ -136,12 +148,15 @@ pub(super) async fn known(
     Ok(found)
 }
 
-async fn insert_bodies(c: &mut SqliteConnection, messages: &[Pending]) -> Result<(), sqlx::Error> {
+async fn insert_bodies(
+    c: &mut SqliteConnection,
+    messages: &[(Seq, &Message)],
+) -> Result<(), sqlx::Error> {
     for chunk in messages.chunks(MAX_ROWS) {
         let mut arguments = SqliteArguments::default();
         arguments.reserve(3 * chunk.len(), 0);
-        for message in chunk {
-            bind(&mut arguments, message.seq)?;
+        for (seq, message) in chunk {
+            bind(&mut arguments, *seq)?;
             bind(&mut arguments, message.stanza.as_ref())?;
             bind(&mut arguments, message.once.as_ref().map(<[u8; 16]>::as_slice))?;
         }
@@ -184,8 +199,37 @@ async fn insert_waiting(
     Ok(())
 }
 
+async fn replace_bindings(
+    c: &mut SqliteConnection,
+    accounts: &[&AccountBindings],
+) -> Result<(), sqlx::Error> {
+    for chunk in accounts.chunks(MAX_ROWS) {
+        let marks = vec!["?"; chunk.len().next_power_of_two()].join(",");
+        let mut arguments = SqliteArguments::default();
+        for bindings in chunk {
+            bind(&mut arguments, bindings.account.as_str())?;
+        }
+        let sql = format!("DELETE FROM bindings WHERE account IN ({marks})");
+        sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut *c).await?;
+    }
+    let rows: Vec<(&str, &(String, String))> = accounts
+        .iter()
+        .flat_map(|of| of.rows.iter().map(|row| (of.account.as_str(), row)))
+        .collect();
+    for chunk in rows.chunks(MAX_ROWS) {
+        let mut arguments = SqliteArguments::default();
+        for (account, (name, text)) in chunk {
+            for value in [*account, name.as_str(), text.as_str()] {
+                bind(&mut arguments, value)?;
+            }
+        }
+        insert(c, "bindings (account, id, binding)", 3, chunk.len(), arguments).await?;
+    }
+    Ok(())
+}
+
 /// Inserts rows of so many columns with one statement. Its surplus rows are not bound, so NULL, and left out.
-pub(in crate::store) async fn insert(
+async fn insert(
     c: &mut SqliteConnection,
     table: &str,
     columns: usize,

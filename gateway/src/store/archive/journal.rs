@@ -1,4 +1,4 @@
-//! The journal: new messages are safe after one short write, long before the database has its pages in order.
+//! The journal: messages and registrations are safe after one short write, long before the database has its pages in order.
 //!
 //! Two files take turns. A file is written from its start, over what it held before, so that a sync moves little more than
 //! the messages themselves; it is used again once the database has everything in it. A record is its length, a checksum,
@@ -20,11 +20,26 @@ const SEGMENT: usize = 4 * 1024 * 1024;
 const STEP: usize = 256 * 1024;
 /// Length, checksum and generation.
 const HEAD: usize = 4 + 4 + 8;
+/// What a record is.
+const MESSAGE: u8 = 0;
+const BINDINGS: u8 = 1;
 
-/// A message between the journal and the tables.
+/// Something between the journal and the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct Pending {
     pub(in crate::store) seq: Seq,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    Message(Message),
+    Bindings(AccountBindings),
+}
+
+/// A message for archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
     pub(super) stanza: Bytes,
     pub(super) rows: Vec<ArchiveRow>,
     /// See `name_key`.
@@ -32,6 +47,13 @@ pub(in crate::store) struct Pending {
     /// See `once_key`.
     pub(super) once: Option<[u8; 16]>,
     pub(super) groupchat: bool,
+}
+
+/// Where the phones of an account are from now on: name and text of each binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct AccountBindings {
+    pub(in crate::store) account: String,
+    pub(in crate::store) rows: Vec<(String, String)>,
 }
 
 /// The two files.
@@ -85,7 +107,7 @@ impl Journal {
         (self.current.used + size > SEGMENT).then_some(self.other.last)
     }
 
-    /// Writes messages and syncs them; see [`Journal::needs`].
+    /// Writes them and syncs; see [`Journal::needs`].
     pub(super) fn write(&mut self, messages: &[Pending]) -> io::Result<()> {
         if self.needs(messages).is_some() {
             std::mem::swap(&mut self.current, &mut self.other);
@@ -137,10 +159,27 @@ impl Segment {
 
 impl Pending {
     /// No less than its record takes.
-    fn size(&self) -> usize {
-        let rows =
-            self.rows.iter().map(|row| row.owner.as_str().len() + row.peer.as_str().len() + 9);
-        HEAD + 64 + self.stanza.len() + rows.sum::<usize>()
+    pub(super) fn size(&self) -> usize {
+        let body: usize = match &self.what {
+            What::Message(message) => {
+                let size =
+                    |row: &ArchiveRow| row.owner.as_str().len() + row.peer.as_str().len() + 9;
+                message.stanza.len() + message.rows.iter().map(size).sum::<usize>()
+            }
+            What::Bindings(bindings) => {
+                let size = |(name, text): &(String, String)| name.len() + text.len() + 8;
+                bindings.account.len() + bindings.rows.iter().map(size).sum::<usize>()
+            }
+        };
+        HEAD + 64 + body
+    }
+
+    /// What recognises a second sending.
+    pub(super) fn once(&self) -> Option<[u8; 16]> {
+        match &self.what {
+            What::Message(message) => message.once,
+            What::Bindings(_) => None,
+        }
     }
 
     fn write(&self, generation: u64, out: &mut Vec<u8>) {
@@ -148,16 +187,15 @@ impl Pending {
         out.extend_from_slice(&[0; 8]);
         out.extend_from_slice(&generation.to_le_bytes());
         out.extend_from_slice(&self.seq.to_le_bytes());
-        out.push(u8::from(self.groupchat));
-        out.push(u8::from(self.name.is_some()));
-        out.extend_from_slice(&self.name.unwrap_or_default().to_le_bytes());
-        out.push(u8::from(self.once.is_some()));
-        out.extend_from_slice(&self.once.unwrap_or_default());
-        write_bytes(&self.stanza, out);
-        for row in &self.rows {
-            out.push(u8::from(row.waits));
-            write_bytes(row.owner.as_str().as_bytes(), out);
-            write_bytes(row.peer.as_str().as_bytes(), out);
+        match &self.what {
+            What::Message(message) => {
+                out.push(MESSAGE);
+                message.write(out);
+            }
+            What::Bindings(bindings) => {
+                out.push(BINDINGS);
+                bindings.write(out);
+            }
         }
         let Some((head, body)) = out.get_mut(start..).and_then(|all| all.split_at_mut_checked(8))
         else {
@@ -179,6 +217,31 @@ impl Pending {
         let body = &mut body;
         let generation = u64::from_le_bytes(read_array(body)?);
         let seq = i64::from_le_bytes(read_array(body)?);
+        let what = match read_array(body)? {
+            [MESSAGE] => What::Message(Message::read(body)?),
+            [BINDINGS] => What::Bindings(AccountBindings::read(body)?),
+            _ => return None,
+        };
+        Some((generation, Self { seq, what }))
+    }
+}
+
+impl Message {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.groupchat));
+        out.push(u8::from(self.name.is_some()));
+        out.extend_from_slice(&self.name.unwrap_or_default().to_le_bytes());
+        out.push(u8::from(self.once.is_some()));
+        out.extend_from_slice(&self.once.unwrap_or_default());
+        write_bytes(&self.stanza, out);
+        for row in &self.rows {
+            out.push(u8::from(row.waits));
+            write_bytes(row.owner.as_str().as_bytes(), out);
+            write_bytes(row.peer.as_str().as_bytes(), out);
+        }
+    }
+
+    fn read(body: &mut &[u8]) -> Option<Self> {
         let groupchat = read_flag(body)?;
         let has_name = read_flag(body)?;
         let name = i64::from_le_bytes(read_array(body)?);
@@ -192,7 +255,26 @@ impl Pending {
             rows.push(ArchiveRow { owner, peer, waits });
         }
         let (name, once) = (has_name.then_some(name), has_once.then_some(once));
-        Some((generation, Self { seq, stanza, rows, name, once, groupchat }))
+        Some(Self { stanza, rows, name, once, groupchat })
+    }
+}
+
+impl AccountBindings {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_bytes(self.account.as_bytes(), out);
+        for (name, text) in &self.rows {
+            write_bytes(name.as_bytes(), out);
+            write_bytes(text.as_bytes(), out);
+        }
+    }
+
+    fn read(body: &mut &[u8]) -> Option<Self> {
+        let account = read_text(body)?;
+        let mut rows = Vec::new();
+        while !body.is_empty() {
+            rows.push((read_text(body)?, read_text(body)?));
+        }
+        Some(Self { account, rows })
     }
 }
 
@@ -217,6 +299,10 @@ fn read_bytes<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     rest.split_off(..length)
 }
 
+fn read_text(rest: &mut &[u8]) -> Option<String> {
+    String::from_utf8(read_bytes(rest)?.to_owned()).ok()
+}
+
 fn read_jid(rest: &mut &[u8]) -> Option<Jid> {
     Jid::parse(std::str::from_utf8(read_bytes(rest)?).ok()?).ok()
 }
@@ -231,14 +317,19 @@ mod tests {
             peer: Jid::parse("b@d/x").unwrap(),
             waits,
         };
-        Pending {
-            seq,
+        if seq % 7 == 0 {
+            let rows = vec![("phone".to_owned(), "s".repeat(size)), ("other".into(), "x".into())];
+            let what = What::Bindings(AccountBindings { account: "a@d".into(), rows });
+            return Pending { seq, what };
+        }
+        let message = Message {
             stanza: vec![b's'; size].into(),
             rows: vec![row("a@d", false), row("b@d", true)],
             name: (seq % 2 == 0).then_some(-7),
             once: (seq % 3 == 0).then_some([9; 16]),
             groupchat: seq % 5 == 0,
-        }
+        };
+        Pending { seq, what: What::Message(message) }
     }
 
     fn reopen(path: &Path) -> Vec<Pending> {

@@ -29,8 +29,8 @@ use tandem_xmpp::ports::{
 };
 
 pub(super) use self::append::{Appends, Recorder};
-pub(super) use self::index::{Writer, insert, last_indexed};
-pub(super) use self::journal::{Journal, Pending};
+pub(super) use self::index::{Writer, last_indexed};
+pub(super) use self::journal::{AccountBindings, Journal, Pending};
 use super::{Store, fault};
 
 impl Archive for Store {
