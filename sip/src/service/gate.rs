@@ -150,7 +150,8 @@ impl Core {
         let is_simple =
             self.config.allow_md5 && MD5_ONLY.iter().any(|name| agent.starts_with(name));
         let challenges = verifier.challenges(is_stale, now);
-        let mut response = self.response(request, 401);
+        let tag = self.ids.tag_of(request);
+        let mut response = request.response(401, Some(&tag));
         for challenge in challenges {
             if is_simple && challenge.algorithm != Algorithm::Md5 {
                 continue;
@@ -158,6 +159,8 @@ impl Core {
             response.headers.push(Name::WwwAuthenticate, challenge.to_string());
         }
         self.respond(tx, response, now);
+        // Nothing is kept for who has proven nothing: a repeat is challenged again (section 8.2.7).
+        self.layer.forget(tx);
     }
 
     pub(super) fn password_found(&mut self, gated: Gated, result: JobResult, now: Instant) {

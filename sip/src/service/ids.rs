@@ -1,9 +1,8 @@
 //! Tags, branches and Call-IDs nobody can guess (RFC 3261 sections 8.1.1.4, 8.1.1.7 and 19.3).
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
+use crate::msg::{Name, Request};
 use crate::transaction::key::COOKIE;
 
 /// Makes names out of a secret and a counter.
@@ -25,6 +24,17 @@ impl Ids {
     /// A number that was not given before.
     pub(super) fn number(&mut self) -> u64 {
         u64::from_be_bytes(self.bytes())
+    }
+
+    /// A tag that the same request gets again, though nothing of it is remembered (section 8.2.7).
+    pub(super) fn tag_of(&self, request: &Request) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.secret);
+        for name in [Name::Via, Name::From, Name::CallId, Name::CSeq] {
+            hash.update(request.headers.get(name).unwrap_or_default());
+            hash.update([0]);
+        }
+        hex(&hash.finalize(), 10)
     }
 
     /// Eight bytes that were not given before.
@@ -63,9 +73,9 @@ pub(super) fn stable(parts: &[&str]) -> String {
 }
 
 fn hex(bytes: &[u8], count: usize) -> String {
-    bytes.iter().take(count).fold(String::with_capacity(count * 2), |mut out, byte| {
-        // Writing into memory does not fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    let digits = bytes.iter().take(count).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let mut out = String::with_capacity(count * 2);
+    out.extend(digits);
+    out
 }

@@ -34,6 +34,26 @@ fn both_hashes_are_offered_the_stronger_first_and_each_lets_in() {
 }
 
 #[test]
+fn a_challenge_leaves_nothing_behind_and_a_repeat_gets_the_same_tag() {
+    let mut world = World::new();
+    for method in ["REGISTER", "INVITE"] {
+        let request = world.request(method, "sip:example.org", "ana", CONTACT, "");
+        let mut tags = Vec::new();
+        for _ in 0..2 {
+            world.receive(Message::Request(request.clone()), udp(5060));
+            let challenge = world.last_response();
+            assert_eq!(challenge.status, 401);
+            tags.push(challenge.headers.to().unwrap().tag().unwrap().to_owned());
+            assert!(world.core.layer.is_empty());
+        }
+        assert_eq!(tags[0], tags[1]);
+        let other = world.request(method, "sip:example.org", "ana", CONTACT, "");
+        world.receive(Message::Request(other), udp(5060));
+        assert_ne!(world.last_response().headers.to().unwrap().tag(), Some(tags[0].as_str()));
+    }
+}
+
+#[test]
 fn an_old_nonce_is_renewed_and_counts_as_no_mistake() {
     let mut world = World::new();
     let register = world.request("REGISTER", "sip:example.org", "ana", CONTACT, "");
