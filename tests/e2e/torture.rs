@@ -120,10 +120,9 @@ fn messages(text: &str) -> Vec<(String, Vec<u8>)> {
 fn bytes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut is_one_line = false;
-    let mut rest = text.split('\n').peekable();
     let mut is_hex = false;
     let mut has_body = false;
-    while let Some(line) = rest.next() {
+    for line in text.split('\n') {
         match line {
             "<allOneLine>" => is_one_line = true,
             "</allOneLine>" => {
@@ -160,7 +159,7 @@ fn hex(text: &str) -> Vec<u8> {
 fn inline(line: &str, out: &mut Vec<u8>) {
     let mut rest = line;
     while let Some(at) = rest.find("<hex>").into_iter().chain(rest.find("<repeat count=")).min() {
-        out.extend(rest[..at].as_bytes());
+        out.extend(&rest.as_bytes()[..at]);
         rest = &rest[at..];
         if let Some(inner) = rest.strip_prefix("<hex>") {
             let (digits, after) = inner.split_once("</hex>").unwrap();
