@@ -1,9 +1,9 @@
 """A baresip phone: SIP (RFC 3261) over UDP, TCP or TLS, RTP or SDES-SRTP, MESSAGE (RFC 3428), presence (RFC 3856).
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  start {user, password, domain, port, transport?, codecs?, mediaenc?, tone?, regint?, answer?, contacts?, watch?, pubint?, mwi?}
+  start {user, password, domain, port, transport?, codecs?, mediaenc?, tone?, regint?, answer?, contacts?, watch?, mwi?}
       transport udp|tcp|tls; codecs as in ["PCMA/8000/1", "opus/48000/1"]; mediaenc ""|"srtp"|"srtp-mand"|"srtp-mandf"; regint 0 does
-      not register; pubint seconds between PUBLISHes, 0 none; mwi: watches its message lamp; answer manual|auto; contacts: whom MESSAGE can go to; watch: whose presence is subscribed to (sent 1 s later)
+      not register; mwi: watches its message lamp; answer manual|auto; contacts: whom MESSAGE can go to; watch: whose presence is subscribed to (sent 1 s later)
                                   -> started {sip}, then registered | register_failed {reason}
   call {to} | answer | hangup     -> ringing, established, closed {reason}
   auto_answer {on?}               answers what comes in from now on
@@ -88,7 +88,7 @@ class Phone:
         self._dir, self._process, self._presences = tempfile.mkdtemp(prefix="baresip-"), None, {}
 
     async def start(self, user, password, domain, port, transport="udp", codecs=("PCMA/8000/1", "PCMU/8000/1"), mediaenc="", tone=440,
-                    regint=300, answer="manual", contacts=(), watch=(), ca=None, pubint=0, mwi=False):
+                    regint=300, answer="manual", contacts=(), watch=(), ca=None, mwi=False):
         sip, control, console = free_ports()
         write(f"{self._dir}/tone.wav", tone, RATE, TONE_SECONDS)
         certify(self._dir)
@@ -99,7 +99,7 @@ class Phone:
         account = (f"<sip:{user}@{domain};transport={transport}>;auth_user={user};auth_pass={password};regint={regint}"
                    f';outbound="sip:{HOST}:{port};transport={transport}";answermode={answer};audio_codecs={",".join(codecs)}')
         account += f";mediaenc={mediaenc}" if mediaenc else ""
-        account += f";pubint={pubint};mwi={'yes' if mwi else 'no'}"
+        account += f";mwi={'yes' if mwi else 'no'}"
         people = [f'"" <{uri}>;presence=p2p\n' for uri in watch] + [f'"" <{uri}>\n' for uri in contacts if uri not in watch]
         for name, text in (("config", config), ("accounts", ""), ("contacts", "".join(people)), ("uuid", str(uuid.uuid4()))):
             with open(f"{self._dir}/{name}", "w") as file:
