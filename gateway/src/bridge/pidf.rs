@@ -134,6 +134,10 @@ mod tests {
         assert_eq!(ids, ["ID-a", "ID-b", "ID-phone", "p1"]);
         let tuple = document.child("tuple", PIDF).unwrap();
         assert_eq!(tuple.child("contact", PIDF).unwrap().attr("priority"), Some("0.394"));
+        let stamp = tuple.child("timestamp", PIDF).unwrap().text();
+        assert_eq!(stamp, "2026-01-05T12:00:00Z");
+        let names: Vec<_> = tuple.elements().map(Element::name).collect();
+        assert_eq!(names, ["status", "contact", "timestamp"]);
         let person = document.child("person", DATA_MODEL).unwrap();
         assert!(person.child("activities", RPID).unwrap().child("away", RPID).is_some());
     }

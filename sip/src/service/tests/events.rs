@@ -40,6 +40,11 @@ fn each_package_is_served_with_its_type_and_others_are_named() {
     assert_eq!(ok.headers.get("Expires"), Some("3600"));
     let (_, refused) = watch(&mut world, "Event: ua-profile\r\n");
     assert_eq!(refused.headers.get("Allow-Events"), Some("presence, dialog, message-summary"));
+    let options = world.request("OPTIONS", "sip:example.org", "ana", "", "");
+    world.receive(Message::Request(options), udp(5060));
+    let offered = world.last_response();
+    assert!(offered.headers.get("Allow").is_some_and(|allow| allow.contains("PUBLISH")));
+    assert_eq!(offered.headers.get("Allow-Events"), ok.headers.get("Allow-Events"));
     // What the gateway has no part in is no package either.
     world.consent = Err(489);
     let (_, refused) = watch(&mut world, "Event: dialog\r\n");
