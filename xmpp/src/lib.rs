@@ -25,7 +25,7 @@
 //! | XEP-0353 | proposals of calls: passed, kept, and bridged to phones |
 //! | XEP-0045 | rooms at `rooms.<domain>`: all use cases of entities, occupants, moderators, admins and owners; no gateways to other protocols |
 //! | XEP-0249, 0317, 0410, 0421, 0486 | direct invitations, passed; hats, made and given by commands; self-pings answered by the room; occupant ids; pictures of rooms |
-//! | XEP-0060, 0163, 0223 | each account publishes: nodes, access models, options, pages of items, news by +notify here and elsewhere, subscriptions by request; no approval of subscribers, no collections |
+//! | XEP-0060, 0163, 0223 | each account publishes: nodes, access models, options, pages of items, news by +notify here and elsewhere, subscriptions by request, approved where a node says so; no collections |
 //! | XEP-0054, 0292, 0172 | vCards of both kinds, nicknames |
 //! | XEP-0084, 0153, 0398 | avatars, in vCards and presence too |
 //! | XEP-0402, 0048, 0049 | bookmarks in all three forms, kept as one; private storage |

@@ -37,7 +37,7 @@ pub const EXTENSIONS: &[Extension] = &[
     complete("0050", "1.3.0", ""),
     complete("0054", "1.3.0", ""),
     complete("0059", "1.0", ""),
-    partial("0060", "1.30.0", "on accounts; no approval of subscribers, no collections"),
+    partial("0060", "1.30.0", "on accounts; no collections"),
     complete("0077", "2.4", "registration off unless set, or by invitation"),
     complete("0084", "1.1.4", ""),
     complete("0085", "2.1", "passed, never kept"),

@@ -16,7 +16,7 @@ impl PubSub for Store {
     fn nodes<'a>(&'a self, owner: &'a Jid) -> BoxFuture<'a, Result<Vec<Node>, StoreError>> {
         Box::pin(async move {
             let rows = sqlx::query(
-                "SELECT pubsub_nodes.name, config, affiliations, subscriptions FROM pubsub_nodes \
+                "SELECT pubsub_nodes.name, config, affiliations, subscriptions, pending FROM pubsub_nodes \
                  JOIN accounts ON accounts.id = owner \
                  WHERE domain = $1 AND accounts.name = $2 ORDER BY pubsub_nodes.name",
             )
@@ -173,19 +173,21 @@ async fn publish(
 async fn put_node(c: &mut SqliteConnection, owner: &Jid, node: &Node) -> Result<i64, sqlx::Error> {
     let affiliations: Vec<(&str, Affiliation)> =
         node.affiliations.iter().map(|(jid, what)| (jid.as_str(), *what)).collect();
-    let subscriptions: Vec<&str> = node.subscriptions.iter().map(Jid::as_str).collect();
+    let names = |jids: &[Jid]| json(&jids.iter().map(Jid::as_str).collect::<Vec<_>>());
     let row = sqlx::query(
-        "INSERT INTO pubsub_nodes (owner, name, config, affiliations, subscriptions) \
-         SELECT id, $3, $4, $5, $6 FROM accounts WHERE domain = $1 AND name = $2 \
+        "INSERT INTO pubsub_nodes (owner, name, config, affiliations, subscriptions, pending) \
+         SELECT id, $3, $4, $5, $6, $7 FROM accounts WHERE domain = $1 AND name = $2 \
          ON CONFLICT (owner, name) DO UPDATE SET config = excluded.config, \
-         affiliations = excluded.affiliations, subscriptions = excluded.subscriptions RETURNING id",
+         affiliations = excluded.affiliations, subscriptions = excluded.subscriptions, \
+         pending = excluded.pending RETURNING id",
     )
     .bind(owner.domain())
     .bind(owner.node())
     .bind(&node.name)
     .bind(json(&node.config))
     .bind(json(&affiliations))
-    .bind(json(&subscriptions))
+    .bind(names(&node.subscriptions))
+    .bind(names(&node.pending))
     .fetch_one(&mut *c)
     .await?;
     row.try_get(0)
@@ -200,13 +202,17 @@ fn read_node(row: &SqliteRow) -> Result<Node, sqlx::Error> {
     // A field that cannot be read has its default: the node is not lost with it.
     let affiliations: Vec<(String, Affiliation)> =
         serde_json::from_str(row.try_get(2)?).unwrap_or_default();
-    let subscriptions: Vec<String> = serde_json::from_str(row.try_get(3)?).unwrap_or_default();
     let jid = |text: &str| Jid::parse(text).ok();
+    let jids = |at: usize| -> Result<Vec<Jid>, sqlx::Error> {
+        let names: Vec<String> = serde_json::from_str(row.try_get(at)?).unwrap_or_default();
+        Ok(names.iter().filter_map(|name| jid(name)).collect())
+    };
     Ok(Node {
         name: row.try_get(0)?,
         config: serde_json::from_str(row.try_get(1)?).map_err(|e| sqlx::Error::Decode(e.into()))?,
         affiliations: affiliations.iter().filter_map(|(j, a)| Some((jid(j)?, *a))).collect(),
-        subscriptions: subscriptions.iter().filter_map(|j| jid(j)).collect(),
+        subscriptions: jids(3)?,
+        pending: jids(4)?,
     })
 }
 

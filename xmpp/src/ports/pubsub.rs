@@ -15,6 +15,8 @@ pub enum Access {
     Presence,
     /// Who may see it and is in one of some groups of the owner's roster.
     Roster,
+    /// Whose subscription the owner has approved.
+    Authorize,
     /// Who is on the node's list.
     Whitelist,
 }
@@ -105,6 +107,8 @@ pub struct Node {
     pub affiliations: Vec<(Jid, Affiliation)>,
     /// Who subscribed by request; bare or full addresses.
     pub subscriptions: Vec<Jid>,
+    /// Who has asked to, and waits for the owner's approval.
+    pub pending: Vec<Jid>,
 }
 
 /// One item.

@@ -171,6 +171,9 @@ impl Server {
         if self.place(&to) == Place::Rooms {
             return self.room_message(stanza).await;
         }
+        if self.takes_approval(&stanza).await {
+            return Outcome::Ignored;
+        }
         let seq = stored.map(|stored| stored.seq);
         if let Some(Stored { seq, duplicate: true }) = stored {
             // It was sent before, and who was to get it has it, unless it came back.

@@ -11,6 +11,7 @@ mod filters;
 mod login;
 mod offline;
 mod pep;
+mod pep_approval;
 mod pep_bookmarks;
 mod pep_elsewhere;
 mod pep_interest;

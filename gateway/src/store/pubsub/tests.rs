@@ -36,6 +36,7 @@ fn node(name: &str) -> Node {
             (jid("c@e"), Affiliation::Outcast),
         ],
         subscriptions: vec![jid("b@d"), jid("c@e/x")],
+        pending: vec![jid("eve@d")],
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) enum Barrier {
     Outcast,
     NoSubscription,
     NotInGroup,
+    NotApproved,
     NotListed,
 }
 
@@ -25,6 +26,7 @@ impl Barrier {
                 Refusal::because(Condition::NotAuthorized, "presence-subscription-required")
             }
             Self::NotInGroup => Refusal::because(Condition::NotAuthorized, "not-in-roster-group"),
+            Self::NotApproved => Refusal::because(Condition::NotAuthorized, "not-subscribed"),
             Self::NotListed => Refusal::because(Condition::NotAllowed, "closed-node"),
         }
     }
@@ -49,6 +51,10 @@ pub(super) fn barrier(owner: &Jid, node: &Node, who: &Jid, roster: &Roster) -> O
     match node.config.access {
         Access::Open => None,
         Access::Whitelist => Some(Barrier::NotListed),
+        Access::Authorize => {
+            let approved = node.subscriptions.iter().any(|jid| jid.as_bare_str() == who.as_str());
+            (!approved).then_some(Barrier::NotApproved)
+        }
         Access::Presence => contact.is_none().then_some(Barrier::NoSubscription),
         Access::Roster => {
             let listed = |group: &String| node.config.groups.contains(group);

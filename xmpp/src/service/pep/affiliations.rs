@@ -87,6 +87,7 @@ impl Server {
             }
             if affiliation == Some(Affiliation::Outcast) {
                 node.subscriptions.retain(|subscriber| subscriber.bare() != jid);
+                node.pending.retain(|subscriber| subscriber.bare() != jid);
             }
         }
         if node.affiliations.len() > self.config().pubsub.max_subscriptions {

@@ -16,10 +16,11 @@ const DISPLAYED: &str = "urn:xmpp:mds:displayed:0";
 const MAX_TEXT: usize = 1_024;
 const MAX_GROUPS: usize = 50;
 
-const ACCESS: [(Access, &str); 4] = [
+const ACCESS: [(Access, &str); 5] = [
     (Access::Open, "open"),
     (Access::Presence, "presence"),
     (Access::Roster, "roster"),
+    (Access::Authorize, "authorize"),
     (Access::Whitelist, "whitelist"),
 ];
 

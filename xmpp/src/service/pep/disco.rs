@@ -14,6 +14,7 @@ use crate::xml::Element;
 
 /// What is served of XEP-0060, each as `http://jabber.org/protocol/pubsub#…`.
 const PARTS: &[&str] = &[
+    "access-authorize",
     "access-open",
     "access-presence",
     "access-roster",

@@ -5,6 +5,7 @@
 
 mod access;
 mod affiliations;
+mod approve;
 mod config;
 mod create;
 mod disco;

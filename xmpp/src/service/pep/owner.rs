@@ -6,6 +6,7 @@ use super::access::barrier;
 use super::config::{self, default_config};
 use super::{Answer, KnownNode, OWNER, Refusal, is_hidden, node_name, wire};
 use crate::jid::Jid;
+use crate::ports::pubsub::Access;
 use crate::service::Server;
 use crate::service::bookmarks::{BOOKMARKS, STORAGE};
 use crate::stanza::Condition;
@@ -67,6 +68,10 @@ impl Server {
         let may_stay = |jid: &Jid| barrier(owner, &node, &jid.bare(), &roster).is_none();
         let staying = old.subscriptions.iter().filter(|jid| may_stay(jid)).cloned().collect();
         node.subscriptions = staying;
+        if node.config.access != Access::Authorize {
+            // Nobody is asked any more: who still wants to subscribes anew.
+            node.pending.clear();
+        }
         if old.config.persist && !node.config.persist {
             self.0.ports.pubsub.retract(owner, &node.name, None).await?;
         }

@@ -210,5 +210,11 @@ impl Server {
 }
 
 pub(super) fn new_node(name: &str, config: crate::ports::pubsub::NodeConfig) -> Node {
-    Node { name: name.to_owned(), config, affiliations: Vec::new(), subscriptions: Vec::new() }
+    Node {
+        name: name.to_owned(),
+        config,
+        affiliations: Vec::new(),
+        subscriptions: Vec::new(),
+        pending: Vec::new(),
+    }
 }

@@ -5,22 +5,28 @@ use std::sync::Arc;
 
 use super::{Answer, EVENT, KnownNode, NS, OWNER, Refusal, is_hidden, node_name, wire};
 use crate::jid::Jid;
+use crate::ports::StoreError;
 use crate::ports::pubsub::{Node, SendLast};
 use crate::service::Server;
 use crate::stanza::Condition;
 use crate::xml::Element;
 
-/// Everybody who subscribed to a node by request.
+/// Everybody who subscribed to a node by request, or has asked to.
 pub(super) fn list(node: &Node) -> String {
-    let entry = |jid: &Jid| {
+    let entry = |(jid, state): (&Jid, &str)| {
         Element::new("subscription", OWNER)
             .with_attr("jid", jid.as_str())
-            .with_attr("subscription", "subscribed")
+            .with_attr("subscription", state)
     };
     let list = Element::new("subscriptions", OWNER)
         .with_attr("node", &*node.name)
-        .with_children(node.subscriptions.iter().map(entry));
+        .with_children(states(node).map(entry));
     wire::owner_of(&list)
+}
+
+fn states(node: &Node) -> impl Iterator<Item = (&Jid, &'static str)> {
+    let subscribed = node.subscriptions.iter().map(|jid| (jid, "subscribed"));
+    subscribed.chain(node.pending.iter().map(|jid| (jid, "pending")))
 }
 
 /// The address a request is about; it must be that of who asks (section 6.1.3.1).
@@ -48,10 +54,18 @@ impl Server {
     ) -> Answer {
         let name = node_name(verb)?;
         let jid = subscriber(from, verb)?;
-        let _turn = self.pep_turn(owner).await;
+        let turn = self.pep_turn(owner).await;
         let profile = self.profile(owner).await?;
         let known = profile.find(name).filter(|_| !is_hidden(name));
         let Some(known) = known else { return Err(Refusal::new(Condition::ItemNotFound)) };
+        if self.needs_approval(owner, known, from).await? {
+            let is_new = self.note_pending_subscription(owner, known, &jid).await?;
+            drop(turn);
+            if is_new {
+                self.ask_for_approval(owner, name, &jid).await;
+            }
+            return Ok(Some(wire::pubsub_of(&subscription(name, &jid, "pending"))));
+        }
         self.check_reader(owner, known, from).await?;
         if !known.node.subscriptions.contains(&jid) {
             if known.node.subscriptions.len() >= self.config().pubsub.max_subscriptions {
@@ -61,11 +75,7 @@ impl Server {
             node.subscriptions.push(jid.clone());
             self.save_node(owner, node).await?;
         }
-        if known.node.config.send_last != SendLast::Never {
-            for to in self.reached(&jid, &HashSet::new()) {
-                self.send_last(owner, known, &to).await?;
-            }
-        }
+        self.send_last_to_subscriber(owner, known, &jid).await?;
         Ok(Some(wire::pubsub_of(&subscription(name, &jid, "subscribed"))))
     }
 
@@ -81,11 +91,12 @@ impl Server {
         let profile = self.profile(owner).await?;
         let known = profile.find(name).filter(|_| !is_hidden(name));
         let Some(known) = known else { return Err(Refusal::new(Condition::ItemNotFound)) };
-        if !known.node.subscriptions.contains(&jid) {
+        if !states(&known.node).any(|(other, _)| *other == jid) {
             return Err(Refusal::because(Condition::UnexpectedRequest, "not-subscribed"));
         }
         let mut node = known.node.clone();
         node.subscriptions.retain(|other| *other != jid);
+        node.pending.retain(|other| *other != jid);
         self.save_node(owner, node).await?;
         Ok(None)
     }
@@ -101,9 +112,9 @@ impl Server {
         let of_one = verb.attr("node");
         let mut list = Element::new("subscriptions", NS).with_attr_opt("node", of_one);
         for known in profile.shown().filter(|k| of_one.is_none_or(|name| k.node.name == name)) {
-            let own = known.node.subscriptions.iter().filter(|jid| jid.bare() == from.bare());
-            for jid in own {
-                list.push(subscription(&known.node.name, jid, "subscribed"));
+            let own = states(&known.node).filter(|(jid, _)| jid.bare() == from.bare());
+            for (jid, state) in own {
+                list.push(subscription(&known.node.name, jid, state));
             }
         }
         Ok(Some(wire::pubsub_of(&list)))
@@ -123,6 +134,7 @@ impl Server {
             let jid = jid.ok_or_else(|| Refusal::new(Condition::BadRequest))?;
             let state = entry.attr("subscription").unwrap_or_default();
             node.subscriptions.retain(|other| *other != jid);
+            node.pending.retain(|other| *other != jid);
             match state {
                 "subscribed" => node.subscriptions.push(jid.clone()),
                 "none" => {}
@@ -136,14 +148,34 @@ impl Server {
         let name = node.name.clone();
         self.save_node(owner, node).await?;
         for (jid, state) in told {
-            let news = Element::new("subscription", EVENT)
-                .with_attr("node", &*name)
-                .with_attr("jid", jid.as_str())
-                .with_attr("subscription", state);
-            for to in self.reached(&jid, &HashSet::new()) {
-                self.send_event(owner, &to, &wire::event_of(&news));
-            }
+            self.tell_subscriber(owner, &name, &jid, &state);
         }
         Ok(None)
+    }
+
+    /// What became of a subscription, for who has it (section 8.8.4).
+    pub(super) fn tell_subscriber(&self, owner: &Jid, node: &str, jid: &Jid, state: &str) {
+        let news = Element::new("subscription", EVENT)
+            .with_attr("node", node)
+            .with_attr("jid", jid.as_str())
+            .with_attr("subscription", state);
+        for to in self.reached(jid, &HashSet::new()) {
+            self.send_event(owner, &to, &wire::event_of(&news));
+        }
+    }
+
+    /// The item published last, for who has just subscribed (section 6.1.7).
+    pub(super) async fn send_last_to_subscriber(
+        &self,
+        owner: &Jid,
+        known: &KnownNode,
+        jid: &Jid,
+    ) -> Result<(), StoreError> {
+        if known.node.config.send_last != SendLast::Never {
+            for to in self.reached(jid, &HashSet::new()) {
+                self.send_last(owner, known, &to).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -191,7 +191,7 @@ async fn options_of_a_publication_are_preconditions() {
         ("max_items", "1"),
         ("send_last_published_item", "on_sub"),
         ("unheard_of", "1"),
-        ("access_model", "authorize"),
+        ("access_model", "lottery"),
     ] {
         let read = ask(&ana, &publish_with("n", "3", item, &[options])).await;
         assert!(read.contains("<conflict") && read.contains("<precondition-not-met"), "{read}");

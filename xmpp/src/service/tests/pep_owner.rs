@@ -35,7 +35,6 @@ async fn a_node_is_made_and_configured() {
         "{read}"
     );
     assert!(read.contains("<value>on_sub_and_presence</value>"), "{read}");
-    assert!(!read.contains("authorize"), "{read}");
     done(&ana, &set("<create node='n'/>")).await;
     assert!(ask(&ana, &set("<create node='n'/>")).await.contains("<conflict"));
     let read = done(&ana, &set("<create/>")).await;
@@ -44,7 +43,7 @@ async fn a_node_is_made_and_configured() {
         .await;
     let read = done(&ana, &own("get", "<configure node='n'/>")).await;
     assert!(read.contains("<value>open</value>") && read.contains("<value>7</value>"), "{read}");
-    for bad in [("access_model", "authorize"), ("max_items", "0"), ("persist_items", "perhaps")] {
+    for bad in [("access_model", "lottery"), ("max_items", "0"), ("persist_items", "perhaps")] {
         let read = ask(&ana, &configure("n", &[bad])).await;
         assert!(read.contains("<not-acceptable"), "{bad:?}: {read}");
         let is_model = bad.0 == "access_model";
