@@ -1,7 +1,9 @@
 """A phone by hand over UDP: digest by RFC 7616, and MESSAGE with whatever body a test wants (CPIM, IMDN, isComposing).
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  start {user, password, domain, port, algorithm?}     algorithm MD5 | SHA-256 -> registered {status} (after the 401)
+  start {user, password, domain, port, algorithm?, seconds?, uri?, params?, fields?}
+                                                       algorithm MD5 | SHA-256; uri and params go into the Contact, fields beside it -> registered {status, headers} (after the 401)
+  refresh                                              registers again -> registered
   send {method?, to, type?, body?, headers?, call?}    a request with credentials, under a Call-ID -> answer {status, reason, headers}
   answer {status}                                      what the next MESSAGE requests get; 200 at the start
   unregister
@@ -39,17 +41,22 @@ class Phone(asyncio.DatagramProtocol):
         say("request", method=method, uri=first.split()[1], **{"from": get("from")}, type=get("content-type"), body=body.decode(), headers=fields, call=get("call-id"),
             cseq=get("cseq"), size=len(data))
 
-    async def start(self, user, password, domain, port, algorithm="MD5"):
+    async def start(self, user, password, domain, port, algorithm="MD5", seconds=300, uri="", params="", fields=""):
+        self._seconds, self._uri, self._params, self._fields = seconds, uri, params, fields
         self._user, self._password, self._domain, self._algorithm = user, password, domain, algorithm
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self, local_addr=(HOST, 0), remote_addr=(HOST, port))
         self._port = self._transport.get_extra_info("sockname")[1]
         self._call = uuid.uuid4().hex
-        status, *_ = await self._ask("REGISTER", f"sip:{domain}", f"sip:{user}@{domain}", self._contact(300), b"", self._call)
-        say("registered", status=status)
+        await self.refresh()
+
+    async def refresh(self):
+        fields = self._fields + self._contact(self._seconds)
+        status, _, headers = await self._ask("REGISTER", f"sip:{self._domain}", f"sip:{self._user}@{self._domain}", fields, b"", self._call)
+        say("registered", status=status, headers=headers)
 
     def _contact(self, seconds):
-        return f"Contact: <sip:{self._user}@{HOST}:{self._port}>;expires={seconds}\r\n"
+        return f"Contact: <sip:{self._user}@{HOST}:{self._port}{self._uri}>{self._params};expires={seconds}\r\n"
 
     async def send(self, to, method="MESSAGE", type="text/plain", body="", headers="", call=None):
         more = (f"Content-Type: {type}\r\n" if body else "") + headers
@@ -75,12 +82,10 @@ class Phone(asyncio.DatagramProtocol):
             status, reason, fields = await asyncio.wait_for(self._answers[key], 35)
             if status != 401:
                 return status, reason, fields
-            self._meet([value for key, value in fields if key.lower() == "www-authenticate"])
+            offers = [value for key, value in fields if key.lower() == "www-authenticate"]
+            wanted = [offer for offer in offers if f"algorithm={self._algorithm}" in offer.replace(" ", "")]
+            self._challenge, self._count = dict(re.findall(r'(\w+)="?([^",]+)"?', wanted[0].split(" ", 1)[1])), 0
         return status, reason, fields
-
-    def _meet(self, offers):
-        wanted = [offer for offer in offers if f"algorithm={self._algorithm}" in offer.replace(" ", "")]
-        self._challenge, self._count = dict(re.findall(r'(\w+)="?([^",]+)"?', wanted[0].split(" ", 1)[1])), 0
 
     def _credentials(self, method, uri):
         if not self._challenge:
@@ -93,5 +98,4 @@ class Phone(asyncio.DatagramProtocol):
                 f'algorithm={self._algorithm}, qop=auth, nc={count}, cnonce="{cnonce}"\r\n')
 
 
-if __name__ == "__main__":
-    asyncio.run(follow(Phone()))
+asyncio.run(follow(Phone()))

@@ -18,15 +18,17 @@ pub enum Package {
     Dialog,
     /// RFC 3842: what waits for somebody.
     MessageSummary,
+    /// RFC 3680: where somebody is registered.
+    Reg,
 }
 
 /// The value of Allow-Events: the packages, without those that are made from a template (RFC 6665 section 4.4.4).
-pub(super) const ALLOW_EVENTS: &str = "presence, dialog, message-summary";
+pub(super) const ALLOW_EVENTS: &str = "presence, dialog, message-summary, reg";
 
 impl Package {
     /// Every package that is served.
-    pub const ALL: [Self; 4] =
-        [Self::Presence, Self::PresenceWinfo, Self::Dialog, Self::MessageSummary];
+    pub const ALL: [Self; 5] =
+        [Self::Presence, Self::PresenceWinfo, Self::Dialog, Self::MessageSummary, Self::Reg];
 
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Package {
             Self::PresenceWinfo => "presence.winfo",
             Self::Dialog => "dialog",
             Self::MessageSummary => "message-summary",
+            Self::Reg => "reg",
         }
     }
 
@@ -50,6 +53,7 @@ impl Package {
             Self::PresenceWinfo => "application/watcherinfo+xml",
             Self::Dialog => "application/dialog-info+xml",
             Self::MessageSummary => "application/simple-message-summary",
+            Self::Reg => "application/reginfo+xml",
         }
     }
 
@@ -57,14 +61,16 @@ impl Package {
     pub(super) fn default_expires(self) -> u32 {
         match self {
             Self::Presence | Self::PresenceWinfo | Self::Dialog | Self::MessageSummary => 3_600,
+            // RFC 3680 section 4.4.
+            Self::Reg => 3_761,
         }
     }
 
     /// The shortest time between two NOTIFYs about changes (RFC 3856 section 6.10, RFC 3857 section 4.10, RFC 4235
-    /// section 3.10, RFC 3842 section 3.11).
+    /// section 3.10, RFC 3842 section 3.11, RFC 3680 section 4.9).
     pub(super) fn spacing(self) -> Duration {
         match self {
-            Self::Presence | Self::PresenceWinfo => Duration::from_secs(5),
+            Self::Presence | Self::PresenceWinfo | Self::Reg => Duration::from_secs(5),
             Self::Dialog | Self::MessageSummary => Duration::from_secs(1),
         }
     }

@@ -40,6 +40,7 @@ pub mod message_summary;
 mod notifier;
 mod outbound;
 mod publish;
+mod reg_event;
 mod registrar;
 mod reliable;
 pub mod resource_list;
@@ -226,6 +227,8 @@ pub struct Core {
     gate: Gate,
     registrar: Registrar,
     gruus: Gruus,
+    /// Who watches where an account is registered.
+    reg_watches: HashMap<String, Vec<SubscriptionId>>,
     /// Messages that have another way to go.
     resends: HashMap<Ticket, outbound::Resend>,
     legs: HashMap<LegId, Leg>,
@@ -279,6 +282,7 @@ impl Core {
             gate,
             registrar: Registrar::default(),
             gruus: Gruus::new(seed),
+            reg_watches: HashMap::new(),
             resends: HashMap::new(),
             legs: HashMap::new(),
             leg_of_dialog: HashMap::new(),

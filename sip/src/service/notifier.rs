@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::events::{ALLOW_EVENTS, Document, Package};
 use super::resource_list::{EVENT_LIST, RELATED, RLMI};
-use super::{Core, Job, Output, Owner, Timer, Waiting};
+use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
 use crate::msg::header::{self, Accept, Event, Expires, Supported};
 use crate::msg::{Method, Name, Request, Response, Uri};
@@ -157,7 +157,7 @@ impl Core {
         };
         self.watches.insert(id, watch);
         let subscribing = Subscribing { tx, request, to_tag, id };
-        self.job(Waiting::Subscribe(subscribing), Job::Subscribe(Box::new(subscription)));
+        self.judge(subscribing, subscription, now);
     }
 
     /// Whether somebody asks for its list of contacts.
@@ -230,7 +230,7 @@ impl Core {
         let subscription = watch.subscription.clone();
         let request = Box::new(request.clone());
         let subscribing = Subscribing { tx, request, to_tag: String::new(), id };
-        self.job(Waiting::Subscribe(subscribing), Job::Subscribe(Box::new(subscription)));
+        self.judge(subscribing, subscription, now);
     }
 
     pub(super) fn subscribe_answered(

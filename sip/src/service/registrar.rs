@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::bind::{Refused, Terms, Update};
 use super::binding::Binding;
+use super::reg_event::Gone;
 use super::{Core, Job, Output, Timer, Waiting};
 use crate::msg::header::{Contact, Date};
 use crate::msg::{NameAddr, Params, Request, Response, Uri};
@@ -192,6 +193,7 @@ impl Core {
                 entry.bindings = bindings;
             }
             self.tell_phones(account.clone());
+            self.tell_registrations(&account, &before, Gone::Unregistered, now);
         }
         self.next_registration(&account, now);
     }
@@ -303,6 +305,7 @@ impl Core {
             bindings.iter().map(|binding| &**binding),
         );
         self.tell_phones(account.to_owned());
+        self.tell_registrations(account, &before, Gone::Expired, now);
         let job = Job::Save { account: account.to_owned(), bindings };
         self.job(Waiting::Expired(account.to_owned()), job);
     }

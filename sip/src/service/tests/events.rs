@@ -36,10 +36,10 @@ fn each_package_is_served_with_its_type_and_others_are_named() {
     }
     let mut world = World::new();
     let (_, ok) = watch(&mut world, "Event: presence\r\n");
-    assert_eq!(ok.headers.get("Allow-Events"), Some("presence, dialog, message-summary"));
+    assert_eq!(ok.headers.get("Allow-Events"), Some("presence, dialog, message-summary, reg"));
     assert_eq!(ok.headers.get("Expires"), Some("3600"));
     let (_, refused) = watch(&mut world, "Event: ua-profile\r\n");
-    assert_eq!(refused.headers.get("Allow-Events"), Some("presence, dialog, message-summary"));
+    assert_eq!(refused.headers.get("Allow-Events"), Some("presence, dialog, message-summary, reg"));
     let options = world.request("OPTIONS", "sip:example.org", "ana", "", "");
     world.receive(Message::Request(options), udp(5060));
     let offered = world.last_response();

@@ -10,6 +10,7 @@ mod outbound;
 mod overload;
 mod publish;
 mod random;
+mod reg_event;
 mod register;
 mod requests;
 mod timers;

@@ -75,6 +75,25 @@ fn each_flow_is_a_binding_and_one_registered_again_takes_the_place_of_itself() {
     assert_eq!(world.flow(2, 1, tcp(1004, 6004)), 200);
     assert_eq!(world.core.bindings("ana@example.org").len(), 3);
     assert_eq!(world.core.phones("ana@example.org").len(), 2);
+    // A phone that knows nothing of flows lives beside them.
+    assert_eq!(world.register("ana", "Contact: <sip:ana@192.0.2.7:7000>\r\n", udp(7000)), 200);
+    assert_eq!(world.core.bindings("ana@example.org").len(), 4);
+    assert!(!world.last_response().headers.has("Require"));
+}
+
+#[test]
+fn what_a_registrar_has_to_know_may_be_required() {
+    for (tags, status) in [("path", 200), ("outbound, gruu", 200), ("path, moonlight", 420)] {
+        let mut world = World::new();
+        let fields = format!("Require: {tags}\r\n");
+        let register = world.request("REGISTER", "sip:example.org", "ana", &fields, "");
+        world.receive(Message::Request(register.clone()), udp(5060));
+        if status == 200 {
+            let signed = world.signed(register, "ana", "secret", Algorithm::Md5);
+            world.receive(Message::Request(signed), udp(5060));
+        }
+        assert_eq!(world.last_response().status, status, "{tags}");
+    }
 }
 
 #[test]
@@ -174,6 +193,8 @@ fn a_call_takes_the_next_flow_too_until_the_phone_has_said_something() {
     assert!(matches!(world.legs.last(), Some((LegId(1), LegEvent::Answered { .. }))));
     world.core.hang_up(LegId(1), None, world.now);
     world.drain();
+    let (flow, bye) = world.last_request();
+    assert_eq!((flow, bye.method.as_str()), (one, "BYE"), "a dialog stays on its flow");
     world.phone_says(200);
     // Busy is an answer.
     world.core.invite(LegId(3), call, world.now);

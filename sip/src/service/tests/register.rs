@@ -141,6 +141,8 @@ fn times_stars_and_old_numbers_are_judged_as_the_rfc_says() {
     for (fields, status) in table {
         let mut world = World::new();
         assert_eq!(world.register("ana", fields, udp(5060)), status, "{fields}");
+        let least = world.last_response().headers.get("Min-Expires");
+        assert_eq!(least, (status == 423).then_some("60"), "{fields}");
     }
     let mut world = World::new();
     world.register("ana", "Contact: <sip:ana@192.0.2.7>\r\nExpires: 99999999\r\n", udp(5060));
@@ -168,7 +170,12 @@ fn several_phones_live_side_by_side_until_their_time_is_up() {
     let id = world.binding("ana").id;
     world.register("ana", other, udp(5070));
     assert_eq!(world.core.bindings("ana@example.org").len(), 2);
-    assert_eq!(world.last_response().headers.get_all("Contact").count(), 2);
+    let told = world.last_response();
+    assert_eq!(told.headers.get_all("Contact").count(), 2);
+    for seconds in [";expires=100", ";expires=200"] {
+        assert!(told.headers.get_all("Contact").any(|c| c.contains(seconds)), "{told:?}");
+    }
+    assert_eq!(told.headers.get("Date"), Some("Fri, 15 Jan 2027 08:00:00 GMT"));
     // The device is known by its instance wherever it moves, and keeps its name.
     world.register("ana", moved, udp(6000));
     let bindings = world.core.bindings("ana@example.org");
