@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
 use tandem_sip::{Place, Sip, SipHandle, WebSocketEnds};
@@ -40,10 +40,12 @@ use crate::config::{self, Config};
 use crate::federation::Incoming;
 use crate::guard::Guard;
 use crate::live_certificate::{Front, LiveCertificate};
+use crate::patient::Patient;
 use crate::relays::ConfiguredRelays;
 use crate::store::{Store, random_password};
 use crate::telemetry::Telemetry;
 use crate::uploads::Depot;
+use crate::visitors::Visitors;
 
 /// Connections that may be open at once, over all listeners.
 const MAX_CONNECTIONS: usize = 100_000;
@@ -245,6 +247,7 @@ impl App {
     ) -> Result<(), StartError> {
         let (components, federation, s2s) = neighbours;
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let visitors = Visitors::new(config.web.max_connections_per_address);
         let starttls = certificate.front(&[])?;
         let direct = certificate.front(&["xmpp-client"])?;
         let https = certificate.front(&["http/1.1", "xmpp-client"])?;
@@ -253,8 +256,16 @@ impl App {
         let public = tandem_web::router(site).merge(invitations);
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
-            ("xmpps", &config.listen.xmpps, Door::Tls { tls: direct, router: None }),
-            ("https", &config.listen.https, Door::Tls { tls: https, router: Some(public) }),
+            (
+                "xmpps",
+                &config.listen.xmpps,
+                Door::Tls { tls: direct, router: None, visitors: visitors.clone() },
+            ),
+            (
+                "https",
+                &config.listen.https,
+                Door::Tls { tls: https, router: Some(public), visitors },
+            ),
             ("metrics", &config.listen.metrics, metrics),
             ("components", &config.listen.components, Door::Components(components)),
             ("s2s", &config.listen.s2s, Door::Federation(federation.clone(), s2s.starttls)),
@@ -544,7 +555,7 @@ enum Door {
     /// XMPP in the clear that must start TLS.
     StartTls { tls: Front },
     /// TLS; ALPN chooses between XMPP and HTTP, XMPP alone where there is no router.
-    Tls { tls: Front, router: Option<axum::Router> },
+    Tls { tls: Front, router: Option<axum::Router>, visitors: Visitors },
     /// Plain HTTP.
     Http { router: axum::Router },
     /// External components.
@@ -603,7 +614,8 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: false };
             Box::pin(serve_http(TokioIo::new(tcp), router, ends))
         }
-        Door::Tls { tls, router } => {
+        Door::Tls { tls, router, visitors } => {
+            let visit = visitors.enter(peer.ip())?;
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: true };
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
@@ -611,7 +623,12 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
-                    Box::pin(serve_http(TokioIo::new(stream), router, ends))
+                    let served = serve_http(TokioIo::new(Patient::new(stream)), router, ends);
+                    // Until it is over, or a WebSocket.
+                    Box::pin(async move {
+                        served.await;
+                        drop(visit);
+                    })
                 }
                 _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)),
             }
@@ -628,13 +645,12 @@ where
         request.extensions_mut().insert(ends);
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE)
-        .max_buf_size(64 * 1024);
-    if let Err(error) = builder.serve_connection_with_upgrades(io, service).await {
+        .max_buf_size(64 * 1024)
+        .serve_connection(io, service);
+    if let Err(error) = connection.with_upgrades().await {
         tracing::debug!(peer = %ends.peer, %error, "HTTP connection ended");
     }
 }

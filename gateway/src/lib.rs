@@ -20,6 +20,7 @@ pub mod federation;
 pub mod guard;
 #[allow(clippy::disallowed_methods)]
 pub mod live_certificate;
+mod patient;
 #[allow(clippy::disallowed_methods)]
 pub mod relays;
 #[allow(clippy::disallowed_methods)]
@@ -27,3 +28,4 @@ pub mod store;
 pub mod telemetry;
 #[allow(clippy::disallowed_methods)]
 pub mod uploads;
+mod visitors;

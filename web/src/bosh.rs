@@ -1,6 +1,7 @@
 //! XMPP over HTTP requests (XEP-0124, XEP-0206): the POSTs, and which pages may make them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
@@ -13,6 +14,8 @@ use crate::{Site, cors};
 const METHODS: &str = "OPTIONS, GET, POST";
 /// Bytes of the wrapper round the largest stanza.
 const WRAPPER: usize = 4 * 1024;
+/// Time for a request to come in whole.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn bind(
     State(site): State<Site>,
@@ -39,8 +42,11 @@ pub(crate) async fn bind(
 
 async fn answer(site: &Site, body: Body, peer: SocketAddr) -> Response {
     // XMLHttpRequest of old clients sends text/plain, so the type is not looked at.
-    let Ok(content) = to_bytes(body, site.max_frame_bytes + WRAPPER).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let content = to_bytes(body, site.max_frame_bytes + WRAPPER);
+    let content = match tokio::time::timeout(PATIENCE, content).await {
+        Ok(Ok(content)) => content,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     match site.streams.bosh(content, peer).await {
         Some(answer) => {

@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
 
 use crate::Site;
 use crate::cors;
@@ -24,6 +25,11 @@ use crate::files::{FileInfo, Files, Outgoing, Part, Put, PutRefusal};
 
 /// Silence after which an upload is given up.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long an upload may let itself be waited for in all, beside the time of its bytes at the slowest rate: a client
+/// that sends a byte now and then holds a place that others want.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The slowest rate, in bytes a second.
+const SLOWEST: u64 = 16 * 1024;
 /// Bytes read from the disk at once.
 const CHUNK: u64 = 256 * 1024;
 /// Seconds after which a client that found no room may try again.
@@ -91,11 +97,16 @@ fn wish(id: String, name: String, query: &str, headers: &HeaderMap) -> Put {
 
 async fn receive(files: &dyn Files, put: Put, body: Body) -> Result<(), PutRefusal> {
     // Refused before the first byte is read: a client that waits for `100 Continue` sends none.
+    let mut left = PATIENCE + Duration::from_secs(put.length.unwrap_or_default() / SLOWEST);
     let mut incoming = files.admit(put).await?;
     let mut stream: BodyDataStream = body.into_data_stream();
     loop {
-        match tokio::time::timeout(SILENCE, stream.next()).await {
-            Ok(Some(Ok(bytes))) => incoming.write(bytes).await?,
+        let begun = Instant::now();
+        match tokio::time::timeout(SILENCE.min(left), stream.next()).await {
+            Ok(Some(Ok(bytes))) => {
+                left = left.saturating_sub(begun.elapsed());
+                incoming.write(bytes).await?;
+            }
             Ok(None) => return incoming.finish().await,
             Ok(Some(Err(_))) | Err(_) => return Err(PutRefusal::WrongLength),
         }

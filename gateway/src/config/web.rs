@@ -12,6 +12,8 @@ pub struct Web {
     pub url: String,
     /// Pages of these origins may use WebSockets, BOSH and files; `*` is any.
     pub origins: Vec<String>,
+    /// Connections over TLS that one address, or network of version 6, may have that are not logged in or WebSockets.
+    pub max_connections_per_address: usize,
 }
 
 /// `[upload]`.
@@ -70,7 +72,7 @@ pub struct Filter {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { url: String::new(), origins: vec!["*".into()] }
+        Self { url: String::new(), origins: vec!["*".into()], max_connections_per_address: 500 }
     }
 }
 

@@ -128,3 +128,19 @@ fn strophe_logs_in_over_bosh_and_hears_the_echo() {
         assert!(story.contains(step), "{step}: {story}{errors}");
     }
 }
+
+#[test]
+fn strangers_who_send_little_are_shown_out_and_nobody_waits_for_them() {
+    let bounds = "[web]\nmax_connections_per_address = 50\n";
+    let server = Server::start_with("localhost", PEOPLE, bounds).unwrap();
+    let story = server.story("slow.py", &[]).unwrap();
+    for step in [
+        "an address has so many places, and others have theirs",
+        "who does not begin is shown out",
+        "a head that trickles is not waited for",
+        "a body that trickles is not waited for",
+        "a connection without a request is not kept",
+    ] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+}

@@ -57,3 +57,13 @@ async fn too_much_is_refused() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers["retry-after"], "5");
 }
+
+/// A request that does not end keeps its connection for half a minute.
+#[tokio::test(start_paused = true)]
+async fn half_a_request_is_not_waited_for() {
+    let begun = tokio::time::Instant::now();
+    let half = futures_util::stream::pending::<std::io::Result<Bytes>>();
+    let request = Request::post("/http-bind").body(Body::from_stream(half)).unwrap();
+    assert_eq!(answer(site(), request).await.0, StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}

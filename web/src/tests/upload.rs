@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::*;
 use crate::files::{FileInfo, Found, Incoming, Outgoing, Part, Put, PutRefusal, ReadFault};
@@ -203,4 +204,23 @@ async fn pages_may_upload_and_unknown_files_are_not_found() {
     assert_eq!(answer(shelf.site(), request).await.0, StatusCode::METHOD_NOT_ALLOWED);
     let request = Request::get("/upload/id/a").body(Body::empty()).unwrap();
     assert_eq!(answer(site(), request).await.0, StatusCode::NOT_FOUND);
+}
+
+/// Who sends a byte now and then is waited for no longer than its length allows.
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_trickles_is_given_up() {
+    let every = |seconds: u64| {
+        let bytes = futures_util::stream::unfold(0, move |n| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            (n < 5).then(|| (Ok::<_, io::Error>(Bytes::from_static(b"x")), n + 1))
+        });
+        Request::put("/upload/id/name?expires=1&token=good")
+            .header("content-length", "5")
+            .body(Body::from_stream(bytes))
+            .unwrap()
+    };
+    let shelf = Shelf::default();
+    assert_eq!(answer(shelf.site(), every(20)).await.0, StatusCode::BAD_REQUEST);
+    assert!(shelf.0.lock().unwrap().is_empty());
+    assert_eq!(answer(shelf.site(), every(9)).await.0, StatusCode::CREATED);
 }

@@ -2,13 +2,13 @@
 //! tokens that let somebody in where registration is closed (XEP-0445).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::lock::Mutex as AsyncMutex;
 
 use super::invites::PREAUTH;
-use super::{Outcome, Server};
+use super::{Outcome, Server, network};
 use crate::jid::Jid;
 use crate::ports::{Invite, StoreError};
 use crate::stanza::data_form::{Field, FieldKind, Form, FormKind};
@@ -85,17 +85,6 @@ impl Registrations {
     fn made(&self, peer: IpAddr, now: i64) {
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         lately.entry(network(peer)).or_default().made.push(now);
-    }
-}
-
-/// Whoever has one address of a network of version 6 has all of them.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
     }
 }
 

@@ -45,7 +45,7 @@ impl Server {
 }
 
 /// A customer's network counts as one address: with IPv6 that is 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let prefix = u128::from(address) & !u128::from(u64::MAX);
