@@ -11,8 +11,7 @@ const PEOPLE: &[&str] = &["ana", "carl"];
 fn told(registered: &Value, name: &str) -> String {
     let fields = registered["headers"].as_array().unwrap();
     let contact = fields.iter().find(|field| field[0] == "Contact").unwrap()[1].as_str().unwrap();
-    let (_, rest) =
-        contact.split_once(&format!("{name}=\"")).unwrap_or_else(|| panic!("{contact}"));
+    let (_, rest) = contact.split_once(&format!("{name}=\"")).unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
 
@@ -29,7 +28,7 @@ fn start(server: &Server, phone: &mut Peer, user: &str, more: Value) -> Value {
 fn a_phones_own_addresses_reach_it_alone_and_outlive_a_crash() {
     let mut server = Server::start("localhost", PEOPLE).unwrap();
     let log = Transcript::default();
-    let mut phone = |name, user, more| {
+    let phone = |name, user, more| {
         let mut phone = Peer::start(name, "rawphone.py", &log).unwrap();
         let registered = start(&server, &mut phone, user, more);
         (phone, registered)
