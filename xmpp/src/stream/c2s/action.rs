@@ -26,23 +26,23 @@ pub enum Transport {
 pub enum Action {
     /// Write this.
     Send(Bytes),
-    /// Start TLS as the server, then call [`C2s::handle_tls`].
+    /// Start TLS as the server, then call [`C2s::handle_tls`](super::C2s::handle_tls).
     StartTls,
-    /// Find this out, then call [`C2s::handle_answer`].
+    /// Find this out, then call [`C2s::handle_answer`](super::C2s::handle_answer).
     Ask(Box<Question>),
     /// A login ended; keep count.
     LoggedIn(bool),
-    /// Register this resource, or a made-up one, then call [`C2s::handle_bound`].
+    /// Register this resource, or a made-up one, then call [`C2s::handle_bound`](super::C2s::handle_bound).
     Bind(Option<String>),
     /// Register a resource that begins with this tag, with what is to go with it, then call
-    /// [`C2s::handle_bound_inline`].
+    /// [`C2s::handle_bound_inline`](super::C2s::handle_bound_inline).
     BindInline {
         /// What the client wants.
         bind: BindRequest,
         /// Its `user-agent` id: an older session of the same device ends (XEP-0386 section 3.2).
         device: Option<String>,
     },
-    /// Answer this request about a new account, then call [`C2s::handle_registered`].
+    /// Answer this request about a new account, then call [`C2s::handle_registered`](super::C2s::handle_registered).
     Register {
         /// The domain it is for.
         domain: String,
@@ -57,11 +57,11 @@ pub enum Action {
     Answered,
     /// Count and keep stanzas from here on (XEP-0198).
     Manage(sm::Granted),
-    /// Take over that session, then call [`C2s::handle_resumed`].
+    /// Take over that session, then call [`C2s::handle_resumed`](super::C2s::handle_resumed).
     Resume(sm::Resume),
-    /// Call [`C2s::send_ack`] once all before this is finished.
+    /// Call [`C2s::send_ack`](super::C2s::send_ack) once all before this is finished.
     AckAsked,
-    /// The client has handled so many; call [`C2s::fail_too_high`] if it was sent fewer.
+    /// The client has handled so many; call [`C2s::fail_too_high`](super::C2s::fail_too_high) if it was sent fewer.
     Acked(u32),
     /// Somebody looks at the client, or nobody does (XEP-0352).
     Active(bool),
