@@ -146,6 +146,8 @@ pub enum LegEvent {
     ReinviteAnswered(Result<Bytes, u16>),
     /// A re-INVITE that came at a bad time may be tried again, with what is right by now.
     ReinviteDue,
+    /// The peer wants whoever it talks to to talk to somebody else. Answer with `answer_refer`.
+    Referred(Box<Refer>),
     /// The peer hung up; `Ended` follows.
     Bye {
         /// The Reason header field.
@@ -160,6 +162,17 @@ pub enum LegEvent {
     },
     /// The leg is gone. Last event.
     Ended,
+}
+
+/// A transfer as a phone asks for it (RFC 3515).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    /// Who is to be called: a `sip`, `sips`, `tel` or `xmpp` URI.
+    pub to: Uri,
+    /// The call of the same phone that is to be taken over instead (RFC 3891).
+    pub replaces: Option<LegId>,
+    /// Referred-By as written (RFC 3892).
+    pub by: Option<String>,
 }
 
 /// A call as a phone asks for it.
@@ -181,6 +194,10 @@ pub struct Invited {
     pub binding: Option<String>,
     /// Where the INVITE came from.
     pub source: SocketAddr,
+    /// Whether it came under TLS.
+    pub is_secure: bool,
+    /// The leg whose place it wants to take (RFC 3891): one that is up, or one of ours that rings.
+    pub replaces: Option<LegId>,
 }
 
 /// Who takes messages from phones.

@@ -13,10 +13,11 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::service::{Attachment, Show};
 
 /// The disco features of a phone behind the gateway (`interop.md` 6.1), beside those of a call.
-const PHONE_FEATURES: [&str; 5] = [
+const PHONE_FEATURES: [&str; 6] = [
     "http://jabber.org/protocol/caps",
     "http://jabber.org/protocol/chatstates",
     "http://jabber.org/protocol/disco#info",
+    "urn:xmpp:jingle:transfer:0",
     "urn:xmpp:ping",
     "urn:xmpp:receipts",
 ];

@@ -135,7 +135,7 @@ impl EchoCalls {
                 Event::Hold(held) => self.media.hold(call.media, !held, true),
                 Event::Terminated(_) => over = true,
                 // We never begin a session.
-                Event::Ringing | Event::Accepted(_) => {}
+                Event::Ringing | Event::Accepted(_) | Event::Transfer { .. } => {}
             }
         }
         let said = drain(&mut call.session);

@@ -23,6 +23,13 @@ pub enum Event {
     Candidates(Box<Content>),
     /// It put us on hold, or took us off it.
     Hold(bool),
+    /// We are to talk to somebody else for it (XEP-0251): in its session `sid` with them, if there is one.
+    Transfer {
+        /// Whom.
+        to: String,
+        /// Its session with them.
+        sid: Option<String>,
+    },
     /// It is over, for this reason if one was given; `None` also when it was refused at the door (an IQ error).
     Terminated(Option<Reason>),
 }
@@ -89,6 +96,11 @@ impl JingleLeg {
             stanzas: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Who we are in it.
+    pub fn us(&self) -> &Jid {
+        &self.us
     }
 
     /// The client.
@@ -236,6 +248,10 @@ impl JingleLeg {
             Some(Info::Ringing) => self.events.push_back(Event::Ringing),
             Some(Info::Hold) => self.events.push_back(Event::Hold(true)),
             Some(Info::Unhold | Info::Active) => self.events.push_back(Event::Hold(false)),
+            Some(Info::Transfer { to, sid }) => {
+                let (to, sid) = (to.clone(), sid.clone());
+                self.events.push_back(Event::Transfer { to, sid });
+            }
             // Muting is shown by clients to each other; a phone has no such display.
             Some(_) => {}
             None if jingle.is_ping() => {}

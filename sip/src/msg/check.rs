@@ -26,8 +26,8 @@ pub const ALLOWED_METHODS: [&str; 14] = [
 ];
 
 /// The extensions that may be required of us.
-pub const SUPPORTED: [&str; 7] =
-    ["100rel", "199", "eventlist", "gruu", "outbound", "path", "timer"];
+pub const SUPPORTED: [&str; 9] =
+    ["100rel", "199", "eventlist", "gruu", "norefersub", "outbound", "path", "replaces", "timer"];
 
 /// An answer to a request that we will not process.
 #[derive(Debug, Clone, PartialEq, Eq)]

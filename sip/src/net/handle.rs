@@ -24,6 +24,8 @@ pub(super) enum Command {
     HangUp(LegId, Option<String>),
     Reinvite(LegId, Bytes),
     AnswerReinvite(LegId, Result<Bytes, u16>),
+    AnswerRefer(LegId, u16),
+    ReferProgress(LegId, u16),
     Notify(SubscriptionId, SubscriptionState, Option<Document>),
     Watch(WatchId, Box<OutgoingSubscription>),
     Unwatch(WatchId),
@@ -104,6 +106,16 @@ impl SipHandle {
     /// Answers a `Reinvited`.
     pub fn answer_reinvite(&self, leg: LegId, answer: Result<Bytes, u16>) {
         self.tell(Command::AnswerReinvite(leg, answer));
+    }
+
+    /// Takes a `Referred` on (200) or refuses it (300 to 699).
+    pub fn answer_refer(&self, leg: LegId, status: u16) {
+        self.tell(Command::AnswerRefer(leg, status));
+    }
+
+    /// Tells a phone how its transfer goes on: the status of the new call; a final one is the last.
+    pub fn refer_progress(&self, leg: LegId, status: u16) {
+        self.tell(Command::ReferProgress(leg, status));
     }
 
     /// Tells a watcher (RFC 6665).

@@ -149,6 +149,8 @@ impl Task {
             Command::HangUp(leg, reason) => core.hang_up(leg, reason, now),
             Command::Reinvite(leg, offer) => core.reinvite(leg, offer, now),
             Command::AnswerReinvite(leg, answer) => core.answer_reinvite(leg, answer, now),
+            Command::AnswerRefer(leg, status) => core.answer_refer(leg, status, now),
+            Command::ReferProgress(leg, status) => core.refer_progress(leg, status, now),
             Command::Notify(id, state, document) => core.notify(id, state, document, now),
             Command::Watch(id, wish) => core.watch(id, *wish, now),
             Command::Unwatch(id) => core.unwatch(id, now),

@@ -12,7 +12,7 @@ use crate::transaction::{Event, TxId};
 use crate::transport::Flow;
 
 /// The methods that are served; others that are known get a 405.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, INFO, PRACK, UPDATE";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, INFO, PRACK, REFER, UPDATE";
 /// What a call may carry.
 const ACCEPT: &str = "application/sdp, text/plain, message/cpim";
 
@@ -104,6 +104,7 @@ impl Core {
             Method::BYE | Method::INFO | Method::PRACK | Method::UPDATE | Method::NOTIFY => {
                 self.answer(tx, &request, 481, now);
             }
+            // A REFER too: outside a call there is nobody to be transferred.
             _ => self.not_allowed(tx, &request, now),
         }
     }

@@ -63,6 +63,10 @@ impl Core {
             Ok(agreed) => agreed,
             Err(least) => return self.too_brief(tx, &request, least, now),
         };
+        let replaces = match self.takes_place(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.answer(tx, &request, status, now),
+        };
         self.next_leg += 2;
         let leg = LegId(self.next_leg);
         let invited = Invited {
@@ -73,6 +77,8 @@ impl Core {
             headers: headers.clone(),
             binding: self.binding_of(&account, flow),
             source: flow.peer,
+            is_secure: flow.protocol.is_secure(),
+            replaces,
             account,
         };
         let to_tag = self.ids.token();

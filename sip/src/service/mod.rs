@@ -13,7 +13,7 @@
 //! | `outbound` | the ways to a phone |
 //! | `locate` | the ways to hosts that nobody registered from |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
-//! | `session`, `change` | calls that are up, and their changes |
+//! | `session`, `change`, `refer` | calls that are up, their changes, transfers |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
 //! | `winfo`, `dialog_event`, `message_summary`, `resource_list` | the documents that tell it |
@@ -40,6 +40,7 @@ pub mod message_summary;
 mod notifier;
 mod outbound;
 mod publish;
+mod refer;
 mod reg_event;
 mod registrar;
 mod reliable;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::change::{Asked, Asking};
 use super::invite::Leg;
 use super::message::some;
+use super::refer::Referral;
 use super::{Core, Output, Timer};
 use crate::dialog::timer::{Agreed, Due, SessionTimer};
 use crate::dialog::{Dialog, DialogId};
@@ -43,6 +44,9 @@ pub(super) struct Session {
     pub(super) asked: Option<Asked>,
     /// The gateway wants to offer something and could not; not before this time, if there is one.
     pub(super) wish: Option<Option<Instant>>,
+    /// Their REFER in work, and how many came.
+    pub(super) referral: Option<Referral>,
+    pub(super) referrals: u32,
     /// The earliest deadline that is queued.
     armed: Option<Instant>,
 }
@@ -79,6 +83,8 @@ impl Session {
             asking: None,
             asked: None,
             wish: None,
+            referral: None,
+            referrals: 0,
             armed: None,
         }
     }
@@ -191,6 +197,8 @@ impl Core {
                     (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());
                 self.message_in_call(tx, request, (local, &remote), flow, now);
             }
+            Method::REFER => self.referred(leg, tx, request, now),
+            Method::SUBSCRIBE => self.refer_watched(leg, tx, &request, now),
             Method::OPTIONS => self.answer(tx, &request, 200, now),
             _ => self.not_allowed(tx, &request, now),
         }

@@ -9,6 +9,8 @@ pub enum Cause {
     HungUp,
     /// The caller gave up before an answer.
     Cancelled,
+    /// It goes on with somebody else.
+    Transferred,
     /// Another device took or refused the call.
     AnsweredElsewhere,
     /// Nobody answered in time.
@@ -50,7 +52,7 @@ impl Cause {
     /// The SIP status for a caller that is refused, and its `Reason` header (RFC 3326).
     pub fn to_sip(&self) -> (u16, Option<String>) {
         match self {
-            Self::HungUp => (480, Some("Q.850;cause=16".into())),
+            Self::HungUp | Self::Transferred => (480, Some("Q.850;cause=16".into())),
             Self::Cancelled | Self::CallerVanished => (487, None),
             Self::AnsweredElsewhere => {
                 (480, Some("SIP;cause=200;text=\"Call completed elsewhere\"".into()))
@@ -68,7 +70,7 @@ impl Cause {
     /// The `Reason` header for a BYE or CANCEL.
     pub fn to_sip_reason(&self) -> Option<String> {
         match self {
-            Self::HungUp => Some("Q.850;cause=16".into()),
+            Self::HungUp | Self::Transferred => Some("Q.850;cause=16".into()),
             Self::Cancelled => None,
             Self::AnsweredElsewhere => {
                 Some("SIP;cause=200;text=\"Call completed elsewhere\"".into())
@@ -88,7 +90,7 @@ impl Cause {
     /// The Jingle reason for an XMPP client (XEP-0166 section 7.4).
     pub fn to_jingle(&self) -> Reason {
         match self {
-            Self::HungUp => Reason::Success,
+            Self::HungUp | Self::Transferred => Reason::Success,
             Self::Cancelled | Self::AnsweredElsewhere => Reason::Cancel,
             Self::NoAnswer | Self::CallerVanished => Reason::Timeout,
             Self::Unavailable | Self::ShuttingDown => Reason::Gone,
@@ -106,6 +108,7 @@ impl Cause {
         match self {
             Self::HungUp => "hung up",
             Self::Cancelled => "cancelled",
+            Self::Transferred => "transferred",
             Self::AnsweredElsewhere => "answered elsewhere",
             Self::NoAnswer => "no answer",
             Self::Unavailable => "unavailable",

@@ -13,6 +13,18 @@ use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi};
 use crate::bridge::call::Action;
 use crate::telemetry::Telemetry;
 
+/// Why a phone cannot be answered.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl Refusal {
+    fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new() }
+    }
+}
+
 impl Exchange {
     pub(super) fn act(&mut self, call: CallKey, now: Instant) {
         while let Some(action) = self.calls.get_mut(&call).and_then(|c| c.machine.poll_action()) {
@@ -46,6 +58,10 @@ impl Exchange {
                     self.say(jmi::message(&phone, peer, &Jmi::new(&entry.sid, JmiAction::Ringing)));
                 }
             }
+            Some(Kind::Waiting(waiting)) => {
+                let waiting = *waiting;
+                self.transfer_told(&waiting, 180);
+            }
             _ => {}
         }
         self.drain(&mut entry, CALLER);
@@ -66,7 +82,14 @@ impl Exchange {
                 jmi::message(phone, &entry.caller, &Jmi::new(&entry.sid, JmiAction::Proceed));
             let _ = self.parts.outbox.send(Outgoing::Stanza(proceed));
         }
+        if entry.legs.get(&CALLER).is_some_and(|leg| leg.up) {
+            return self.input(call, Input::CallerUp, now);
+        }
         match entry.legs.get_mut(&CALLER).map(|leg| &mut leg.kind) {
+            Some(Kind::Waiting(waiting)) => {
+                let waiting = *waiting;
+                self.transfer_taken(call, &waiting, now);
+            }
             Some(Kind::SipCaller { .. }) => self.answer_phone(call, target, now),
             Some(Kind::JingleCaller { session: Some(_), .. }) => {
                 self.answer_client(call, target, now);
@@ -83,56 +106,78 @@ impl Exchange {
 
     /// Answers the phone that called, with the codec of whoever took the call first.
     fn answer_phone(&mut self, call: CallKey, target: LegKey, now: Instant) {
-        let number = self.number();
-        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(mut entry) = self.calls.remove(&call) else { return };
         let preferred: Vec<_> =
             entry.legs.get(&target).and_then(|leg| leg.codec).into_iter().collect();
-        let Some(leg) = entry.legs.get(&CALLER) else { return };
-        let Kind::SipCaller { is_web, offer, .. } = &leg.kind else { return };
-        let security = if *is_web {
-            Security::Web((self.parts.random)())
-        } else if offer.is_some() {
-            Security::Rtp(Encryption::Opportunistic(audio::keys(self.parts.random)))
-        } else {
-            // It made no offer: plain RTP is what every phone can answer; its answer comes with the ACK.
-            Security::Rtp(Encryption::Off)
-        };
-        let ends = (number, offer.is_some());
-        let opened = audio::open(&self.parts.media, entry.media, &preferred, security, ends);
-        let Some(leg) = entry.legs.get_mut(&CALLER) else { return };
-        let Kind::SipCaller { leg: sip, offer, audio, .. } = &mut leg.kind else { return };
-        let sip = *sip;
-        let (media, mut ours) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                tracing::error!(%error, "no media ports for a phone");
-                let cause = Cause::Sip { status: 503, reason: None };
-                self.end_leg(call, CALLER, &cause);
-                return self.input(call, Input::HungUp(CALLER, cause), now);
+        let room = entry.media.id();
+        let leg = entry.legs.get_mut(&CALLER);
+        let dialog = leg.as_ref().and_then(|leg| leg.kind.dialog());
+        let has_offer =
+            leg.as_ref().is_some_and(|l| matches!(&l.kind, Kind::SipCaller { offer: Some(_), .. }));
+        let answer = leg.map(|leg| self.answer_for(room, leg, &preferred));
+        if let Some(media) = entry.legs.get(&CALLER).and_then(|leg| leg.media) {
+            self.by_media.insert(media, (call, CALLER));
+        }
+        self.calls.insert(call, entry);
+        match (dialog, answer) {
+            (Some(dialog), Some(Ok(answer))) => {
+                self.parts.sip.answer(dialog, answer);
+                if has_offer {
+                    self.input(call, Input::CallerUp, now);
+                }
             }
+            (Some(dialog), Some(Err(refusal))) => {
+                self.parts.sip.reject(dialog, refusal.status, None, refusal.headers);
+                self.input(call, Input::HungUp(CALLER, Cause::Unsupported), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Our description for a phone that calls: the answer to its offer, or an offer where it made none.
+    pub(super) fn answer_for(
+        &self,
+        room: tandem_media::CallId,
+        leg: &mut Leg,
+        preferred: &[tandem_media::codec::Codec],
+    ) -> Result<bytes::Bytes, Refusal> {
+        let Kind::SipCaller { is_web, offer, audio, secure, .. } = &mut leg.kind else {
+            return Err(Refusal::new(500));
         };
+        let keys = || audio::keys(self.parts.random);
+        let security = match (&offer, *is_web, *secure) {
+            (_, true, _) => Security::Web((self.parts.random)()),
+            (Some(_), ..) => Security::Rtp(Encryption::Opportunistic(keys())),
+            // Without an offer of its own it gets one it can answer: keys where nobody listens to them, plain RTP else.
+            (None, _, true) => Security::Rtp(Encryption::Required(keys())),
+            (None, _, false) => Security::Rtp(Encryption::Off),
+        };
+        let ends = (self.number(), offer.is_some());
+        let opened = audio::open(&self.parts.media, room, preferred, security, ends);
+        let (media, mut ours) = opened.map_err(|error| {
+            tracing::error!(%error, "no media ports for a phone");
+            Refusal::new(503)
+        })?;
         leg.media = Some(media);
-        self.by_media.insert(media, (call, CALLER));
         let Some(offer) = offer else {
             let offer = ours.offer();
             *audio = Some(Box::new(ours));
-            return self.parts.sip.answer(sip, offer);
+            return Ok(offer);
         };
-        match audio::answer(&self.parts.media, media, &mut ours, offer, &preferred) {
+        match audio::answer(&self.parts.media, media, &mut ours, offer, preferred) {
             Ok((answer, _, codec)) => {
-                leg.codec = codec;
                 *audio = Some(Box::new(ours));
-                self.parts.sip.answer(sip, answer);
-                self.input(call, Input::CallerUp, now);
+                leg.codec = codec;
+                Ok(answer)
             }
             Err(error) => {
                 tracing::info!(%error, "a caller's offer cannot be used");
-                let mut headers = Vec::new();
+                let mut refusal = Refusal::new(error.status());
                 if let Some((code, text)) = error.warning() {
-                    headers.push(("Warning".to_owned(), format!("{code} tandem \"{text}\"")));
+                    let warning = format!("{code} tandem \"{text}\"");
+                    refusal.headers.push(("Warning".to_owned(), warning));
                 }
-                self.parts.sip.reject(sip, error.status(), None, headers);
-                self.input(call, Input::HungUp(CALLER, Cause::Unsupported), now);
+                Err(refusal)
             }
         }
     }
@@ -149,6 +194,12 @@ impl Exchange {
             _ => {}
         }
         for key in [one, other] {
+            if let Some(leg) = entry.legs.get_mut(&key) {
+                // One that came from another call is shown as busy already.
+                if std::mem::replace(&mut leg.up, true) {
+                    continue;
+                }
+            }
             let leg = entry.legs.get(&key);
             let is_phone = leg.is_some_and(|leg| {
                 matches!(leg.kind, Kind::SipCaller { .. } | Kind::SipTarget { .. })
@@ -182,7 +233,7 @@ impl Exchange {
                 Kind::JingleCaller { session: Some(session), peer, proceeded, .. } => {
                     session.terminate(cause.to_jingle());
                     if let Some(phone) = proceeded {
-                        self.finish(phone, peer, &sid, cause);
+                        self.finish(phone, peer, session.sid(), cause);
                     }
                 }
                 Kind::JingleCaller { session: None, peer, proceeded, .. } => {
@@ -196,9 +247,8 @@ impl Exchange {
                     }
                 }
                 Kind::Proposed { session: Some((session, _)) } => {
-                    let peer = session.peer().clone();
                     session.terminate(cause.to_jingle());
-                    self.finish(&caller, &peer, &sid, cause);
+                    self.finish(session.us(), session.peer(), session.sid(), cause);
                 }
                 Kind::Proposed { session: None } if others_have_it && phone.is_some() => {
                     // The proceed of the phone that answered, copied to them by carbons, stops them.
@@ -209,6 +259,10 @@ impl Exchange {
                     self.say(jmi::message(&caller, &callee, &Jmi::new(&sid, retract)));
                 }
                 Kind::JingleTarget { session, .. } => session.terminate(cause.to_jingle()),
+                Kind::Waiting(waiting) => {
+                    let (waiting, (status, _)) = (*waiting, cause.to_sip());
+                    self.transfer_told(&waiting, status);
+                }
                 Kind::Echo => {}
             }
         }

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{LocalAudio, Negotiator, Session};
-use tandem_media::{CallId as MediaCall, LegId as MediaLeg, LegStats, RemoteTransport};
+use tandem_media::{LegId as MediaLeg, LegStats, RemoteTransport};
 use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
 
+use super::transfer::Room;
 use crate::bridge::call::{Call, LegKey};
 use crate::bridge::jingle_leg::JingleLeg;
 use crate::bridge::sdp_webrtc::WebAudio;
@@ -24,7 +25,13 @@ pub(super) struct Entry {
     /// Decides.
     pub(super) machine: Call,
     /// Where its media lives.
-    pub(super) media: MediaCall,
+    pub(super) media: Arc<Room>,
+    /// Where the media of legs lives that came from other calls.
+    pub(super) rooms: Vec<Arc<Room>>,
+    /// The call that will take over whoever stays, while its new party rings.
+    pub(super) transferring: Option<CallKey>,
+    /// Transfers that led here.
+    pub(super) hops: u8,
     /// The Jingle session id and XEP-0353 message id of this call.
     pub(super) sid: String,
     /// The calling device; bare where it is none that XMPP knows.
@@ -70,6 +77,8 @@ pub(super) struct Leg {
     pub(super) codec: Option<Codec>,
     /// The full JID this leg's device has towards XMPP, when it has one.
     pub(super) device: Option<Jid>,
+    /// It was connected once: it needs no answer any more.
+    pub(super) up: bool,
     /// Whoever is there has put us on hold.
     pub(super) holds: bool,
     /// Its last counters, once its media is closed.
@@ -78,7 +87,7 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(kind: Kind, device: Option<Jid>) -> Self {
-        Self { kind, media: None, codec: None, device, holds: false, stats: None }
+        Self { kind, media: None, codec: None, device, up: false, holds: false, stats: None }
     }
 }
 
@@ -100,6 +109,17 @@ pub(super) enum PhoneAudio {
     },
 }
 
+/// A transfer that is not taken yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// The call it comes from.
+    pub(super) call: CallKey,
+    /// Who transfers.
+    pub(super) by: LegKey,
+    /// Who stays.
+    pub(super) rest: LegKey,
+}
+
 /// What is on the other end of a leg, and how far it is.
 pub(super) enum Kind {
     /// A phone that called us.
@@ -112,6 +132,8 @@ pub(super) enum Kind {
         offer: Option<Session>,
         /// Once we have answered.
         audio: Option<Box<PhoneAudio>>,
+        /// Whether it calls under TLS.
+        secure: bool,
     },
     /// A phone that we call.
     SipTarget {
@@ -147,6 +169,8 @@ pub(super) enum Kind {
         /// Our offer.
         offer: Box<Content>,
     },
+    /// Whoever stays in another call until a transfer is taken.
+    Waiting(Waiting),
     /// The echo service.
     Echo,
 }
@@ -158,7 +182,7 @@ impl Kind {
             Self::JingleCaller { session, .. } => session.as_mut(),
             Self::Proposed { session } => session.as_mut().map(|(session, _)| session),
             Self::JingleTarget { session, .. } => Some(session),
-            Self::SipCaller { .. } | Self::SipTarget { .. } | Self::Echo => None,
+            Self::SipCaller { .. } | Self::SipTarget { .. } | Self::Waiting(_) | Self::Echo => None,
         }
     }
 
@@ -175,6 +199,7 @@ impl Kind {
         match self {
             Self::SipCaller { .. } | Self::SipTarget { .. } => "sip",
             Self::JingleCaller { .. } | Self::Proposed { .. } | Self::JingleTarget { .. } => "xmpp",
+            Self::Waiting(_) => "transfer",
             Self::Echo => "echo",
         }
     }

@@ -9,7 +9,7 @@ use tandem_xmpp::stanza::jmi::Jmi;
 use tandem_xmpp::stanza::{Condition, Kind as StanzaKind};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
-use super::{CALLER, Call, Cause, Exchange, Input, LegKey};
+use super::{CALLER, Call, Cause, Exchange, Input, LegKey, Wish};
 use crate::bridge::jingle_leg::{Event, JingleLeg, refusal};
 use crate::bridge::sdp_jingle::{self, Audio};
 
@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// The leg whose session is with this client.
-    fn leg_with(&mut self, call: CallKey, peer: &Jid) -> Option<LegKey> {
+    pub(super) fn leg_with(&mut self, call: CallKey, peer: &Jid) -> Option<LegKey> {
         let entry = self.calls.get_mut(&call)?;
         entry.legs.iter_mut().find_map(|(key, leg)| {
             let session = leg.kind.session()?;
@@ -228,7 +228,7 @@ impl Exchange {
     }
 
     fn accept_session(&self, entry: &mut Entry, preferred: &[Codec]) -> Result<(), Reason> {
-        let media_call = entry.media;
+        let media_call = entry.media.id();
         let leg = entry.legs.get_mut(&CALLER).ok_or(Reason::GeneralError)?;
         let Kind::JingleCaller { session: Some(session), offer, .. } = &mut leg.kind else {
             return Err(Reason::GeneralError);
@@ -266,9 +266,14 @@ impl Exchange {
                     self.add_candidates(call, key, media, &content);
                 }
                 Some(Event::Hold(held)) => self.app_holds(call, key, held),
+                Some(Event::Transfer { to, sid }) => {
+                    if let Ok(to) = to.parse() {
+                        self.wishes.push(Wish { place: (call, key), to, sid });
+                    }
+                }
                 Some(Event::Terminated(reason)) => {
                     let cause = reason.map_or(Cause::Unavailable, Cause::Jingle);
-                    self.input(call, Input::HungUp(key, cause), now);
+                    self.hung_up(call, key, cause, now);
                 }
             }
         }

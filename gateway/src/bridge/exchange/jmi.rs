@@ -67,7 +67,7 @@ impl Exchange {
         entry: &Entry,
         device: &Jid,
     ) -> Option<(tandem_media::LegId, JingleLeg, tandem_xmpp::stanza::jingle::Content)> {
-        let opened = self.parts.media.open_webrtc(entry.media, true, (self.parts.random)());
+        let opened = self.parts.media.open_webrtc(entry.media.id(), true, (self.parts.random)());
         let (media, local) = match opened {
             Ok(opened) => opened,
             Err(error) => {

@@ -4,8 +4,8 @@
 //! media engine, feeds the call machine of [`crate::bridge::call`], and carries out what the machine decides. What it
 //! says to XMPP goes through one ordered outbox; SIP and media are told directly and never wait.
 //!
-//! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` is what
-//! happens while a call is up;
+//! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` and
+//! `transfer.rs` are what happens while a call is up;
 //! `entry.rs` is the data; `record.rs` writes the call log.
 
 mod act;
@@ -18,6 +18,7 @@ mod line;
 mod passing;
 mod record;
 mod sip;
+mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 
 use self::entry::{CallKey, Entry, Leg};
 use self::passing::Passing;
+use self::transfer::Room;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
 use crate::bridge::presence;
@@ -116,7 +118,16 @@ pub struct Exchange {
     by_sid: HashMap<(String, Jid), CallKey>,
     /// Calls between XMPP devices, by session id and caller.
     passing: HashMap<(String, Jid), Passing>,
+    /// Transfers that apps asked for: who is meant has to be looked up.
+    wishes: Vec<Wish>,
     next_call: u64,
+}
+
+/// A transfer that an app asks for.
+struct Wish {
+    place: (CallKey, LegKey),
+    to: Jid,
+    sid: Option<String>,
 }
 
 impl Exchange {
@@ -129,6 +140,7 @@ impl Exchange {
             by_media: HashMap::new(),
             by_sid: HashMap::new(),
             passing: HashMap::new(),
+            wishes: Vec::new(),
             next_call: 0,
         }
     }
@@ -152,7 +164,12 @@ impl Exchange {
                     Some(Event::Media(event)) => self.handle_media(&event, Instant::now()),
                     None => return self.stop(),
                 },
-                Some(call) = stanzas.recv() => self.handle_stanza(&call, Instant::now()),
+                Some(call) = stanzas.recv() => {
+                    self.handle_stanza(&call, Instant::now());
+                    for wish in std::mem::take(&mut self.wishes) {
+                        self.app_transfers(wish, Instant::now()).await;
+                    }
+                }
                 () = sleep_until(due) => self.handle_timeouts(Instant::now()),
             }
         }
@@ -178,19 +195,26 @@ impl Exchange {
         self.act(key, now);
     }
 
+    /// Whoever is on this leg is gone.
+    fn hung_up(&mut self, call: CallKey, key: LegKey, cause: Cause, now: Instant) {
+        if !self.left_while_transferring(call, key, &cause, now) {
+            self.input(call, Input::HungUp(key, cause), now);
+        }
+    }
+
     /// A path that fails, a peer that vanished (`interop.md` 6.7): the leg is over.
     fn handle_media(&mut self, event: &MediaEvent, now: Instant) {
         match event {
             MediaEvent::Failed { leg, why } => {
                 let Some((call, key)) = self.by_media.get(leg).copied() else { return };
                 tracing::warn!(call = call.0, why, "the media of a call failed");
-                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+                self.hung_up(call, key, Cause::ConnectionFailed, now);
             }
             MediaEvent::Silent { leg, for_ } => {
                 let Some((call, key)) = self.by_media.get(leg).copied() else { return };
                 tracing::warn!(call = call.0, ?for_, "a leg fell silent");
                 metrics::counter!("tandem_calls_silent_total").increment(1);
-                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+                self.hung_up(call, key, Cause::ConnectionFailed, now);
             }
             MediaEvent::Closed { leg, stats } => {
                 if let Some((call, key)) = self.by_media.remove(leg)
@@ -212,10 +236,27 @@ impl Exchange {
         leg: Leg,
         now: Instant,
     ) -> Entry {
+        let media = Room::open(&self.parts.media);
+        self.entry_in(media, sid, caller, callee, leg, now)
+    }
+
+    /// The same, with its media beside that of another call.
+    fn entry_in(
+        &mut self,
+        media: Arc<Room>,
+        sid: String,
+        caller: Jid,
+        callee: Jid,
+        leg: Leg,
+        now: Instant,
+    ) -> Entry {
         let mut entry = Entry {
             // Replaced once the targets are known.
             machine: Machine::new([], true, Patience::default(), now),
-            media: self.parts.media.open_call(),
+            media,
+            rooms: Vec::new(),
+            transferring: None,
+            hops: 0,
             sid,
             caller,
             callee,

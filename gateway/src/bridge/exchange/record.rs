@@ -1,12 +1,12 @@
 //! The end of a call: its record, and everything that belonged to it let go.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tandem_sip::service::dialog_event::DialogState;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
-use super::{CALLER, Exchange, Outgoing, jmi, line};
+use super::{CALLER, Cause, Exchange, Input, Outgoing, jmi, line};
 use crate::bridge::call::Outcome;
 use crate::store::CallRecord;
 
@@ -20,7 +20,6 @@ impl Exchange {
         }
         let Some(mut entry) = self.calls.remove(&call) else { return };
         self.finish_client(&mut entry, outcome);
-        self.parts.media.close_call(entry.media);
         self.by_sid.retain(|_, known| *known != call);
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));
@@ -30,6 +29,10 @@ impl Exchange {
         }
         // Legs of phones stay known until their last event has come, which finds no call any more.
         self.by_sip.retain(|_, (known, _)| *known != call);
+        if let Some(child) = entry.transferring.take() {
+            // Nobody is left who waits for the new party.
+            self.input(child, Input::HungUp(CALLER, Cause::Cancelled), Instant::now());
+        }
         let record = describe(&entry, outcome);
         tracing::info!(call = call.0, result = record.result, "call ended");
         // A call that rang on along with XMPP devices and was taken there is theirs to record.
@@ -58,7 +61,8 @@ impl Exchange {
         if session.as_ref().is_some_and(super::super::jingle_leg::JingleLeg::is_ended_by_peer) {
             let reason = Some(cause.to_jingle().into());
             let finish = JmiAction::Finish { reason, migrated: None };
-            self.say(jmi::message(phone, peer, &Jmi::new(&entry.sid, finish)));
+            let sid = session.as_ref().map_or(&*entry.sid, |session| session.sid());
+            self.say(jmi::message(phone, peer, &Jmi::new(sid, finish)));
         }
     }
 }

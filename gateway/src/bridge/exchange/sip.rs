@@ -41,15 +41,16 @@ impl Exchange {
             }
             LegEvent::Bye { reason } => {
                 let cause = Cause::Jingle(call_reason::bye_to_jingle(reason.as_deref()));
-                self.input(call, Input::HungUp(key, cause), now);
+                self.hung_up(call, key, cause, now);
             }
+            LegEvent::Referred(refer) => self.referred((call, key), leg, *refer, now).await,
             LegEvent::Reinvited { offer } => {
                 let answer = self.reinvited(call, key, offer.as_deref());
                 self.parts.sip.answer_reinvite(leg, answer);
             }
             LegEvent::Ended => {
                 self.by_sip.remove(&leg);
-                self.input(call, Input::HungUp(key, Cause::ConnectionFailed), now);
+                self.hung_up(call, key, Cause::ConnectionFailed, now);
             }
             LegEvent::ReinviteAnswered(Ok(sdp)) => self.change_answered(call, key, &sdp),
             LegEvent::ReinviteDue => self.offer_again(call, key),
@@ -68,6 +69,20 @@ impl Exchange {
         }
         let callee = identity::sip_to_jid(&invited.to).map_err(|_| 404_u16)?;
         let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
+        if let Some(replaced) = invited.replaces {
+            let place = self.by_sip.get(&replaced).copied().ok_or(481_u16)?;
+            let offer = match &invited.offer {
+                Some(body) => {
+                    Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?)
+                }
+                None => None,
+            };
+            let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
+            let is_web = offer.as_ref().is_some_and(sdp_webrtc::wants_web);
+            let secure = invited.is_secure;
+            let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure };
+            return self.replaces(leg, place, &caller, Leg::new(kind, device), now);
+        }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
         if !exists.map_err(|_| 500_u16)? {
             return Err(404);
@@ -106,7 +121,7 @@ impl Exchange {
             // Whoever comes over a WebSocket can answer nothing else (RFC 7118 section 1).
             None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
         };
-        let kind = Kind::SipCaller { leg, is_web, offer, audio: None };
+        let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure: invited.is_secure };
         let leg_ = Leg::new(kind, device);
         let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
         entry.caller_codecs = codecs;
@@ -178,8 +193,13 @@ impl Exchange {
             Security::Rtp(Encryption::Off)
         };
         let media = &self.parts.media;
-        let opened =
-            audio::open(media, entry.media, &entry.caller_codecs, security, (self.number(), false));
+        let opened = audio::open(
+            media,
+            entry.media.id(),
+            &entry.caller_codecs,
+            security,
+            (self.number(), false),
+        );
         let (media, mut audio) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -233,8 +253,9 @@ impl Exchange {
         let taken = entry.machine.taken_by().and_then(|t| entry.legs.get(&t));
         let preferred: Vec<Codec> = taken.and_then(|leg| leg.codec).into_iter().collect();
         let Some(leg) = entry.legs.get_mut(&key) else { return };
-        let is_first =
-            matches!(&leg.kind, Kind::SipCaller { offer: None, .. }) && entry.answered.is_none();
+        let is_first = key == CALLER
+            && matches!(&leg.kind, Kind::SipCaller { offer: None, .. })
+            && entry.answered.is_none();
         if !is_first {
             // The answer to what we offered in a change.
             return self.change_answered(call, key, sdp);

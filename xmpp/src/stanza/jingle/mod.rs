@@ -44,6 +44,8 @@ pub const NS_ICE: &str = "urn:xmpp:jingle:transports:ice:0";
 pub const NS_DTLS: &str = "urn:xmpp:jingle:apps:dtls:0";
 /// DTMF in signalling.
 pub const NS_DTMF: &str = "urn:xmpp:jingle:dtmf:0";
+/// XEP-0251.
+pub const NS_TRANSFER: &str = "urn:xmpp:jingle:transfer:0";
 
 /// Most contents in one request.
 pub const MAX_CONTENTS: usize = 16;
@@ -159,6 +161,13 @@ pub enum Info {
         code: char,
         /// Milliseconds.
         duration_ms: Option<u32>,
+    },
+    /// The receiver is to talk to somebody else instead (XEP-0251).
+    Transfer {
+        /// Whom.
+        to: String,
+        /// In this session that the sender has with them.
+        sid: Option<String>,
     },
     /// Something that we do not know: the answer is `unsupported-info`.
     Unknown,
@@ -285,6 +294,13 @@ impl Info {
             ("mute", NS_RTP_INFO) => Self::Mute(name()),
             ("unmute", NS_RTP_INFO) => Self::Unmute(name()),
             ("dtmf", NS_DTMF) => Self::dtmf(element).unwrap_or(Self::Unknown),
+            ("transfer", NS_TRANSFER) => match element.attr("to") {
+                Some(to) => Self::Transfer {
+                    to: to.to_owned(),
+                    sid: element.attr("sid").map(str::to_owned),
+                },
+                None => Self::Unknown,
+            },
             _ => Self::Unknown,
         }
     }
@@ -312,6 +328,11 @@ impl Info {
                 Element::new("dtmf", NS_DTMF)
                     .with_attr("code", code.to_string())
                     .with_attr_opt("duration", duration_ms.map(|d| d.to_string())),
+            ),
+            Self::Transfer { to, sid } => Some(
+                Element::new("transfer", NS_TRANSFER)
+                    .with_attr("to", &**to)
+                    .with_attr_opt("sid", sid.as_deref()),
             ),
             Self::Unknown => None,
         }

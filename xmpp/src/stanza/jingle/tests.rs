@@ -158,6 +158,8 @@ fn infos_round_trip_and_a_ping_is_empty() {
         Info::Unmute(muted),
         Info::Dtmf { code: '#', duration_ms: Some(160) },
         Info::Dtmf { code: 'D', duration_ms: None },
+        Info::Transfer { to: "carol@example.org".into(), sid: None },
+        Info::Transfer { to: "carol@example.org/desk".into(), sid: Some("s1".into()) },
     ] {
         let mut jingle = Jingle::new(Action::SessionInfo, "s");
         assert!(jingle.is_ping());
