@@ -1,4 +1,4 @@
-//! XML as documents of event packages need it: text that is written, never read.
+//! XML as the documents of event packages (RFC 3857, RFC 4235, RFC 4662) need it: text that is written, never read.
 
 use std::fmt::Write;
 

@@ -428,7 +428,7 @@ fn a_phone_that_calls_and_the_server_agree_whatever_is_lost() {
                 Some(deed) => story.phone.do_it(deed, at),
                 None if !rung => {
                     rung = true;
-                    let sdp = (plan % 2 == 0).then(|| Bytes::from_static(b"v=0\r\n"));
+                    let sdp = plan.is_multiple_of(2).then(|| Bytes::from_static(b"v=0\r\n"));
                     story.world.core.ring(leg, 183, sdp, at);
                 }
                 None if plan == 3 => story.world.core.reject(leg, 486, None, Vec::new(), at),
