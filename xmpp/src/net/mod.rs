@@ -156,8 +156,8 @@ enum End {
 enum Work {
     /// A stanza that is not finished; true when it counts (XEP-0198).
     Stanza(Begun, bool),
-    /// A stanza that was answered before it came here.
-    Answered,
+    /// A stanza that was answered before it came here; true when it counts.
+    Answered(bool),
     /// The client asks how far this has come.
     AckAsked,
 }
@@ -268,7 +268,7 @@ impl Connection {
                     let accounts = &self.server.ports().accounts;
                     accounts.tried(self.peer.ip(), &self.username, success);
                 }
-                Action::Bind(resource) => self.bind(resource.as_deref()),
+                Action::Bind(resource) => Box::pin(self.bind(resource.as_deref())).await,
                 Action::BindInline { bind, device } => {
                     Box::pin(self.bind_inline(&bind, device.as_deref())).await;
                 }
@@ -286,7 +286,7 @@ impl Connection {
                 Action::Reply(bytes) => {
                     self.outbox.send(bytes);
                 }
-                Action::Answered => self.take(Work::Answered).await,
+                Action::Answered => self.take(Work::Answered(self.managed)).await,
                 Action::AckAsked => self.take(Work::AckAsked).await,
                 Action::Manage(granted) => self.manage(granted),
                 Action::Resume(resume) => Box::pin(self.resume(resume)).await,
@@ -351,7 +351,9 @@ impl Connection {
                     self.queue.handled();
                 }
             }
-            Work::Answered => self.queue.handled(),
+            Work::Answered(true) => self.queue.handled(),
+            // It came before the stanzas were counted (XEP-0198 section 4).
+            Work::Answered(false) => {}
             Work::AckAsked => self.c2s.send_ack(self.queue.handled_count()),
         }
     }
@@ -389,11 +391,12 @@ impl Connection {
         written
     }
 
-    fn bind(&mut self, resource: Option<&str>) {
+    async fn bind(&mut self, resource: Option<&str>) {
         let Some(account) = self.c2s.account().cloned() else { return };
         let made_up = self.made_up();
         match self.server.bind(&account, resource, &made_up, self.outbox.clone()) {
-            Ok(jid) => {
+            Ok(bound) => {
+                let jid = self.server.greet(bound).await;
                 tracing::info!(peer = %self.peer, "client logged in");
                 self.c2s.handle_bound(jid, now());
             }

@@ -78,6 +78,20 @@ async fn the_server_counts_stanzas_from_enable_on() {
     assert!(said.contains("h='3'"), "{said}");
 }
 
+/// Also when one of them is still waiting, behind another for the store, as counting begins.
+#[tokio::test(start_paused = true)]
+async fn what_came_before_enable_is_not_counted_however_late_it_is_finished() {
+    let world = World::new();
+    let mut client = world.login("ana", "r").await;
+    let chat = "<message to='bob@d' type='chat' id='1'><body>x</body></message>";
+    let session =
+        "<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>";
+    let said = client
+        .say(&format!("{chat}{session}<enable xmlns='{SM}'/>{chat}<r xmlns='{SM}'/>"), "<a ")
+        .await;
+    assert!(said.contains(&format!("<a xmlns='{SM}' h='1'/>")), "{said}");
+}
+
 /// Section 6, and modulo 2^32 a count that goes back is too high too.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_acknowledges_too_much_is_ended() {

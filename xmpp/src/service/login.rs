@@ -111,7 +111,8 @@ impl Server {
         // A tag that no resource can begin with is left out.
         let tagged = tagged.filter(|resource| account.with_resource(resource).is_ok());
         let replaced = self.sessions().of_device(account, device);
-        let jid = self.bind(account, tagged.as_deref(), made_up, outbox)?;
+        let bound = self.bind(account, tagged.as_deref(), made_up, outbox)?;
+        let jid = self.greet(bound).await;
         if let Some(resource) = self.sessions().get_mut(&jid) {
             resource.carbons = wanted.carbons;
             resource.device = device.map(str::to_owned);

@@ -164,6 +164,13 @@ pub struct Begun {
     kept: Keeping,
 }
 
+/// A session that is registered, and what it has replaced.
+#[must_use = "others are told of what was replaced by `Server::greet`"]
+pub struct Bound {
+    jid: Jid,
+    replaced: Option<sessions::Resource>,
+}
+
 /// How far the store is with what must be kept of a stanza.
 enum Keeping {
     /// It is committed, or nothing had to be.
@@ -272,7 +279,7 @@ impl Server {
     }
 
     /// Registers a logged-in client under the resource it wants, or a made-up one. A session that had the resource
-    /// is ended with `conflict` (RFC 6120 section 7.7.2.2).
+    /// is ended with `conflict` (RFC 6120 section 7.7.2.2); what it leaves behind is for [`Server::greet`].
     ///
     /// # Errors
     ///
@@ -283,22 +290,30 @@ impl Server {
         resource: Option<&str>,
         made_up: &str,
         outbox: Arc<dyn Outbox>,
-    ) -> Result<Jid, StanzaError> {
+    ) -> Result<Bound, StanzaError> {
         let wanted = account.with_resource(resource.unwrap_or(made_up));
         let jid = wanted.map_err(|_| StanzaError::new(Condition::BadRequest))?;
         let replaced = {
             let mut sessions = self.sessions();
-            if sessions.of(account).len() >= self.0.config.max_sessions {
+            let others = sessions.of(account).iter().filter(|r| r.jid != jid).count();
+            if others >= self.0.config.max_sessions {
                 return Err(StanzaError::new(Condition::ResourceConstraint));
             }
             sessions.bind(&jid, outbox)
         };
-        if let Some(old) = replaced {
+        if let Some(old) = replaced.as_ref().and_then(|replaced| replaced.outbox.as_ref()) {
             old.end("conflict");
-            // The new one has entered no room.
-            self.leave_rooms(&jid, None);
         }
-        Ok(jid)
+        Ok(Bound { jid, replaced })
+    }
+
+    /// Those who saw the session that a new one has replaced are told that it is gone, before the new one says anything
+    /// (RFC 6121 section 4.5.2). Gives the address of the new one.
+    pub async fn greet(&self, bound: Bound) -> Jid {
+        if let Some(replaced) = bound.replaced {
+            self.became_unavailable(&bound.jid, replaced, None).await;
+        }
+        bound.jid
     }
 
     /// The stream of `jid` is gone; `outbox` tells it from a newer one with the same resource.

@@ -156,8 +156,8 @@ impl Sessions {
         self.0.get_mut(&jid.bare())?.iter_mut().find(|r| r.jid == *jid)
     }
 
-    /// Adds a stream; gives the outbox of the one it replaces.
-    pub(super) fn bind(&mut self, jid: &Jid, outbox: Arc<dyn Outbox>) -> Option<Arc<dyn Outbox>> {
+    /// Adds a stream; gives what it replaces.
+    pub(super) fn bind(&mut self, jid: &Jid, outbox: Arc<dyn Outbox>) -> Option<Resource> {
         // Most have one device; a list that grows begins with four.
         let resources = self.0.entry(jid.bare()).or_insert_with(|| Vec::with_capacity(1));
         let old = resources.iter().position(|r| r.jid == *jid).map(|at| resources.swap_remove(at));
@@ -177,7 +177,7 @@ impl Sessions {
             sent: Sent::default(),
             archive_read: None,
         });
-        old.and_then(|r| r.outbox)
+        old
     }
 
     /// Adds or replaces an attached device.

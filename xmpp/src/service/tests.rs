@@ -21,10 +21,13 @@ mod push;
 mod registration;
 mod rooms;
 mod roster;
+mod sessions;
 mod undelivered;
 mod upload;
 
 use std::sync::Arc;
+
+use futures_util::FutureExt as _;
 
 use crate::config::Config;
 use crate::jid::Jid;
@@ -100,7 +103,9 @@ impl World {
     pub(super) fn bind(&self, full: &str) -> Session {
         let jid = jid(full);
         let outbox = MemoryOutbox::new();
-        self.server.bind(&jid.bare(), jid.resource(), "made", outbox.clone()).unwrap();
+        let bound = self.server.bind(&jid.bare(), jid.resource(), "made", outbox.clone());
+        // Nothing in memory has to be waited for.
+        self.server.greet(bound.unwrap()).now_or_never().unwrap();
         Session { jid, outbox, server: self.server.clone() }
     }
 
