@@ -603,12 +603,14 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
             Box::pin(async move { components.serve(xmpp, tcp, peer).await })
         }
         Door::Federation(federation, tls) => {
-            Box::pin(async move { federation.serve_starttls(tcp, peer, tls).await })
+            let stranger = xmpp.admit(peer.ip())?;
+            Box::pin(async move { federation.serve_starttls(stranger, tcp, peer, tls).await })
         }
         Door::FederationTls(federation, tls) => {
+            let stranger = xmpp.admit(peer.ip())?;
             let handshake = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(tcp));
             let stream = handshake.await.ok()?.ok()?;
-            Box::pin(async move { federation.serve_tls(stream, peer).await })
+            Box::pin(async move { federation.serve_tls(stranger, stream, peer).await })
         }
         Door::Http { router } => {
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: false };
@@ -617,12 +619,14 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
         Door::Tls { tls, router, visitors } => {
             let visit = visitors.enter(peer.ip())?;
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: true };
+            let stranger = xmpp.admit(peer.ip())?;
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let stream = tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?;
             let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match router {
                 Some(router) if !is_xmpp => {
+                    drop(stranger);
                     let served = serve_http(TokioIo::new(Patient::new(stream)), router, ends);
                     // Until it is over, or a WebSocket.
                     Box::pin(async move {
@@ -630,7 +634,7 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
                         drop(visit);
                     })
                 }
-                _ => Box::pin(net::serve_tls(xmpp, stream, peer, tls.end_point)),
+                _ => Box::pin(net::serve_tls(xmpp, stranger, stream, peer, tls.end_point)),
             }
         }
     })

@@ -8,6 +8,7 @@ mod burst;
 mod components;
 mod devices;
 mod federation;
+mod limits;
 mod login;
 mod profanity;
 mod pubsub;

@@ -56,7 +56,8 @@ pub async fn stop(server: &Server, limit: Duration) -> bool {
 pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tls: Tls) {
     let _ = tcp.set_nodelay(true);
     let c2s = machine(&server, Transport::Tcp, Secured::default());
-    let mut connection = Connection::new(server, c2s, peer);
+    let stranger = server.admit(peer.ip());
+    let mut connection = Connection::new(server, c2s, stranger, peer);
     let mut wire = Stream(tcp);
     let mut end = connection.run(&mut wire).await;
     if end == End::StartTls {
@@ -74,17 +75,18 @@ pub async fn serve_starttls(server: Server, tcp: TcpStream, peer: SocketAddr, tl
     Box::pin(connection.finish(end)).await;
 }
 
-/// Serves a connection that is TLS from its first byte (XEP-0368).
+/// Serves a connection that is TLS from its first byte (XEP-0368), and was admitted before the handshake.
 /// `end_point` is that of the certificate the stream was accepted with, as in [`Tls`].
 pub async fn serve_tls(
     server: Server,
+    stranger: Stranger,
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     end_point: Option<Vec<u8>>,
 ) {
     let _ = stream.get_ref().0.set_nodelay(true);
     let c2s = machine(&server, Transport::Tls, secured(&stream, end_point));
-    let mut connection = Connection::new(server, c2s, peer);
+    let mut connection = Connection::new(server, c2s, Some(stranger), peer);
     let end = connection.run(&mut Stream(stream)).await;
     Box::pin(connection.finish(end)).await;
 }
@@ -98,7 +100,8 @@ pub async fn serve_websocket(
 ) {
     // Its TLS ends elsewhere, and browsers know nothing of it.
     let c2s = machine(&server, Transport::WebSocket, Secured::default());
-    let mut connection = Connection::new(server, c2s, peer);
+    let stranger = server.admit(peer.ip());
+    let mut connection = Connection::new(server, c2s, stranger, peer);
     let end = connection.run(&mut Frames { incoming, outgoing }).await;
     Box::pin(connection.finish(end)).await;
 }
@@ -185,12 +188,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(server: Server, c2s: C2s, peer: SocketAddr) -> Self {
+    /// Without a [`Stranger`] its address has too many connections: it is ended at once.
+    fn new(server: Server, c2s: C2s, stranger: Option<Stranger>, peer: SocketAddr) -> Self {
         let clock = server.ports().accounts.clone();
         let (queue, reader) = outbox::queue(server.config().max_queued_bytes, clock);
         let outbox: Arc<dyn Outbox> = Arc::new(queue.clone());
         let open = server.open_stream(outbox.clone());
-        let stranger = server.admit(peer.ip());
         if stranger.is_none() {
             outbox.end("policy-violation");
         }

@@ -67,8 +67,9 @@ impl World {
     pub(super) fn connect(&self) -> Client {
         let (pipe, near) = tokio::io::duplex(PIPE);
         let c2s = machine(&self.server, Transport::Tls, Secured::default());
-        let mut connection =
-            Connection::new(self.server.clone(), c2s, "127.0.0.1:9".parse().unwrap());
+        let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let stranger = self.server.admit(peer.ip());
+        let mut connection = Connection::new(self.server.clone(), c2s, stranger, peer);
         let task = tokio::spawn(async move {
             let mut wire = Stream(near);
             let end = connection.run(&mut wire).await;
@@ -287,7 +288,9 @@ async fn an_idle_session_s_task_is_small() {
     let world = World::new();
     let server = world.server.clone();
     let c2s = machine(&server, Transport::Tls, crate::stream::c2s::Secured::default());
-    let mut connection = Connection::new(server, c2s, "127.0.0.1:9".parse().unwrap());
+    let peer: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let stranger = server.admit(peer.ip());
+    let mut connection = Connection::new(server, c2s, stranger, peer);
     let (_pipe, near) = tokio::io::duplex(PIPE);
     let mut wire = Stream(near);
     let (kept, running) = (size_of::<Connection>(), size_of_val(&connection.run(&mut wire)));

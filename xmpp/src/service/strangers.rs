@@ -30,7 +30,8 @@ impl Drop for Stranger {
 }
 
 impl Server {
-    /// Counts a connection until it is logged in or gone; `None` when its address has too many of them.
+    /// Counts a connection until it is logged in or gone; `None` when its address has too many of them. Drivers ask
+    /// before anything is done for a connection, a TLS handshake too.
     pub fn admit(&self, peer: IpAddr) -> Option<Stranger> {
         let address = network(peer);
         let mut counts = self.0.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +45,8 @@ impl Server {
     }
 }
 
-/// A customer's network counts as one address: with IPv6 that is 64 bits.
+/// What one customer of a network has: an address of version 4, of version 6 all that have their first 64 bits in common.
+/// Whatever is counted by address is counted by this.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -15,7 +15,7 @@ use super::{Federation, GOODBYE};
 use crate::net::pipe::{Flow, Pipe};
 use crate::net::wire::{Stream, Wire};
 use crate::net::{MAX_WORK, sleep_until};
-use crate::service::{Begun, Server};
+use crate::service::{Begun, Server, Stranger};
 use crate::stream::names::Names;
 use crate::stream::s2s_in::{Action, Rules, S2sIn, Verdict, Verification};
 use crate::stream::s2s_out::Purpose;
@@ -27,15 +27,16 @@ const QUEUE: usize = 1;
 
 impl Federation {
     /// Serves a connection that begins in the clear and must start TLS (port 5269). `tls` asks for a certificate and
-    /// takes any ([`super::AnyCertificate`]).
+    /// takes any ([`super::AnyCertificate`]). `stranger` counts until a domain is proven.
     pub async fn serve_starttls(
         self,
+        stranger: Stranger,
         tcp: TcpStream,
         peer: SocketAddr,
         tls: Arc<rustls::ServerConfig>,
     ) {
         let _ = tcp.set_nodelay(true);
-        let Some(mut incoming) = self.incoming(peer) else { return };
+        let Some(mut incoming) = self.incoming(stranger, peer) else { return };
         let mut wire = Stream(tcp);
         if incoming.run(&mut wire).await == End::StartTls {
             let limit = incoming.server.config().limits.unauthenticated_time;
@@ -49,16 +50,22 @@ impl Federation {
     }
 
     /// Serves a connection that is TLS from its first byte (XEP-0368, port 5270).
-    pub async fn serve_tls(self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+    /// `stranger` was admitted before the handshake.
+    pub async fn serve_tls(
+        self,
+        stranger: Stranger,
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+    ) {
         let _ = stream.get_ref().0.set_nodelay(true);
-        let Some(mut incoming) = self.incoming(peer) else { return };
+        let Some(mut incoming) = self.incoming(stranger, peer) else { return };
         let names = incoming.names(&stream);
         incoming.machine.handle_tls(names);
         incoming.run(&mut Stream(stream)).await;
         incoming.finish().await;
     }
 
-    fn incoming(self, peer: SocketAddr) -> Option<Incoming> {
+    fn incoming(self, stranger: Stranger, peer: SocketAddr) -> Option<Incoming> {
         let server = self.0.server.get()?.clone();
         let (served, admitted) = (server.clone(), self.clone());
         let rules = Rules {
@@ -75,6 +82,7 @@ impl Federation {
             federation: self,
             server,
             machine,
+            stranger: Some(stranger),
             peer,
             pipe,
             verdicts,
@@ -109,6 +117,8 @@ struct Incoming {
     federation: Federation,
     server: Server,
     machine: S2sIn,
+    /// Until a domain is proven.
+    stranger: Option<Stranger>,
     peer: SocketAddr,
     /// Tells when to end.
     pipe: Pipe,
@@ -166,6 +176,7 @@ impl Incoming {
                     });
                 }
                 Action::Authenticated { from, to, by } => {
+                    self.stranger = None;
                     tracing::info!(peer = %self.peer, from, to, by, "stream from another server");
                 }
                 Action::Stanza(stanza) => {

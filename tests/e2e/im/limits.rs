@@ -1,0 +1,40 @@
+//! What one address may take (RFC 6120 section 13.12), with bare sockets.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use tandem_tests::Server;
+
+/// Whether the server keeps a connection that says nothing.
+fn is_kept(stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut stream = stream;
+    match stream.read(&mut [0; 1]) {
+        Ok(read) => read > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+/// Over TLS too, where nothing is said before the handshake.
+#[test]
+fn one_address_does_not_take_all_connections_before_the_handshake_either() {
+    let limit = "max_unauthenticated_per_address = 3\n";
+    let server = Server::start_set("localhost", &["ana"], limit, "").unwrap();
+    for port in [server.xmpps, server.s2s_tls, server.https, server.s2s] {
+        let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let silent = [connect(), connect(), connect()];
+        assert!(silent.iter().all(is_kept), "{port}");
+        assert!(!is_kept(&connect()), "{port}");
+        assert!(silent.iter().all(is_kept), "{port}");
+        drop(silent);
+        // When they have gone there is room again.
+        let end = Instant::now() + Duration::from_secs(10);
+        while !is_kept(&connect()) {
+            assert!(Instant::now() < end, "{port}");
+        }
+    }
+    // And who means it logs in.
+    let story = server.story("login.py", &["localhost", "SCRAM-SHA-256", "direct"]).unwrap();
+    assert!(story.contains("logged in"), "{story}");
+}
