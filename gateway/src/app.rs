@@ -17,7 +17,7 @@ use tandem_web::ports::BoxFuture;
 use tandem_web::{Ends, Health, Site, Streams};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::net::s2s::Federation;
-use tandem_xmpp::ports::{Relays, StoreError, Uploads};
+use tandem_xmpp::ports::{Foreign, Relays, Remote, StoreError, Uploads, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::{Ports, Server, net};
 use tokio::net::{TcpListener, TcpStream};
@@ -42,6 +42,7 @@ use crate::guard::Guard;
 use crate::live_certificate::{Front, LiveCertificate};
 use crate::patient::Patient;
 use crate::relays::ConfiguredRelays;
+use crate::removal::{self, Control};
 use crate::store::{Store, random_password};
 use crate::telemetry::Telemetry;
 use crate::uploads::Depot;
@@ -165,8 +166,8 @@ impl App {
             routes: routes.clone(),
             bus: hub.bus.clone(),
         });
-        let outward = (outside, depot.clone());
-        let xmpp = xmpp_server(&config, &store, guard.clone(), hub.clone(), outward).await?;
+        let beyond: (_, _, Arc<dyn Remote>) = (hub.clone() as _, hub.clone() as _, outside);
+        let xmpp = xmpp_server(&config, &store, guard.clone(), beyond, depot.clone()).await?;
         federation.serve(xmpp.clone());
         for domain in &config.domains {
             if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
@@ -209,6 +210,9 @@ impl App {
         };
         let web = (site, tandem_web::invite::router(node));
         app.listen(&config, &certificate, web, telemetry, (components, federation, s2s)).await?;
+        if let Some(control) = Control::open(&config.data_dir).await {
+            app.listeners.spawn(control.serve(app.xmpp.clone()));
+        }
         Ok(app)
     }
 
@@ -316,7 +320,7 @@ struct Outside {
     bus: Arc<dyn Bus>,
 }
 
-impl tandem_xmpp::ports::Remote for Outside {
+impl Remote for Outside {
     fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
         if self.routes.target(to).is_some()
             && let Some(presence) =
@@ -326,8 +330,7 @@ impl tandem_xmpp::ports::Remote for Outside {
             return self.bus.send(Envelope::Presence(event)).is_ok();
         }
         let component = self.components.send(to.domain(), stanza.clone());
-        component
-            .unwrap_or_else(|| tandem_xmpp::ports::Remote::send(&self.federation, from, to, stanza))
+        component.unwrap_or_else(|| self.federation.send(from, to, stanza))
     }
 }
 
@@ -344,12 +347,21 @@ async fn forget_old(store: Store, age: Duration) {
     }
 }
 
+/// The XMPP server over a store, which nobody can connect to.
+///
+/// # Errors
+///
+/// [`StartError::Store`] when the store fails.
+pub(crate) async fn server_alone(config: &Config, store: &Store) -> Result<Server, StartError> {
+    xmpp_server(config, store, Arc::default(), removal::Nobody::ports(), None).await
+}
+
 async fn xmpp_server(
     config: &Config,
     store: &Store,
     guard: Arc<Guard>,
-    hub: Arc<Hub>,
-    (outside, depot): (Arc<Outside>, Option<Depot>),
+    (foreign, watch, remote): (Arc<dyn Foreign>, Arc<dyn Watch>, Arc<dyn Remote>),
+    depot: Option<Depot>,
 ) -> Result<Server, StartError> {
     let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, config).await?);
     let ports = Ports {
@@ -365,14 +377,14 @@ async fn xmpp_server(
         archive: Arc::new(store.clone()),
         offline: Arc::new(store.clone()),
         pubsub: Arc::new(store.clone()),
-        foreign: hub.clone(),
-        watch: hub,
+        foreign,
+        watch,
         rooms: Arc::new(store.clone()),
         uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),
         relays: ConfiguredRelays::new(&config.turn)
             .map(|relays| Arc::new(relays) as Arc<dyn Relays>),
         pushes: Arc::new(store.clone()),
-        remote: outside,
+        remote,
         secret: store.secret("login-salt").await?,
     };
     Ok(Server::new(config.xmpp_config(), ports))

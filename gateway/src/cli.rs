@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::certificate::Certificate;
 use crate::config::{Config, EXAMPLE};
 use crate::store::{NewPassword, Store, random_password};
-use crate::{demo, desk, telemetry};
+use crate::{demo, desk, removal, telemetry};
 
 /// Tandem: people reach each other whatever app or phone they use.
 #[derive(Debug, Parser)]
@@ -192,7 +192,7 @@ async fn user(config: &Config, command: User) -> anyhow::Result<()> {
         }
         User::Remove { address } => {
             let jid = Jid::parse(&address)?;
-            anyhow::ensure!(store.remove_account(&jid).await?, "there is no {jid}");
+            anyhow::ensure!(removal::remove(config, &store, &jid).await?, "there is no {jid}");
         }
     }
     store.close().await;

@@ -23,6 +23,7 @@ pub mod live_certificate;
 mod patient;
 #[allow(clippy::disallowed_methods)]
 pub mod relays;
+pub mod removal;
 #[allow(clippy::disallowed_methods)]
 pub mod store;
 pub mod telemetry;
