@@ -1,7 +1,7 @@
 //! Tandem: one program in which people reach each other whatever they use.
 //!
 //! `app` builds the node and hands every service its ports. `store` is the only place with SQL, `bridge` the only place
-//! where protocols meet, `cluster` the bus between edges and owners, `uploads` the files of users, `cli` what an operator types, `demo` a server to try. The protocol crates know nothing of
+//! where protocols meet, `cluster` the bus between edges and owners, `uploads` the files of users, `cli` what an operator types, `removal` the one command that a running server must know of, `demo` a server to try. The protocol crates know nothing of
 //! each other; each defines in its `ports.rs` what it needs, and this crate implements it.
 
 #[allow(clippy::disallowed_methods)]

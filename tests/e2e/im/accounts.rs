@@ -50,3 +50,22 @@ fn a_long_list_is_paged_by_a_client_of_others() {
     let story = server.story("accounts.py", &["localhost", "paged"]).unwrap();
     assert!(story.contains("a long list is read forwards and back"), "{story}");
 }
+
+/// The command does what an administrator's command does: nothing of the account stays in the server that runs.
+#[test]
+fn an_account_that_an_operator_removes_beside_the_server_is_gone_at_once() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let config = server.data().with_file_name("tandem.toml");
+    let variables = [("CONFIG", config.to_str().unwrap())];
+    let story = server.story_with("removal.py", &[], &variables).unwrap();
+    for step in [
+        "her session has ended",
+        "the room has let go of her",
+        "her contact has let go of her",
+        "and once is enough",
+        "she does not come back",
+    ] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    assert!(server.data().join("control.sock").exists());
+}

@@ -33,6 +33,14 @@ impl Server {
         self.forget_profile(&account).await;
         done();
         self.end_sessions(&account, None);
+        let attached: Vec<Jid> = {
+            let sessions = self.sessions();
+            let attached = sessions.of(&account).iter().filter(|r| r.outbox.is_none());
+            attached.map(|r| r.jid.clone()).collect()
+        };
+        for device in &attached {
+            self.detach(device).await;
+        }
         self.forget_roster(&account);
         tracing::info!(removed, "an account was removed");
         Ok(removed)

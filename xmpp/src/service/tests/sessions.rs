@@ -1,6 +1,7 @@
 //! RFC 6120 section 7.7.2.2 and RFC 6121 sections 4.5 and 4.6: a session is replaced, and others see it go.
 
 use super::*;
+use crate::service::Attachment;
 
 /// Bob, who sees Ana's devices.
 async fn watcher(world: &World) -> Session {
@@ -60,4 +61,23 @@ async fn an_account_with_all_the_sessions_it_may_have_can_still_replace_one() {
     assert!(bind("one").is_ok() && bind("two").is_ok());
     assert_eq!(bind("three").unwrap_err().condition, Condition::ResourceConstraint);
     assert!(bind("two").is_ok());
+}
+
+#[tokio::test]
+async fn nothing_of_a_removed_account_stays_connected() {
+    let world = World::new();
+    let stream = world.online("ana@d/a").await;
+    let phone = Attachment {
+        priority: 0,
+        show: None,
+        status: None,
+        features: Vec::new(),
+        identity: ("client".into(), "phone".into(), String::new()),
+    };
+    world.server.attach(&jid("ana@d/phone"), phone).await;
+    assert_eq!(world.server.presences(&jid("ana@d")).len(), 2);
+    assert!(world.server.remove_account(&jid("ana@d")).await.unwrap());
+    assert!(stream.outbox.ended().is_some());
+    stream.lose().await;
+    assert!(world.server.presences(&jid("ana@d")).is_empty());
 }
