@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tandem_tests::Server;
 
@@ -29,10 +29,8 @@ fn one_address_does_not_take_all_connections_before_the_handshake_either() {
         assert!(silent.iter().all(is_kept), "{port}");
         drop(silent);
         // When they have gone there is room again.
-        let end = Instant::now() + Duration::from_secs(10);
-        while !is_kept(&connect()) {
-            assert!(Instant::now() < end, "{port}");
-        }
+        let has_room = (0..30).any(|_| is_kept(&connect()));
+        assert!(has_room, "{port}");
     }
     // And who means it logs in.
     let story = server.story("login.py", &["localhost", "SCRAM-SHA-256", "direct"]).unwrap();
