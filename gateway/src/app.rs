@@ -31,6 +31,7 @@ use crate::bridge::contacts::{self, Contacts};
 use crate::bridge::echo_call::EchoCalls;
 use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
+use crate::bridge::msrp as sessions;
 use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
 use crate::bridge::room_phone::RoomPhones;
 use crate::bridge::{echo, exchange};
@@ -148,6 +149,7 @@ impl App {
             bus: Arc::new(bus),
             chat: OnceLock::new(),
             rooms: OnceLock::new(),
+            sessions: OnceLock::new(),
         });
         let media = start_media(&config, hub.clone())?;
         let telemetry = telemetry.with_media(media.clone());
@@ -183,6 +185,8 @@ impl App {
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
         let contacts = Contacts::default();
         let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
+        start_sessions(&config, &certificate, (&chat, &rooms), (&xmpp, &sip, &contacts), &hub)
+            .await?;
         let presence =
             PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone(), routes);
         tokio::spawn(presence.run(desk_events));
@@ -407,6 +411,52 @@ fn start_chat(
     let _ = hub.chat.set(chat.clone());
     let _ = hub.rooms.set(rooms.clone());
     (chat, rooms)
+}
+
+/// The message sessions of phones.
+async fn start_sessions(
+    config: &Config,
+    certificate: &LiveCertificate,
+    (chat, rooms): (&Chat, &RoomPhones),
+    (xmpp, sip, contacts): (&Server, &SipHandle, &Contacts),
+    hub: &Arc<Hub>,
+) -> Result<(), StartError> {
+    use tandem_sip::net::msrp::{self, MsrpListener};
+    let tls = certificate.server_config()?;
+    let plain = config.listen.msrp.iter().map(|addr| MsrpListener { addr: *addr, tls: None });
+    let secure = config.listen.msrps.iter();
+    let secure = secure.map(|addr| MsrpListener { addr: *addr, tls: Some(tls.clone()) });
+    let listeners: Vec<MsrpListener> = plain.chain(secure).collect();
+    let first = config.listen.msrp.iter().chain(&config.listen.msrps).next().copied();
+    let (events, mut happened) = mpsc::unbounded_channel();
+    let seed = random().first_chunk().copied().unwrap_or_default();
+    let (handle, bound) = msrp::start(listeners, seed, events).await.map_err(|source| {
+        let address = first.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        StartError::Listen { address, setting: "msrp, msrps", source }
+    })?;
+    let plain = config.listen.msrp.first().and(bound.first()).map(SocketAddr::port);
+    let secure = bound.get(config.listen.msrp.len()).map(SocketAddr::port);
+    let parts = sessions::Parts {
+        xmpp: xmpp.clone(),
+        sip: sip.clone(),
+        msrp: handle,
+        contacts: contacts.clone(),
+        chat: chat.clone(),
+        rooms: rooms.clone(),
+        ports: (plain, secure),
+        advertised: config.sip.advertised,
+        fingerprint: certificate.fingerprint(),
+        history: config.chat.room_history,
+    };
+    let desk = sessions::MsrpDesk::start(parts);
+    chat.with_sessions(desk.clone());
+    let _ = hub.sessions.set(desk.clone());
+    tokio::spawn(async move {
+        while let Some((session, event)) = happened.recv().await {
+            desk.tell(sessions::Event::Session(session, event));
+        }
+    });
+    Ok(())
 }
 
 /// What the node does by itself now and then.

@@ -43,6 +43,8 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
         metrics: at(9100, 3),
         sip: at(5060, 5),
         sips: at(5061, 6),
+        msrp: at(2855, 9),
+        msrps: at(2856, 10),
         s2s: Vec::new(),
         s2s_tls: Vec::new(),
         components: Vec::new(),

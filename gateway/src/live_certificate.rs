@@ -85,6 +85,15 @@ impl LiveCertificate {
         Ok(Self(Arc::new(Inner { config: config.clone(), files, seen, shown, fronts })))
     }
 
+    /// The fingerprint of the certificate that is shown, as SDP writes it (RFC 8122 section 5).
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let shown = self.0.shown.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let hash = shown.cert.first().map(Sha256::digest).unwrap_or_default();
+        let pairs: Vec<String> = hash.iter().map(|b| format!("{b:02X}")).collect();
+        format!("sha-256 {}", pairs.join(":"))
+    }
+
     /// TLS of a listener that offers these application protocols (ALPN).
     ///
     /// # Errors

@@ -31,6 +31,7 @@ class Phone(asyncio.DatagramProtocol):
         if first.startswith("SIP/2.0"):
             waiting = self._answers.get((get("call-id"), get("cseq")))
             if waiting and not waiting.done() and not first.startswith("SIP/2.0 1"):
+                self._body = body
                 waiting.set_result((int(first.split()[1]), first.split(" ", 2)[2], fields))
             return
         method = first.split()[0]

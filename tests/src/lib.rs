@@ -127,7 +127,7 @@ impl Server {
         [listen, set, sections]: [&str; 3],
     ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let [xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls] = free_ports()?;
+        let [xmpp, xmpps, https, metrics, sip, sips, s2s, s2s_tls, msrp, msrps] = free_ports()?;
         // Two tables may not say the same.
         let neighbours = if listen.contains("s2s") {
             String::new()
@@ -138,7 +138,7 @@ impl Server {
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\nlog = \"info,tandem_gateway=debug,tandem_media=debug\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
-             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\n\
+             sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\nmsrp = [\"127.0.0.1:{msrp}\"]\nmsrps = [\"127.0.0.1:{msrps}\"]\n\
              {neighbours}\n{listen}\n\
              [xmpp]\nscram_iterations = 4096\n{set}\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",

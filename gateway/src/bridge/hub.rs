@@ -16,6 +16,7 @@ use tandem_xmpp::ports::{Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
 use super::message::Chat;
+use super::msrp::MsrpDesk;
 use super::pidf_read::Document as Pidf;
 use super::room_phone::RoomPhones;
 use super::{echo, exchange, identity, presence};
@@ -37,6 +38,8 @@ pub struct Hub {
     pub chat: OnceLock<Chat>,
     /// The rooms of phones, which need the chat.
     pub rooms: OnceLock<RoomPhones>,
+    /// The message sessions of phones.
+    pub sessions: OnceLock<MsrpDesk>,
 }
 
 impl Hub {
@@ -74,7 +77,12 @@ impl Foreign for Hub {
             && !(is_invitation && stanza.type_() != Some("groupchat"))
             && stanza.from().is_some_and(|from| rooms.room_of(from).is_some())
         {
-            rooms.deliver(account, resources, stanza);
+            for resource in resources {
+                let Ok(device) = account.with_resource(resource) else { continue };
+                if !self.sessions.get().is_some_and(|s| s.deliver(&device, stanza)) {
+                    rooms.deliver(&device, stanza);
+                }
+            }
             return true;
         }
         if is_call(stanza) {
@@ -146,6 +154,11 @@ impl Bindings for Hub {
 
 impl Calls for Hub {
     fn event(&self, leg: LegId, event: LegEvent) {
+        let event = match self.sessions.get() {
+            Some(sessions) => sessions.take(leg, event),
+            None => Some(event),
+        };
+        let Some(event) = event else { return };
         let _ = self.bus.send(Envelope::Leg(exchange::Event::Sip(leg, event)));
     }
 }

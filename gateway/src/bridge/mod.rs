@@ -16,6 +16,11 @@ pub mod iscomposing;
 pub mod jingle_leg;
 #[allow(clippy::disallowed_methods)] // drives the queues of chats
 pub mod message;
+#[allow(clippy::disallowed_methods)] // drives message sessions
+pub mod msrp;
+#[allow(clippy::disallowed_methods)] // waits for rooms
+mod msrp_room;
+pub mod msrp_sdp;
 pub mod pidf;
 pub mod pidf_read;
 #[allow(clippy::disallowed_methods)] // drives the watchers

@@ -56,6 +56,8 @@ struct Inner {
     store: Store,
     settings: config::Chat,
     state: Mutex<HashMap<Key, Visit>>,
+    /// Message sessions that enter.
+    entries: Mutex<HashMap<Key, oneshot::Sender<u16>>>,
 }
 
 /// A phone and a room.
@@ -99,7 +101,8 @@ impl RoomPhones {
         store: Store,
         settings: config::Chat,
     ) -> Self {
-        Self(Arc::new(Inner { xmpp, contacts, chat, store, settings, state: Mutex::default() }))
+        let (state, entries) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { xmpp, contacts, chat, store, settings, state, entries }))
     }
 
     fn state(&self) -> MutexGuard<'_, HashMap<Key, Visit>> {
@@ -114,6 +117,22 @@ impl RoomPhones {
         }
         let is_room = place(&self.0.xmpp.config().domains, &to) == Place::Rooms;
         (is_room && to.node().is_some()).then_some(to)
+    }
+
+    /// How an entry ends that is about to begin.
+    pub(super) fn await_entry(&self, device: &Jid, room: &Jid) -> oneshot::Receiver<u16> {
+        let (entered, entry) = oneshot::channel();
+        let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.insert((device.clone(), room.clone()), entered);
+        entry
+    }
+
+    /// An entry has ended so.
+    pub(super) fn entered(&self, device: &Jid, room: &Jid, status: u16) {
+        let mut entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entered) = entries.remove(&(device.clone(), room.clone())) {
+            let _ = entered.send(status);
+        }
     }
 
     /// A phone is there: it goes to the rooms that its owner belongs to.
@@ -193,17 +212,14 @@ impl RoomPhones {
         480
     }
 
-    /// Something from a room for phones of an account.
-    pub fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) {
-        for resource in resources {
-            let Ok(device) = account.with_resource(resource) else { continue };
-            let Some(from) = stanza.from() else { continue };
-            let key = (device, from.bare());
-            match stanza.kind() {
-                Kind::Presence => self.presence(&key, stanza),
-                Kind::Message => self.heard(&key, stanza),
-                Kind::Iq => {}
-            }
+    /// Something from a room for a phone.
+    pub fn deliver(&self, device: &Jid, stanza: &Stanza) {
+        let Some(from) = stanza.from() else { return };
+        let key = (device.clone(), from.bare());
+        match stanza.kind() {
+            Kind::Presence => self.presence(&key, stanza),
+            Kind::Message => self.heard(&key, stanza),
+            Kind::Iq => {}
         }
     }
 
@@ -619,7 +635,7 @@ impl Visit {
     }
 }
 
-fn said_by(from: &Jid, to: &Jid, kind: &str, id: &str, text: &str) -> Element {
+pub(super) fn said_by(from: &Jid, to: &Jid, kind: &str, id: &str, text: &str) -> Element {
     Element::new("message", ns::CLIENT)
         .with_attr("type", kind)
         .with_attr("from", from.as_str())
@@ -639,14 +655,14 @@ fn outcome(outcome: &Outcome) -> u16 {
     }
 }
 
-fn codes(stanza: &Stanza) -> Vec<u16> {
+pub(super) fn codes(stanza: &Stanza) -> Vec<u16> {
     let x = stanza.child("x", MUC_USER);
     let statuses = x.iter().flat_map(Element::elements).filter(|e| e.name() == "status");
     statuses.filter_map(|e| e.attr("code")?.parse().ok()).collect()
 }
 
 /// Why a phone does not come in (`interop.md` 5.2).
-fn entry_refused(stanza: &Stanza) -> u16 {
+pub(super) fn entry_refused(stanza: &Stanza) -> u16 {
     let error = stanza.child("error", ns::CLIENT);
     let condition = error.as_ref().and_then(|e| e.elements().next()).map(|e| e.name().to_owned());
     match condition.as_deref() {

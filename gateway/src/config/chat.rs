@@ -18,6 +18,8 @@ pub struct Chat {
     pub room_events: bool,
     /// Whether `@nick text` from a phone in a room is for that person alone.
     pub room_private: bool,
+    /// Messages of a room that a phone hears when it enters by a message session.
+    pub room_history: usize,
     /// Addresses under which phones reach rooms, beside their own.
     pub room_numbers: BTreeMap<String, String>,
 }
@@ -30,6 +32,7 @@ impl Default for Chat {
             long_texts: LongTexts::Link,
             room_events: false,
             room_private: false,
+            room_history: 20,
             room_numbers: BTreeMap::new(),
         }
     }

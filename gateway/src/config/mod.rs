@@ -148,6 +148,10 @@ pub struct Listen {
     pub sip: Vec<SocketAddr>,
     /// SIP over TLS.
     pub sips: Vec<SocketAddr>,
+    /// Message sessions of phones (MSRP).
+    pub msrp: Vec<SocketAddr>,
+    /// Message sessions over TLS.
+    pub msrps: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// Metrics over plain HTTP.
@@ -241,6 +245,8 @@ impl Default for Listen {
             s2s_tls: any(5270),
             sip: any(5060),
             sips: any(5061),
+            msrp: any(2855),
+            msrps: any(2856),
             https: any(8443),
             metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
             components: Vec::new(),

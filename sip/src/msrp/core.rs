@@ -17,6 +17,8 @@ const CHUNK: usize = 2_048;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Chunks of one session that wait for a response.
 const MAX_PENDING: usize = 1_024;
+/// Messages that are remembered as not to be reported on.
+const MAX_SILENT: usize = 64;
 /// Messages that wait for a connection.
 const MAX_QUEUED: usize = 256;
 
@@ -61,6 +63,8 @@ pub enum Command {
     Send(String, Outgoing),
     /// Answers a request that came as [`SessionEvent::Nickname`].
     AnswerNickname(String, String, u16),
+    /// A message that was taken, and its length, did not arrive after all: its sender is told why (section 7.1.4).
+    Fail(String, String, usize, u16),
     /// The session is over.
     Close(String),
 }
@@ -121,6 +125,8 @@ struct Session {
     queue: VecDeque<Outgoing>,
     /// Chunks without a response: transaction, message, until when.
     pending: VecDeque<(String, String, Instant)>,
+    /// The last messages whose sender wants to hear of no failure.
+    silent: VecDeque<String>,
 }
 
 #[derive(Default)]
@@ -202,6 +208,9 @@ impl Core {
                 let head = response(&request, status, to, session.config.local.clone());
                 self.outputs.push_back(Output::Write(conn, head.print(None, Flag::Complete)));
             }
+            Command::Fail(name, message, length, status) => {
+                self.fail(&name, &message, length, status)
+            }
             Command::Close(name) => self.close(&name),
         }
     }
@@ -280,6 +289,7 @@ impl Core {
             inbound: Inbound::default(),
             queue: VecDeque::new(),
             pending: VecDeque::new(),
+            silent: VecDeque::new(),
         };
         self.sessions.insert(name.clone(), session);
         let Some(target) = target.filter(|_| is_active) else { return };
@@ -485,6 +495,12 @@ impl Core {
         let (Some(name), true, 200) = (name, has_body, status) else { return };
         let Some(session) = self.sessions.get_mut(&name) else { return };
         let Some(message) = session.inbound.end(flag) else { return };
+        if failure == "no" {
+            session.silent.push_back(message.id.clone());
+            if session.silent.len() > MAX_SILENT {
+                session.silent.pop_front();
+            }
+        }
         if head.get("Success-Report").is_some_and(|v| v.eq_ignore_ascii_case("yes")) {
             self.report(conn, &head, &message);
         }
@@ -500,6 +516,25 @@ impl Core {
             .with("Message-ID", message.id.clone())
             .with("Byte-Range", format!("1-{total}/{total}"))
             .with("Status", "000 200 OK");
+        self.outputs.push_back(Output::Write(conn, report.print(None, Flag::Complete)));
+    }
+
+    fn fail(&mut self, name: &str, message: &str, length: usize, status: u16) {
+        let id = self.transaction(&[]);
+        let Some(session) = self.sessions.get(name) else { return };
+        let (Some(conn), false) = (session.conn, session.silent.iter().any(|m| m == message))
+        else {
+            return;
+        };
+        let report = Head::request(
+            &id,
+            "REPORT",
+            session.config.remote.clone(),
+            session.config.local.clone(),
+        )
+        .with("Message-ID", message)
+        .with("Byte-Range", format!("1-{length}/{length}"))
+        .with("Status", format!("000 {status:03}"));
         self.outputs.push_back(Output::Write(conn, report.print(None, Flag::Complete)));
     }
 

@@ -242,6 +242,23 @@ fn failure_reports_are_given_as_they_are_wanted() {
 }
 
 #[test]
+fn a_message_that_fails_later_is_reported_unless_nobody_wants_to_know() {
+    for (value, is_told) in [("yes", true), ("partial", true), ("no", false)] {
+        let mut world = World::new();
+        let more =
+            format!("Message-ID: m1234\r\nFailure-Report: {value}\r\nContent-Type: text/plain\r\n");
+        world.inject(&send(&more, Some("hi")));
+        let before = world.wire.len();
+        world.tell(1, Command::Fail(NAMES[1].into(), "m1234".into(), 2, 403));
+        let said = world.wire.get(before).map(|(_, b)| String::from_utf8_lossy(b).into_owned());
+        assert_eq!(said.is_some(), is_told, "{value}");
+        assert!(
+            said.is_none_or(|s| s.contains("Status: 000 403") && s.contains("Byte-Range: 1-2/2"))
+        );
+    }
+}
+
+#[test]
 fn chunks_are_put_together_by_position_and_given_up_ones_are_forgotten() {
     let mut world = World::new();
     let chunk = |range: &str, body: &str, flag: &str| {

@@ -120,3 +120,23 @@ proptest! {
         prop_assert_eq!(parts(&all, all.len()), parts(&all, step));
     }
 }
+
+#[test]
+fn bodies_with_line_ends_at_their_edges_are_whole() {
+    let uri = MsrpUri::parse("msrp://h:1/s;tcp").unwrap();
+    for body in
+        ["\n1,70\r\n1,70\r", "\r\n1,7", "0\r\n", "\r", "\r\n", "\n", "-", "-------", "\r\n-------"]
+    {
+        let head = Head::request("tid123", "SEND", vec![uri.clone()], uri.clone());
+        let printed = head.with("Content-Type", "x/y").print(Some(body.as_bytes()), Flag::Complete);
+        for step in [1, 5, 1_000] {
+            let (parts, error) = parts(&printed, step);
+            assert_eq!(error, None);
+            assert_eq!(
+                parts[1..],
+                [Part::Body(Bytes::from(body)), Part::End(Flag::Complete)],
+                "{body:?}"
+            );
+        }
+    }
+}

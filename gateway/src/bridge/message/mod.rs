@@ -32,6 +32,7 @@ use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, OutgoingMessage, Target};
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
+use tandem_xmpp::stanza::chat_states::ChatState;
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::xml::{Element, ns};
 use tokio::sync::{Notify, RwLock, oneshot};
@@ -43,6 +44,7 @@ use self::threads::Threads;
 use self::typing::Typing;
 use super::contacts::Contacts;
 use super::identity;
+use super::msrp::MsrpDesk;
 use super::room_phone::RoomPhones;
 use crate::config;
 use crate::uploads::Depot;
@@ -69,6 +71,8 @@ struct Inner {
     depot: Option<Depot>,
     /// The rooms of phones.
     rooms: OnceLock<RoomPhones>,
+    /// The message sessions of phones.
+    sessions: OnceLock<MsrpDesk>,
     state: Mutex<State>,
     /// Something changed in the queues or in who types.
     changed: Notify,
@@ -127,8 +131,9 @@ impl Chat {
         settings: config::Chat,
         depot: Option<Depot>,
     ) -> Self {
-        let (state, changed, rooms) = (Mutex::default(), Notify::new(), OnceLock::new());
-        let inner = Inner { xmpp, sip, contacts, settings, depot, rooms, state, changed };
+        let (state, changed) = (Mutex::default(), Notify::new());
+        let (rooms, sessions) = (OnceLock::new(), OnceLock::new());
+        let inner = Inner { xmpp, sip, contacts, settings, depot, rooms, sessions, state, changed };
         let chat = Self(Arc::new(inner));
         tokio::spawn(chat.clone().keep_typing());
         chat
@@ -137,6 +142,16 @@ impl Chat {
     /// From now on phones' messages to rooms go to these.
     pub fn with_rooms(&self, rooms: RoomPhones) {
         let _ = self.0.rooms.set(rooms);
+    }
+
+    /// From now on what is written to phones goes over their sessions where they have one.
+    pub fn with_sessions(&self, sessions: MsrpDesk) {
+        let _ = self.0.sessions.set(sessions);
+    }
+
+    /// A phone has ended its session with somebody, who is told so (RFC 7573 section 6).
+    pub(super) async fn gone(&self, device: &Jid, peer: &Jid) {
+        self.say_typing(device, peer, ChatState::Gone).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -312,13 +327,13 @@ fn request(
     })
 }
 
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let mut bytes = [0; 12];
     getrandom::fill(&mut bytes).expect("the system has a source of randomness");
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The time as CPIM writes it.
-fn stamp() -> String {
+pub(super) fn stamp() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }

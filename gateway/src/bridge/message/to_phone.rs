@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tandem_sip::ports::{Binding, OutgoingMessage};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
@@ -120,6 +121,12 @@ impl Chat {
         body: &str,
     ) -> (u16, String, bool) {
         let Some(from) = letter.stanza.from() else { return (400, String::new(), false) };
+        if let Some(sessions) = self.0.sessions.get()
+            && let Some(status) =
+                sessions.send(device, from, TEXT, Bytes::copy_from_slice(body.as_bytes())).await
+        {
+            return (status, String::new(), false);
+        }
         let asks = letter.stanza.has("request", RECEIPTS) || letter.stanza.has("markable", MARKERS);
         if asks && self.state().speaks_cpim.contains(&binding.id) {
             let wrapped = self.wrapped(from, device, binding, &letter.stanza, body);

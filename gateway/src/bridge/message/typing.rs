@@ -121,7 +121,7 @@ impl Chat {
         MessageReply::new(200)
     }
 
-    async fn say_typing(&self, from: &Jid, to: &Jid, state: ChatState) {
+    pub(super) async fn say_typing(&self, from: &Jid, to: &Jid, state: ChatState) {
         let stanza = message_from(from, to)
             .with_child(state.to_element())
             .with_child(Element::new("no-store", HINTS));
