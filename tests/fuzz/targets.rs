@@ -1,4 +1,5 @@
-//! What is fuzzed of XMPP (RFC 6120, RFC 7622), and, in `sip`, of SIP: each function takes any bytes and panics when a promise is broken.
+//! What is fuzzed of XMPP (RFC 6120, RFC 7622), MSRP (RFC 4975), CPIM (RFC 3862), and, in `sip`, of SIP: each function takes any bytes and
+//! panics when a promise is broken.
 //!
 //! libFuzzer drives them from `tests/fuzz` (a workspace of its own, since it wants a nightly compiler); `make test` replays
 //! the committed corpora, and what a seeded generator makes of them.
@@ -7,6 +8,9 @@
 pub mod sip;
 
 use bytes::Bytes;
+use tandem_gateway::bridge::cpim::Cpim;
+use tandem_gateway::bridge::{body, iscomposing, msrp_sdp};
+use tandem_sip::msrp::frame::{self, Part};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Jingle;
 use tandem_xmpp::stanza::jmi::Jmi;
@@ -18,7 +22,7 @@ use tandem_xmpp::xml::frame::{Frame, Framer};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 11] = [
     ("stream", stream),
     ("jid", jid),
     ("stanza", stanza),
@@ -28,6 +32,8 @@ pub const ALL: [Target; 9] = [
     ("sip_headers", sip::sip_headers),
     ("sip_stream", sip::sip_stream),
     ("sip_multipart", sip::sip_multipart),
+    ("msrp", msrp),
+    ("cpim", cpim),
 ];
 
 /// Bytes of one part; small, so that the limit is met.
@@ -101,4 +107,60 @@ pub fn payloads(data: &[u8]) {
             assert!(Jingle::from_element(&jingle.to_element()).is_ok());
         }
     }
+}
+
+/// The same heads, bodies and ends come out of an MSRP stream however its bytes come in, and a head is printed as it was
+/// understood.
+pub fn msrp(data: &[u8]) {
+    let Some((step, data)) = data.split_first() else { return };
+    let whole = msrp_parts(data, data.len());
+    assert_eq!(whole, msrp_parts(data, 1), "byte by byte");
+    assert_eq!(whole, msrp_parts(data, usize::from(*step).max(1)), "in pieces of {step}");
+    for part in &whole.0 {
+        if let Part::Head(head, true) = part {
+            let again = msrp_parts(&head.print(Some(b"x"), frame::Flag::Complete), 1_000);
+            assert!(
+                matches!(again.0.first(), Some(Part::Head(read, true)) if read.to == head.to && read.id == head.id)
+            );
+        }
+    }
+}
+
+fn msrp_parts(data: &[u8], step: usize) -> (Vec<Part>, bool) {
+    let mut framer = frame::Framer::default();
+    let mut parts: Vec<Part> = Vec::new();
+    for piece in data.chunks(step.max(1)) {
+        framer.push(piece);
+        loop {
+            match framer.poll() {
+                Ok(Some(Part::Body(more))) => match parts.last_mut() {
+                    Some(Part::Body(body)) => *body = [&body[..], &more[..]].concat().into(),
+                    _ => parts.push(Part::Body(more)),
+                },
+                Ok(Some(part)) => parts.push(part),
+                Ok(None) => break,
+                Err(_) => return (parts, true),
+            }
+        }
+    }
+    // A body that has not ended is there as far as it has come, which depends on the pieces.
+    if matches!(parts.last(), Some(Part::Body(_))) {
+        parts.pop();
+    }
+    (parts, false)
+}
+
+/// What is taken as CPIM is understood the same when it is printed; bodies of any type, typing indications and session
+/// descriptions are read or refused.
+pub fn cpim(data: &[u8]) {
+    if let Ok(cpim) = Cpim::parse(data) {
+        let again = Cpim::parse(&cpim.print());
+        assert_eq!(again.map(|c| c.content), Ok(cpim.content.clone()));
+        let _ =
+            body::read(Some(cpim.content_type()), cpim.mime("Content-Disposition"), &cpim.content);
+    }
+    let bytes = Bytes::copy_from_slice(data);
+    let _ = body::read(Some("multipart/mixed; boundary=b"), None, &bytes);
+    let _ = iscomposing::IsComposing::parse(data);
+    let _ = msrp_sdp::read(data);
 }
