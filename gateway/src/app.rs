@@ -34,6 +34,7 @@ use crate::bridge::message::Chat;
 use crate::bridge::msrp as sessions;
 use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
 use crate::bridge::room_phone::RoomPhones;
+use crate::bridge::room_roster::RoomRosters;
 use crate::bridge::{echo, exchange};
 use crate::certificate::CertificateError;
 use crate::cluster::{Bus, Envelope, Local};
@@ -406,7 +407,14 @@ fn start_chat(
     let (settings, depot) = (config.chat.clone(), depot.clone());
     let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), settings.clone(), depot);
     let (contacts, store) = (contacts.clone(), hub.store.clone());
-    let rooms = RoomPhones::new(xmpp.clone(), contacts, chat.clone(), store, settings);
+    let rooms = RoomPhones::new(
+        xmpp.clone(),
+        contacts,
+        chat.clone(),
+        store,
+        settings,
+        RoomRosters::new(sip.clone()),
+    );
     chat.with_rooms(rooms.clone());
     let _ = hub.chat.set(chat.clone());
     let _ = hub.rooms.set(rooms.clone());

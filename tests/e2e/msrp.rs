@@ -138,11 +138,9 @@ fn say(phone: &mut Peer, body: String) -> Value {
     phone.want("said", &[])["status"].clone()
 }
 
-#[test]
-fn a_session_with_a_room_has_names_private_messages_and_what_was_said_before() {
-    let server = Server::start("localhost", PEOPLE).unwrap();
-    let log = Transcript::default();
-    let mut app = server.softphone("carl's app", "carl", &log).unwrap();
+/// Carl's room, where Ana may enter, and Carl's app in it.
+fn make_room(server: &Server, log: &Transcript) -> Peer {
+    let mut app = server.softphone("carl's app", "carl", log).unwrap();
     raw(
         &mut app,
         format!(
@@ -162,16 +160,19 @@ fn a_session_with_a_room_has_names_private_messages_and_what_was_said_before() {
             "<iq type='set' id='who' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member' jid='ana@localhost'/></query></iq>"
         ),
     );
-    let talk = |app: &mut Peer, id: &str, text: &str| {
-        raw(
-            app,
-            format!(
-                "<message to='{ROOM}' type='groupchat' id='{id}'><body>{text}</body></message>"
-            ),
-        );
-        app.want("message", &[("from", ROOM), ("body", text)]);
-    };
-    talk(&mut app, "m0", "said before");
+    app
+}
+
+#[test]
+fn a_session_with_a_room_has_names_a_roster_and_what_was_said_before() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = make_room(&server, &log);
+    raw(
+        &mut app,
+        format!("<message to='{ROOM}' type='groupchat' id='m0'><body>said before</body></message>"),
+    );
+    app.want("message", &[("from", ROOM), ("body", "said before")]);
     let mut phone = phone(&server, "ana", &log);
     let sdp = invite(&mut phone, SIP_ROOM, "");
     assert!(
@@ -186,43 +187,58 @@ fn a_session_with_a_room_has_names_private_messages_and_what_was_said_before() {
             && body.contains("DateTime: "),
         "{body}"
     );
+    let watch = json!({"cmd": "send", "method": "SUBSCRIBE", "to": SIP_ROOM,
+        "headers": "Event: conference\r\nExpires: 300\r\nContact: <sip:ana@127.0.0.1>\r\n"});
+    phone.tell(watch.clone());
+    phone.want("answer", &[("status", "200")]);
+    let roster = phone
+        .want("request", &[("method", "NOTIFY"), ("body", "<display-text>carl</display-text>")]);
+    let body = roster["body"].as_str().unwrap();
+    assert!(
+        body.contains("state=\"full\" version=\"0\"") && body.contains("<entry>moderator</entry>"),
+        "{body}"
+    );
+    assert!(body.contains("entity=\"sip:tea@rooms.localhost;gr=ana\""), "{body}");
     phone.tell(json!({"cmd": "nickname", "name": "Ana by the sea"}));
     phone.want("said", &[("status", "200")]);
     app.want("presence", &[("from", &format!("{ROOM}/Ana by the sea")), ("type", "available")]);
     phone.tell(json!({"cmd": "nickname", "name": "carl"}));
     phone.want("said", &[("status", "425")]);
+    phone.want(
+        "request",
+        &[("method", "NOTIFY"), ("body", "<display-text>Ana by the sea</display-text>")],
+    );
+    let mut stranger = crate::phone(&server, "otto", &log);
+    stranger.tell(watch);
+    stranger.want("answer", &[("status", "403")]);
+    stranger.tell(json!({"cmd": "invite", "to": SIP_ROOM}));
+    stranger.want("session", &[("status", "403")]);
+}
+
+#[test]
+fn a_session_with_a_room_speaks_to_all_and_to_one_and_in_no_other_name() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = make_room(&server, &log);
+    let mut phone = phone(&server, "ana", &log);
+    invite(&mut phone, SIP_ROOM, "");
+    let ana = format!("{ROOM}/ana");
     assert_eq!(say(&mut phone, cpim("sip:ana@localhost", SIP_ROOM, "hello all")), 200);
-    app.want(
-        "message",
-        &[
-            ("from", &format!("{ROOM}/Ana by the sea")),
-            ("body", "hello all"),
-            ("type", "groupchat"),
-        ],
-    );
-    assert_eq!(
-        say(&mut phone, cpim("sip:ana@localhost", &format!("{SIP_ROOM};gr=carl"), "for you")),
-        200
-    );
-    app.want(
-        "message",
-        &[("from", &format!("{ROOM}/Ana by the sea")), ("body", "for you"), ("type", "chat")],
-    );
+    app.want("message", &[("from", &ana), ("body", "hello all"), ("type", "groupchat")]);
+    let to_carl = format!("{SIP_ROOM};gr=carl");
+    assert_eq!(say(&mut phone, cpim("sip:ana@localhost", &to_carl, "for you")), 200);
+    app.want("message", &[("from", &ana), ("body", "for you"), ("type", "chat")]);
     raw(
         &mut app,
-        format!(
-            "<message to='{ROOM}/Ana by the sea' type='chat' id='p1'><body>for you too</body></message>"
-        ),
+        format!("<message to='{ana}' type='chat' id='p1'><body>for you too</body></message>"),
     );
     let private = phone.want("msrp", &[("body", "for you too")]);
     assert!(private["body"].as_str().unwrap().contains("To: <sip:ana@localhost>"), "{private}");
     // Not one's own name, nobody's address, no wrapping.
     assert_eq!(say(&mut phone, cpim("sip:otto@localhost", SIP_ROOM, "forged")), 200);
     assert_eq!(phone.want("msrp", &[("method", "REPORT")])["headers"]["Status"], "000 403");
-    assert_eq!(
-        say(&mut phone, cpim("sip:ana@localhost", &format!("{SIP_ROOM};gr=nobody"), "hm")),
-        200
-    );
+    let to_nobody = format!("{SIP_ROOM};gr=nobody");
+    assert_eq!(say(&mut phone, cpim("sip:ana@localhost", &to_nobody, "hm")), 200);
     assert_eq!(phone.want("msrp", &[("method", "REPORT")])["headers"]["Status"], "000 404");
     phone.tell(json!({"cmd": "say", "body": "bare"}));
     phone.want("said", &[("status", "415")]);
@@ -231,12 +247,9 @@ fn a_session_with_a_room_has_names_private_messages_and_what_was_said_before() {
     raw(
         &mut app,
         format!(
-            "<iq type='set' id='kick' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='Ana by the sea' role='none'/></query></iq>"
+            "<iq type='set' id='kick' to='{ROOM}'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='ana' role='none'/></query></iq>"
         ),
     );
     let bye = phone.want("bye", &[]);
     assert!(bye["head"].as_str().unwrap().contains("kicked"), "{bye}");
-    let mut stranger = crate::phone(&server, "otto", &log);
-    stranger.tell(json!({"cmd": "invite", "to": SIP_ROOM}));
-    stranger.want("session", &[("status", "403")]);
 }

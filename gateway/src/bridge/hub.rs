@@ -79,6 +79,7 @@ impl Foreign for Hub {
         {
             for resource in resources {
                 let Ok(device) = account.with_resource(resource) else { continue };
+                rooms.rosters().seen(&device, stanza);
                 if !self.sessions.get().is_some_and(|s| s.deliver(&device, stanza)) {
                     rooms.deliver(&device, stanza);
                 }
@@ -176,6 +177,11 @@ impl Messages for Hub {
 
 impl Events for Hub {
     fn subscribed(&self, subscription: Subscription) -> BoxFuture<'_, Result<(), u16>> {
+        if subscription.package == Package::Conference {
+            let rooms = self.rooms.get().ok_or(489);
+            let taken = rooms.and_then(|rooms| rooms.rosters().subscribed(&subscription));
+            return Box::pin(std::future::ready(taken));
+        }
         if let Err(status) = may_watch(&subscription) {
             return Box::pin(std::future::ready(Err(status)));
         }
@@ -208,6 +214,9 @@ impl Events for Hub {
     }
 
     fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
+        if let Some(rooms) = self.rooms.get() {
+            rooms.rosters().ended(id);
+        }
         if self.bus.send(Envelope::Presence(presence::Event::Ended(id))).is_err() {
             tracing::warn!(
                 "the presence desk is behind; a watcher is forgotten when its NOTIFY fails"

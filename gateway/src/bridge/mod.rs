@@ -28,7 +28,9 @@ pub mod presence;
 pub mod reason;
 #[allow(clippy::disallowed_methods)] // drives the queues of phones in rooms
 pub mod room_phone;
+pub mod room_roster;
 pub mod room_text;
+mod room_visit;
 pub mod sdp_jingle;
 pub mod sdp_webrtc;
 pub mod text;

@@ -479,10 +479,10 @@ fn kind_of(side: &Peer) -> Result<Kind, u16> {
     }
 }
 
-/// The codes of RFC 4975 section 10 that fit.
+/// The codes of RFC 4975 section 10 and RFC 7701 section 10 that fit.
 fn msrp_status(status: u16) -> u16 {
     match status {
-        400 | 403 | 408 | 413 | 415 => status,
+        400 | 403 | 404 | 408 | 413 | 415 => status,
         513 => 413,
         _ => 403,
     }

@@ -160,5 +160,6 @@ impl MsrpDesk {
     /// The session is over: its occupant leaves.
     pub(super) async fn leave(&self, talk: &Talk) {
         self.0.parts.xmpp.detach(&talk.device).await;
+        self.0.parts.rooms.rosters().forget(&talk.device);
     }
 }

@@ -4,7 +4,7 @@
 //! comes to it as MESSAGE from the room's address, one on its way at a time; what it writes to that address is said there,
 //! and is answered when the room has taken it. Coming back, it hears what was said since the last message that it took.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ use super::cpim::Cpim;
 use super::message::Chat;
 use super::message::from_phone::{stanza_id, unsupported};
 use super::message::to_phone::is_away;
+use super::room_roster::RoomRosters;
 use super::room_text::{Line, Said, line};
+use super::room_visit::{QUEUE, Visit, Waiting};
 use super::{identity, reason, text};
 use crate::config;
 use crate::store::{PhoneRoom, Store};
@@ -36,14 +38,8 @@ const DELAY: &str = "urn:xmpp:delay";
 const OOB: &str = "jabber:x:oob";
 /// Says which room a message comes from, so that none comes back to one.
 const ORIGIN: &str = "X-Origin-Room";
-/// Lines that wait for one phone in one room; the oldest are dropped.
-const QUEUE: usize = 100;
-/// Own messages that are known when they come back.
-const OWN: usize = 64;
 /// How long entering a room may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The beginnings of messages that reactions quote.
-const TEXTS: usize = 200;
 
 /// The rooms of phones. Cheap to clone.
 #[derive(Clone)]
@@ -58,39 +54,11 @@ struct Inner {
     state: Mutex<HashMap<Key, Visit>>,
     /// Message sessions that enter.
     entries: Mutex<HashMap<Key, oneshot::Sender<u16>>>,
+    rosters: RoomRosters,
 }
 
 /// A phone and a room.
 type Key = (Jid, Jid);
-
-/// A phone in a room.
-#[derive(Default)]
-struct Visit {
-    name: String,
-    nick: String,
-    is_inside: bool,
-    /// The subject of the beginning has been heard: from now on it is news.
-    is_settled: bool,
-    people: BTreeSet<String>,
-    kept: PhoneRoom,
-    /// Who waits for the entry.
-    entering: Vec<oneshot::Sender<u16>>,
-    /// Ids of what this phone said.
-    own: VecDeque<String>,
-    texts: VecDeque<(String, String)>,
-    queue: VecDeque<Waiting>,
-    skipped: usize,
-    is_sending: bool,
-}
-
-/// A line on its way to a phone.
-#[derive(Clone)]
-struct Waiting {
-    line: Line,
-    /// When it was said, in milliseconds since 1970; 0 for what is not part of the talk.
-    at: i64,
-    is_old: bool,
-}
 
 impl RoomPhones {
     /// Phones in rooms of this server.
@@ -100,13 +68,19 @@ impl RoomPhones {
         chat: Chat,
         store: Store,
         settings: config::Chat,
+        rosters: RoomRosters,
     ) -> Self {
         let (state, entries) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { xmpp, contacts, chat, store, settings, state, entries }))
+        Self(Arc::new(Inner { xmpp, contacts, chat, store, settings, state, entries, rosters }))
     }
 
     fn state(&self) -> MutexGuard<'_, HashMap<Key, Visit>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is in the rooms of phones.
+    pub fn rosters(&self) -> &RoomRosters {
+        &self.0.rosters
     }
 
     /// The room that an address leads to, by its own name or a number.
@@ -168,7 +142,17 @@ impl RoomPhones {
     /// Phones that are gone are in no room.
     pub fn unregistered(&self) {
         let contacts = &self.0.contacts;
-        self.state().retain(|(device, _), _| contacts.binding(device).is_some());
+        let mut gone = Vec::new();
+        self.state().retain(|(device, _), _| {
+            let is_there = contacts.binding(device).is_some();
+            if !is_there {
+                gone.push(device.clone());
+            }
+            is_there
+        });
+        for device in gone {
+            self.0.rosters.forget(&device);
+        }
     }
 
     /// Enters a room, if the phone is not inside. The status of the entry.
@@ -530,10 +514,7 @@ impl RoomPhones {
     ) -> Result<MessageReply, MessageReply> {
         self.be_inside(key).await?;
         if let Some(visit) = self.state().get_mut(key) {
-            visit.own.push_back(id.to_owned());
-            if visit.own.len() > OWN {
-                visit.own.pop_front();
-            }
+            visit.said(id);
         }
         let (device, room) = key;
         let message = said_by(device, room, "groupchat", id, text).with_children(more);
@@ -590,48 +571,6 @@ impl RoomPhones {
                 tracing::error!(%error, "what a phone does in a room is not kept");
             }
         });
-    }
-}
-
-impl Visit {
-    /// Tells those who wait for the entry.
-    fn entered(&mut self, status: u16) {
-        for waits in self.entering.drain(..) {
-            let _ = waits.send(status);
-        }
-    }
-
-    fn push(&mut self, line: Line, at: i64, is_old: bool) {
-        self.queue.push_back(Waiting { line, at, is_old });
-        if self.queue.len() > QUEUE {
-            self.queue.pop_front();
-            self.skipped += 1;
-        }
-    }
-
-    fn put_back(&mut self, waiting: Waiting) {
-        if self.queue.len() < QUEUE {
-            self.queue.push_front(waiting);
-        } else {
-            self.skipped += 1;
-        }
-    }
-
-    fn remember(&mut self, stanza: &Stanza) {
-        let ids = ["stanza-id"].iter().filter_map(|name| stanza.child(name, "urn:xmpp:sid:0"));
-        let ids = ids.filter_map(|e| e.attr("id").map(str::to_owned));
-        let Some(body) = stanza.body() else { return };
-        for id in ids.chain(stanza.id().map(str::to_owned)) {
-            self.texts.push_back((id, body.chars().take(60).collect()));
-        }
-        while self.texts.len() > TEXTS {
-            self.texts.pop_front();
-        }
-    }
-
-    fn who(&self) -> String {
-        let people: Vec<&str> = self.people.iter().map(String::as_str).collect();
-        format!("In {}: {}", self.name, people.join(", "))
     }
 }
 

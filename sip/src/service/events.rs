@@ -20,15 +20,23 @@ pub enum Package {
     MessageSummary,
     /// RFC 3680: where somebody is registered.
     Reg,
+    /// RFC 4575: who is in a conference.
+    Conference,
 }
 
 /// The value of Allow-Events: the packages, without those that are made from a template (RFC 6665 section 4.4.4).
-pub(super) const ALLOW_EVENTS: &str = "presence, dialog, message-summary, reg";
+pub(super) const ALLOW_EVENTS: &str = "presence, dialog, message-summary, reg, conference";
 
 impl Package {
     /// Every package that is served.
-    pub const ALL: [Self; 5] =
-        [Self::Presence, Self::PresenceWinfo, Self::Dialog, Self::MessageSummary, Self::Reg];
+    pub const ALL: [Self; 6] = [
+        Self::Presence,
+        Self::PresenceWinfo,
+        Self::Dialog,
+        Self::MessageSummary,
+        Self::Reg,
+        Self::Conference,
+    ];
 
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
@@ -38,6 +46,7 @@ impl Package {
             Self::Dialog => "dialog",
             Self::MessageSummary => "message-summary",
             Self::Reg => "reg",
+            Self::Conference => "conference",
         }
     }
 
@@ -54,23 +63,30 @@ impl Package {
             Self::Dialog => "application/dialog-info+xml",
             Self::MessageSummary => "application/simple-message-summary",
             Self::Reg => "application/reginfo+xml",
+            Self::Conference => "application/conference-info+xml",
         }
     }
 
     /// Seconds of a subscription whose SUBSCRIBE says nothing about it.
     pub(super) fn default_expires(self) -> u32 {
         match self {
-            Self::Presence | Self::PresenceWinfo | Self::Dialog | Self::MessageSummary => 3_600,
+            Self::Presence
+            | Self::PresenceWinfo
+            | Self::Dialog
+            | Self::MessageSummary
+            | Self::Conference => 3_600,
             // RFC 3680 section 4.4.
             Self::Reg => 3_761,
         }
     }
 
     /// The shortest time between two NOTIFYs about changes (RFC 3856 section 6.10, RFC 3857 section 4.10, RFC 4235
-    /// section 3.10, RFC 3842 section 3.11, RFC 3680 section 4.9).
+    /// section 3.10, RFC 3842 section 3.11, RFC 3680 section 4.9, RFC 4575 section 3.9).
     pub(super) fn spacing(self) -> Duration {
         match self {
-            Self::Presence | Self::PresenceWinfo | Self::Reg => Duration::from_secs(5),
+            Self::Presence | Self::PresenceWinfo | Self::Reg | Self::Conference => {
+                Duration::from_secs(5)
+            }
             Self::Dialog | Self::MessageSummary => Duration::from_secs(1),
         }
     }

@@ -24,6 +24,7 @@ mod bind;
 pub mod binding;
 mod calling;
 mod change;
+pub mod conference;
 pub mod dialog_event;
 mod dispatch;
 mod early;

@@ -26,6 +26,7 @@ fn each_package_is_served_with_its_type_and_others_are_named() {
         ("presence.winfo", "application/watcherinfo+xml"),
         ("dialog", "application/dialog-info+xml"),
         ("message-summary", "application/simple-message-summary"),
+        ("conference", "application/conference-info+xml"),
     ] {
         for (accept, status) in [(media, 200), ("application/cpim-pidf+xml", 406)] {
             let mut world = World::new();
@@ -36,10 +37,16 @@ fn each_package_is_served_with_its_type_and_others_are_named() {
     }
     let mut world = World::new();
     let (_, ok) = watch(&mut world, "Event: presence\r\n");
-    assert_eq!(ok.headers.get("Allow-Events"), Some("presence, dialog, message-summary, reg"));
+    assert_eq!(
+        ok.headers.get("Allow-Events"),
+        Some("presence, dialog, message-summary, reg, conference")
+    );
     assert_eq!(ok.headers.get("Expires"), Some("3600"));
     let (_, refused) = watch(&mut world, "Event: ua-profile\r\n");
-    assert_eq!(refused.headers.get("Allow-Events"), Some("presence, dialog, message-summary, reg"));
+    assert_eq!(
+        refused.headers.get("Allow-Events"),
+        Some("presence, dialog, message-summary, reg, conference")
+    );
     let options = world.request("OPTIONS", "sip:example.org", "ana", "", "");
     world.receive(Message::Request(options), udp(5060));
     let offered = world.last_response();
@@ -100,7 +107,9 @@ fn what_answers_a_subscribe_and_what_gives_permission_leaves_at_once() {
 
 #[test]
 fn other_packages_keep_a_distance_of_their_own() {
-    for (package, seconds) in [("presence.winfo", 5.0), ("dialog", 1.0), ("message-summary", 1.0)] {
+    for (package, seconds) in
+        [("presence.winfo", 5.0), ("conference", 5.0), ("dialog", 1.0), ("message-summary", 1.0)]
+    {
         let mut world = World::new();
         watch(&mut world, &format!("Event: {package}\r\n"));
         told(&mut world, SubscriptionState::Active, "a");
