@@ -12,12 +12,12 @@ use tandem_sip::msg::NameAddr;
 use tandem_sip::msg::header::Date;
 use tandem_sip::ports::{Binding, IncomingMessage, MessageReply, OutgoingMessage, Target};
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::Affiliation;
+use tandem_xmpp::ports::{Affiliation, StoreError};
 use tandem_xmpp::router::{Place, place};
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::xml::{Element, ns};
 use tandem_xmpp::{Outcome, Server};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::body::{self, Part};
 use super::contacts::Contacts;
@@ -55,6 +55,10 @@ struct Inner {
     /// Message sessions that enter.
     entries: Mutex<HashMap<Key, oneshot::Sender<u16>>>,
     rosters: RoomRosters,
+    /// What was decided last of an account in a room, which the store may not have yet.
+    decided: Mutex<HashMap<Key, PhoneRoom>>,
+    /// On their way to the store, in order.
+    saves: mpsc::UnboundedSender<(Key, PhoneRoom)>,
 }
 
 /// A phone and a room.
@@ -70,8 +74,21 @@ impl RoomPhones {
         settings: config::Chat,
         rosters: RoomRosters,
     ) -> Self {
-        let (state, entries) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { xmpp, contacts, chat, store, settings, state, entries, rosters }))
+        let (saves, queue) = mpsc::unbounded_channel();
+        tokio::spawn(save_all(store.clone(), queue));
+        let inner = Inner {
+            xmpp,
+            contacts,
+            chat,
+            store,
+            settings,
+            state: Mutex::default(),
+            entries: Mutex::default(),
+            rosters,
+            decided: Mutex::default(),
+            saves,
+        };
+        Self(Arc::new(inner))
     }
 
     fn state(&self) -> MutexGuard<'_, HashMap<Key, Visit>> {
@@ -116,10 +133,9 @@ impl RoomPhones {
         }
     }
 
-    async fn enter_all(&self, device: &Jid) -> Result<(), tandem_xmpp::ports::StoreError> {
+    async fn enter_all(&self, device: &Jid) -> Result<(), StoreError> {
         let account = device.bare();
-        let known: HashMap<Jid, PhoneRoom> =
-            self.0.store.phone_rooms(&account).await?.into_iter().collect();
+        let known = self.known(&account).await?;
         let mut rooms: HashSet<Jid> = known.keys().cloned().collect();
         rooms.extend(self.0.xmpp.ports().rooms.of(&account).await?);
         for room in rooms {
@@ -488,9 +504,9 @@ impl RoomPhones {
             Ok(None) => return refused(404),
             Err(_) => return refused(500),
         };
-        let known = self.0.store.phone_rooms(&device.bare()).await;
+        let known = self.known(&device.bare()).await;
         let known = known.map_err(|_| MessageReply::new(500))?;
-        let kept = known.into_iter().find(|(known, _)| known == room).map(|(_, kept)| kept);
+        let kept = known.get(room).copied();
         // Who had left hears nothing of the time between.
         let kept = match kept {
             Some(kept) if kept.is_left => PhoneRoom { is_left: false, heard: 0, ..kept },
@@ -565,12 +581,23 @@ impl RoomPhones {
     }
 
     fn keep(&self, (device, room): &Key, kept: PhoneRoom) {
-        let (store, account, room) = (self.0.store.clone(), device.bare(), room.clone());
-        tokio::spawn(async move {
-            if let Err(error) = store.keep_phone_room(&account, &room, kept).await {
-                tracing::error!(%error, "what a phone does in a room is not kept");
-            }
-        });
+        let key = (device.bare(), room.clone());
+        self.decided().insert(key.clone(), kept);
+        let _ = self.0.saves.send((key, kept));
+    }
+
+    fn decided(&self) -> MutexGuard<'_, HashMap<Key, PhoneRoom>> {
+        self.0.decided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rooms that an account's phones are known in, as was decided last.
+    async fn known(&self, account: &Jid) -> Result<HashMap<Jid, PhoneRoom>, StoreError> {
+        let mut known: HashMap<Jid, PhoneRoom> =
+            self.0.store.phone_rooms(account).await?.into_iter().collect();
+        let decided = self.decided();
+        let own = decided.iter().filter(|((owner, _), _)| owner == account);
+        known.extend(own.map(|((_, room), kept)| (room.clone(), *kept)));
+        Ok(known)
     }
 }
 
@@ -624,4 +651,13 @@ fn spoken(time: Duration) -> String {
 
 fn now() -> i64 {
     chrono::Utc::now().timestamp_millis()
+}
+
+/// Keeps what is decided, one after the other.
+async fn save_all(store: Store, mut queue: mpsc::UnboundedReceiver<(Key, PhoneRoom)>) {
+    while let Some(((account, room), kept)) = queue.recv().await {
+        if let Err(error) = store.keep_phone_room(&account, &room, kept).await {
+            tracing::error!(%error, "what a phone does in a room is not kept");
+        }
+    }
 }
