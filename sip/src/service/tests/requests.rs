@@ -154,7 +154,7 @@ fn subscriptions_are_judged_before_anybody_is_asked() {
         ("Event: presence\r\n", 200),
         ("Event: dialog\r\n", 200),
         ("Event: Presence\r\n", 489),
-        ("Event: conference\r\n", 489),
+        ("Event: ua-profile\r\n", 489),
         ("", 489),
         ("Event: presence\r\nAccept: text/plain\r\n", 406),
         ("Event: presence\r\nAccept: application/pidf+xml, text/plain\r\n", 200),

@@ -230,7 +230,7 @@ fn a_notify_is_judged_like_every_request() {
         subscribe.headers.get("Call-ID").unwrap()
     );
     let table = [
-        ("Event: conference\r\nSubscription-State: active\r\n", 90, 489),
+        ("Event: ua-profile\r\nSubscription-State: active\r\n", 90, 489),
         ("Event: dialog\r\nSubscription-State: active\r\n", 91, 481),
         ("Subscription-State: active\r\n", 92, 489),
         ("Event: presence\r\n", 93, 400),
