@@ -161,6 +161,7 @@ impl Remote for Nobody {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a server beside the test
 mod tests {
     use super::*;
     use tandem_xmpp::ports::{RosterItem, Rosters};
