@@ -83,10 +83,13 @@ class Phone(asyncio.DatagramProtocol):
             status, reason, fields = await asyncio.wait_for(self._answers[key], 35)
             if status != 401:
                 return status, reason, fields
-            offers = [value for key, value in fields if key.lower() == "www-authenticate"]
-            wanted = [offer for offer in offers if f"algorithm={self._algorithm}" in offer.replace(" ", "")]
-            self._challenge, self._count = dict(re.findall(r'(\w+)="?([^",]+)"?', wanted[0].split(" ", 1)[1])), 0
+            self._meet([value for key, value in fields if key.lower() == "www-authenticate"])
         return status, reason, fields
+
+    def _meet(self, offers):
+        """Takes the challenge that it can answer."""
+        wanted = [offer for offer in offers if f"algorithm={self._algorithm}" in offer.replace(" ", "")]
+        self._challenge, self._count = dict(re.findall(r'(\w+)="?([^",]+)"?', wanted[0].split(" ", 1)[1])), 0
 
     def _credentials(self, method, uri):
         if not self._challenge:
@@ -99,4 +102,5 @@ class Phone(asyncio.DatagramProtocol):
                 f'algorithm={self._algorithm}, qop=auth, nc={count}, cnonce="{cnonce}"\r\n')
 
 
-asyncio.run(follow(Phone()))
+if __name__ == "__main__":
+    asyncio.run(follow(Phone()))
