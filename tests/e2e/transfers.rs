@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
 use serde_json::json;
-use tandem_tests::{Server, Transcript};
+use tandem_tests::{Peer, Server, Transcript};
 
 const PEOPLE: &[&str] = &["ana", "julia", "carl"];
 
@@ -48,25 +48,37 @@ fn a_phone_transfers_an_app_to_another_app_and_to_another_phone() {
     desk.want("closed", &[]);
 }
 
-#[test]
-fn a_transfer_that_nobody_takes_leaves_the_call_as_it_was() {
-    let server = Server::start("localhost", PEOPLE).unwrap();
-    let log = Transcript::default();
-    let mut app = server.softphone("app", "carl", &log).unwrap();
-    let mut phone = server.phone("phone", "ana", json!({"tone": 620}), &log).unwrap();
-    let mut other = server.softphone("other app", "julia", &log).unwrap();
+/// A phone in a call with an app asks for a transfer to another app, which rings: app, phone, other app.
+fn asked(server: &Server, log: &Transcript) -> [Peer; 3] {
+    let mut app = server.softphone("app", "carl", log).unwrap();
+    let mut phone = server.phone("phone", "ana", json!({"tone": 620}), log).unwrap();
+    let mut other = server.softphone("other app", "julia", log).unwrap();
     app.tell(json!({"cmd": "auto_answer", "tone": 500, "codecs": ["PCMA"]}));
     phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
     phone.want("established", &[]);
     app.want("connected", &[]);
     phone.tell(json!({"cmd": "transfer", "to": "sip:julia@localhost"}));
     other.want("incoming", &[("from", "carl@localhost")]);
+    [app, phone, other]
+}
+
+#[test]
+fn a_transfer_that_nobody_takes_leaves_the_call_as_it_was() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let [mut app, mut phone, mut other] = asked(&server, &log);
     other.tell(json!({"cmd": "hangup"}));
-    // baresip holds the call while it transfers, and its user would take it up again: it is still there.
     phone.want("transfer_failed", &[]);
-    // The one who stays hangs up while a new party rings: that one stops ringing.
-    phone.tell(json!({"cmd": "transfer", "to": "sip:julia@localhost"}));
-    other.want("incoming", &[]);
+    // baresip holds the call while it transfers; it is still there, and ends as calls do.
+    phone.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "terminate")]);
+}
+
+#[test]
+fn who_stays_may_hang_up_while_the_new_party_rings() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let [mut app, mut phone, mut other] = asked(&server, &log);
     app.tell(json!({"cmd": "hangup"}));
     other.want("ended", &[("by", "retract")]);
     phone.want("closed", &[]);
