@@ -133,7 +133,9 @@ impl Segment {
         let mut rest = bytes.as_slice();
         let (mut messages, mut generation) = (Vec::new(), 0);
         while let Some((found, message)) = Pending::read(&mut rest) {
-            if generation != 0 && found != generation {
+            // What a failed write left behind the end was refused, and is older than what was written over its start.
+            let is_older = messages.last().is_some_and(|last: &Pending| last.seq >= message.seq);
+            if generation != 0 && found != generation || is_older {
                 break;
             }
             generation = found;
@@ -374,6 +376,20 @@ mod tests {
         let seqs: Vec<_> = reopen(&path).iter().map(|message| message.seq).collect();
         // Written over from its start: what lay behind it is of another generation.
         assert!(seqs == [7, 8, 11] || seqs == [9, 10, 11], "{seqs:?}");
+    }
+
+    #[test]
+    fn what_was_refused_is_not_read_behind_what_was_written_over_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tandem.db");
+        {
+            let (mut journal, _) = Journal::open(&path).unwrap().unwrap();
+            journal.write(&[message(1, 30), message(2, 30), message(3, 30)]).unwrap();
+            // As if the sync had failed.
+            journal.current.used = 0;
+            journal.write(&[message(11, 30)]).unwrap();
+        }
+        assert_eq!(reopen(&path), [message(11, 30)]);
     }
 
     #[test]
