@@ -197,10 +197,14 @@ fn a_phone_that_comes_back_hears_what_it_missed() {
     app.want("presence", &[("from", &format!("{ROOM}/ana")), ("type", "available")]);
     say(&mut app, "m1", "one");
     phone.want("request", &[("body", "carl: one")]);
+    // It answers what it heard after it has gone.
+    phone.tell(json!({"cmd": "answer", "status": 0}));
     say(&mut app, "m2", "two");
     phone.want("request", &[("body", "carl: two")]);
     phone.tell(json!({"cmd": "unregister"}));
     app.want("presence", &[("from", &format!("{ROOM}/ana")), ("type", "unavailable")]);
+    phone.tell(json!({"cmd": "answer", "status": 200}));
+    assert_eq!(write(&mut phone, "sip:nowhere@rooms.localhost", "is the answer in?"), 404);
     say(&mut app, "m3", "three");
     say(&mut app, "m4", "four");
     server.crash_and_restart().unwrap();

@@ -5,7 +5,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
                                                        algorithm MD5 | SHA-256; uri and params go into the Contact, fields beside it -> registered {status, headers} (after the 401)
   refresh                                              registers again -> registered
   send {method?, to, type?, body?, headers?, call?}    a request with credentials, under a Call-ID -> answer {status, reason, headers}
-  answer {status}                                      what the next MESSAGE requests get; 200 at the start
+  answer {status}                                      what the next requests get, and those that got nothing; 0 is silence, 200 the start
   unregister
 Unasked: request {method, uri, from, type, body, headers, call, cseq, size}.
 """
@@ -19,6 +19,7 @@ HOST = "127.0.0.1"
 class Phone(asyncio.DatagramProtocol):
     def __init__(self):
         self._answers, self._status, self._challenge, self._count, self._cseq = {}, 200, None, 0, 0
+        self._unanswered = []
 
     def connection_made(self, transport):
         self._transport = transport
@@ -38,7 +39,8 @@ class Phone(asyncio.DatagramProtocol):
         if method != "ACK":
             kept = "".join(f"{key}: {value}\r\n" for key, value in fields if key.lower() in ("via", "from", "call-id", "cseq"))
             to = get("to") + ("" if "tag=" in get("to") else ";tag=raw")
-            self._transport.sendto(f"SIP/2.0 {self._status} Answer\r\n{kept}To: {to}\r\nContent-Length: 0\r\n\r\n".encode(), peer)
+            self._unanswered.append((f"{kept}To: {to}\r\nContent-Length: 0\r\n\r\n", peer))
+            self._answer_all()
         say("request", method=method, uri=first.split()[1], **{"from": get("from")}, type=get("content-type"), body=body.decode(), headers=fields, call=get("call-id"),
             cseq=get("cseq"), size=len(data))
 
@@ -66,6 +68,13 @@ class Phone(asyncio.DatagramProtocol):
 
     async def answer(self, status):
         self._status = status
+        self._answer_all()
+
+    def _answer_all(self):
+        if self._status:
+            for rest, peer in self._unanswered:
+                self._transport.sendto(f"SIP/2.0 {self._status} Answer\r\n{rest}".encode(), peer)
+            self._unanswered = []
 
     async def unregister(self):
         await self._ask("REGISTER", f"sip:{self._domain}", f"sip:{self._user}@{self._domain}", self._contact(0), b"", self._call)

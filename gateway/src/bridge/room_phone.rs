@@ -315,7 +315,7 @@ impl RoomPhones {
     }
 
     async fn send_all(self, key: Key) {
-        while let Some((waiting, name)) = self.next(&key) {
+        while let Some((waiting, name, kept)) = self.next(&key) {
             let Some(binding) = self.0.contacts.binding(&key.0) else {
                 return drop(self.state().remove(&key));
             };
@@ -324,32 +324,38 @@ impl RoomPhones {
             let owners = [Some(key.0.bare()), None];
             let (status, _) = self.0.chat.send_or_link(owners, text, make).await;
             let mut state = self.state();
-            let Some(visit) = state.get_mut(&key) else { return };
+            let visit = state.get_mut(&key);
             if is_away(status) {
                 // It is tried again with the next line, or when the phone registers.
-                visit.is_sending = false;
-                return visit.put_back(waiting);
+                if let Some(visit) = visit {
+                    visit.is_sending = false;
+                    visit.put_back(waiting);
+                }
+                return;
             }
-            if waiting.at > visit.kept.heard {
-                visit.kept.heard = waiting.at;
-                self.keep(&key, visit.kept);
+            // A phone may leave while it takes a line: what it took is not told again when it comes back.
+            let left = &mut self.last_kept(&key).unwrap_or(kept);
+            let kept = visit.map_or(left, |visit| &mut visit.kept);
+            if waiting.at > kept.heard {
+                kept.heard = waiting.at;
+                self.keep(&key, *kept);
             }
         }
     }
 
-    /// The next line, and what the room is called.
-    fn next(&self, key: &Key) -> Option<(Waiting, String)> {
+    /// The next line, what the room is called, and what is kept of the phone there.
+    fn next(&self, key: &Key) -> Option<(Waiting, String, PhoneRoom)> {
         let mut state = self.state();
         let visit = state.get_mut(key)?;
-        let name = visit.name.clone();
+        let (name, kept) = (visit.name.clone(), visit.kept);
         if visit.skipped > 0 {
             let line =
                 Line::of_room(format!("({} messages skipped)", std::mem::take(&mut visit.skipped)));
-            return Some((Waiting { line, at: 0, is_old: false }, name));
+            return Some((Waiting { line, at: 0, is_old: false }, name, kept));
         }
         let next = visit.queue.pop_front();
         visit.is_sending = next.is_some();
-        next.map(|waiting| (waiting, name))
+        next.map(|waiting| (waiting, name, kept))
     }
 
     fn request(
@@ -584,6 +590,10 @@ impl RoomPhones {
         let key = (device.bare(), room.clone());
         self.decided().insert(key.clone(), kept);
         let _ = self.0.saves.send((key, kept));
+    }
+
+    fn last_kept(&self, (device, room): &Key) -> Option<PhoneRoom> {
+        self.decided().get(&(device.bare(), room.clone())).copied()
     }
 
     fn decided(&self) -> MutexGuard<'_, HashMap<Key, PhoneRoom>> {
