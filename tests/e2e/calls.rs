@@ -9,6 +9,9 @@ use tandem_tests::{Dice, Peer, Server, Transcript, befriend};
 const PEOPLE: &[&str] = &["ana", "julia", "carl"];
 
 /// The codecs of a call's legs, by protocol.
+/// The form of every message about a call (XEP-0353 section 3).
+const TO_ALL: (&str, &str) = ("form", "chat, stored, to all");
+
 fn codecs(call: &(String, String, String, Value)) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     call.3
@@ -116,7 +119,7 @@ fn a_client_without_message_initiation_calls_and_is_called() {
 }
 
 #[test]
-fn every_way_to_end_a_call_ends_both_legs() {
+fn every_way_to_end_a_call_ends_both_legs_and_is_said_in_the_form_of_message_initiation() {
     let server = Server::start("localhost", PEOPLE).unwrap();
     let log = Transcript::default();
     let mut app = server.softphone("app", "carl", &log).unwrap();
@@ -127,7 +130,7 @@ fn every_way_to_end_a_call_ends_both_legs() {
     // The app gives up: the phone stops ringing.
     call(&mut app);
     phone.want("incoming", &[("from", "carl@localhost")]);
-    app.want("ringing", &[]);
+    app.want("ringing", &[TO_ALL]);
     app.tell(json!({"cmd": "hangup"}));
     phone.want("closed", &[]);
     app.want("ended", &[("by", "us")]);
@@ -135,13 +138,13 @@ fn every_way_to_end_a_call_ends_both_legs() {
     call(&mut app);
     phone.want("incoming", &[]);
     phone.tell(json!({"cmd": "hangup"}));
-    app.want("ended", &[("by", "reject"), ("reason", "busy")]);
+    app.want("ended", &[("by", "reject"), ("reason", "busy"), TO_ALL]);
     // The phone gives up.
     phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
-    app.want("incoming", &[]);
+    app.want("incoming", &[TO_ALL]);
     phone.want("ringing", &[]);
     phone.tell(json!({"cmd": "hangup"}));
-    app.want("ended", &[("by", "retract")]);
+    app.want("ended", &[("by", "retract"), ("reason", "cancel"), TO_ALL]);
     // The app refuses.
     phone.want("closed", &[]);
     phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
@@ -177,6 +180,7 @@ fn all_devices_ring_the_first_answer_wins_and_the_others_stop() {
     caller.hears(740);
     cell.tell(json!({"cmd": "hangup"}));
     caller.want("ended", &[("reason", "success")]);
+    caller.want("finish", &[("reason", "success"), TO_ALL]);
     // The app answers; that call is between the two apps.
     caller.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["opus"]}));
     desk.want("incoming", &[]);

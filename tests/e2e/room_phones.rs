@@ -204,7 +204,7 @@ fn a_phone_that_comes_back_hears_what_it_missed() {
     phone.tell(json!({"cmd": "unregister"}));
     app.want("presence", &[("from", &format!("{ROOM}/ana")), ("type", "unavailable")]);
     phone.tell(json!({"cmd": "answer", "status": 200}));
-    assert_eq!(write(&mut phone, "sip:nowhere@rooms.localhost", "is the answer in?"), 404);
+    assert_eq!(write(&mut phone, "sip:nowhere@rooms.localhost", "is the answer in?"), 403);
     say(&mut app, "m3", "three");
     say(&mut app, "m4", "four");
     server.crash_and_restart().unwrap();

@@ -19,6 +19,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   logout
 Unasked: presence {from, type, show, status}, message {from, to, body, id, type, receipt, subject, thread, lang, delay, url, carbon: sent|received}, chat_state {from, state},
   incoming {from, sid, via: propose|jingle}, connected {sid}, finish {sid, from, reason}, offline, error {text},
+  where XEP-0353 says it (incoming, ringing, proceeding, finish, ended): form, as in "chat, stored, to all";
   ended {sid, by, reason}; by is us, terminate, reject, retract, elsewhere (another device of ours), error or media.
 """
 import asyncio, ssl, urllib.request, uuid
@@ -45,7 +46,7 @@ class Call:
 
 class Softphone:
     def __init__(self):
-        self._xmpp, self._call, self._auto, self._silent = None, None, None, False
+        self._xmpp, self._call, self._auto, self._silent, self._form = None, None, None, False, None
 
     # Chat
 
@@ -141,18 +142,19 @@ class Softphone:
         action, sid, call = element.tag.removeprefix(JMI), element.get("id"), self._call
         if m["type"] == "error" or m["from"].bare == self._xmpp.boundjid.bare and action == "propose":
             return
+        self._form = form_of(m)
         if action == "propose":
             return self._proposed(m["from"], sid)
         if action == "finish":
-            return say("finish", sid=sid, **{"from": m["from"].full}, reason=reason_of(element))
+            return say("finish", sid=sid, **{"from": m["from"].full}, reason=reason_of(element), form=self._form)
         if not call or call.sid != sid or call.peer.bare != m["from"].bare or call.state != "proposed":
             return
         match action:
             case "ringing":
-                say("ringing", sid=sid, **{"from": m["from"].full})
+                say("ringing", sid=sid, **{"from": m["from"].full}, form=self._form)
             case "proceed" if call.ours:
                 call.peer = m["from"]
-                say("proceeding", sid=sid, **{"from": m["from"].full})
+                say("proceeding", sid=sid, **{"from": m["from"].full}, form=self._form)
                 self._later(self._offer(call))
             case "reject" | "retract":
                 self._over(action, reason_of(element))
@@ -161,7 +163,7 @@ class Softphone:
         if self._call:
             return self._initiate(peer, "reject", sid, reason_element("busy"))
         self._call = Call(sid, peer, ours=False, proposed=True)
-        say("incoming", sid=sid, **{"from": peer.full}, via="propose")
+        say("incoming", sid=sid, **{"from": peer.full}, via="propose", form=self._form)
         if not self._silent:
             self._initiate(peer, "ringing", sid)
         if self._auto:
@@ -227,7 +229,7 @@ class Softphone:
 
     def _over(self, by, reason):
         call, self._call = self._call, None
-        say("ended", sid=call.sid, by=by, reason=reason)
+        say("ended", sid=call.sid, by=by, reason=reason, form=self._form if by in ("reject", "retract") else None)
         if call.media:
             self._later(call.media.close())
         if call.proposed and call.state != "proposed":
@@ -372,6 +374,12 @@ def reason_element(name):
     element = ET.Element(JINGLE + "reason")
     ET.SubElement(element, JINGLE + name)
     return element
+
+
+def form_of(m):
+    """What XEP-0353 section 3 asks of every message about a call, and to whom it went."""
+    stored = m.xml.find("{urn:xmpp:hints}store") is not None
+    return f"{m['type']}, {'stored' if stored else 'not stored'}, to {'one device' if m['to'].resource else 'all'}"
 
 
 def reason_of(element):

@@ -3,6 +3,7 @@
 mod adhoc;
 mod archive;
 mod blocking;
+mod calls;
 mod delivery;
 mod disco;
 mod extdisco;

@@ -181,11 +181,6 @@ fn descriptions(element: &Element) -> Result<Vec<RtpDescription>, JingleFault> {
     Ok(found)
 }
 
-/// Which of two crossing proposals stands: the lower id (XEP-0353 section 4.1, compared byte by byte).
-pub fn ours_wins(our_id: &str, their_id: &str) -> bool {
-    our_id.as_bytes() < their_id.as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,12 +230,5 @@ mod tests {
         assert_eq!(Jmi::from_element(&many), Err(JingleFault::TooMany("descriptions")));
         let video = Jmi::propose("x", &["video"]);
         assert!(!video.wants_audio());
-    }
-
-    #[test]
-    fn the_lower_id_wins() {
-        assert!(ours_wins("a", "b"));
-        assert!(!ours_wins("b", "a"));
-        assert!(!ours_wins("a", "a"));
     }
 }

@@ -16,8 +16,13 @@ const JMI: &str = "urn:xmpp:jingle-message:0";
 const RTP_AUDIO: &str = "urn:xmpp:jingle:apps:rtp:audio";
 const HINTS: &str = "urn:xmpp:hints";
 
-/// A message about a call.
+/// A message about a call. One device may be meant by a proposal; what is said of it is for all of the other's
+/// devices (XEP-0353 sections 3.2, 3.4, 3.5 and 3.7).
 pub(super) fn message(from: &Jid, to: &Jid, jmi: &Jmi) -> Element {
+    let to = match jmi.action {
+        JmiAction::Propose { .. } | JmiAction::Retract { .. } => to.clone(),
+        _ => to.bare(),
+    };
     Element::new("message", ns::CLIENT)
         .with_attr("type", "chat")
         .with_attr("from", from.as_str())
