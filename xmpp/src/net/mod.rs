@@ -1,5 +1,7 @@
 //! Sockets and tasks of client streams: bytes in, bytes out, deadlines. Decides nothing.
 
+#[cfg(test)]
+mod bind_tests;
 mod bosh;
 mod component;
 mod login;
@@ -403,7 +405,7 @@ impl Connection {
                 tracing::info!(peer = %self.peer, "client logged in");
                 self.c2s.handle_bound(jid, now());
             }
-            Err(error) => self.c2s.fail("policy-violation", error.condition.name()),
+            Err(error) => self.c2s.refuse_bind(&error),
         }
     }
 

@@ -20,6 +20,7 @@ mod pep_owner;
 mod pep_profile;
 mod push;
 mod registration;
+mod requests;
 mod rooms;
 mod roster;
 mod sessions;

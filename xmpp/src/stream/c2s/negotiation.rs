@@ -130,21 +130,28 @@ impl C2s {
             Some(bind) if iq.attr("type") == Some("set") => {
                 let resource =
                     bind.child("resource", BIND).map(Element::text).filter(|r| !r.is_empty());
-                if let (Some(account), Some(resource)) = (&self.account, &resource)
-                    && account.with_resource(resource).is_err()
-                {
-                    let error = StanzaError::new(Condition::BadRequest).to_element();
-                    let reply = Element::new("iq", ns::CLIENT)
-                        .with_attr("type", "error")
-                        .with_attr("id", id)
-                        .with_child(error);
-                    return self.send(&reply);
-                }
+                let is_none = self.account.as_ref().zip(resource.as_ref());
+                let is_none = is_none.is_some_and(|(a, r)| a.with_resource(r).is_err());
                 self.state = State::Binding(id);
+                if is_none {
+                    return self.refuse_bind(&StanzaError::new(Condition::BadRequest));
+                }
                 self.actions.push_back(Action::Bind(resource));
             }
             _ => self.fail("not-authorized", "bind a resource first"),
         }
+    }
+
+    /// The resource cannot be had; the client may ask for another (RFC 6120 sections 7.6.2.1 and 7.7.2.1).
+    pub fn refuse_bind(&mut self, error: &StanzaError) {
+        let State::Binding(id) = std::mem::replace(&mut self.state, State::Features) else {
+            return;
+        };
+        let reply = Element::new("iq", ns::CLIENT)
+            .with_attr("type", "error")
+            .with_attr("id", id)
+            .with_child(error.to_element());
+        self.send_now(&reply);
     }
 
     /// The resource is registered under this address.
