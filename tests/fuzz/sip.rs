@@ -1,11 +1,16 @@
-//! What is fuzzed of SIP (RFC 3261): messages, URIs, typed header fields, streams, bodies of several parts.
+//! What is fuzzed of SIP (RFC 3261): messages, URIs, typed header fields, streams, bodies of several parts, transactions.
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tandem_sip::msg::header::*;
 use tandem_sip::msg::stream::{Frame, Framer};
 use tandem_sip::msg::{
-    Header, Headers, Limits, ListHeader, Message, Multipart, Uri, check_request, parse_datagram,
+    Header, Headers, Limits, ListHeader, Message, Method, Multipart, Request, Uri, check_request,
+    parse_datagram,
 };
+use tandem_sip::transaction::{Event as Told, Layer, TxId};
+use tandem_sip::transport::{Flow, Protocol};
 
 /// Small, so that the limits are met.
 const LIMITS: Limits = Limits { message: 4_096, line: 512, headers: 40 };
@@ -95,6 +100,85 @@ pub fn sip_multipart(data: &[u8]) {
     assert_eq!(again.parts.len(), parts.parts.len());
     for (one, other) in again.parts.iter().zip(&parts.parts) {
         assert_eq!(one.body, other.body);
+    }
+}
+
+/// A story for the transaction layer, steps parted by `\n--`: a message that comes (`m`), a request of ours (`c`), an answer
+/// of ours to what came last (`r`), time (`t`), a connection that is lost (`l`). Whatever the story, when all is answered and
+/// all timers have run out, nothing is left, and each request of ours has ended once.
+pub fn sip_transactions(data: &[u8]) {
+    let (udp, tcp) = (flow(Protocol::Udp, 1), flow(Protocol::Tcp, 2));
+    let mut now = Instant::now();
+    let mut layer = Layer::default();
+    let (mut open, mut asked, mut ended) = (Vec::new(), 0, 0);
+    let text = String::from_utf8_lossy(data);
+    for (n, step) in text.split("\n--").take(64).enumerate() {
+        let Some((op, rest)) = step.split_at_checked(1) else { continue };
+        let flow = if rest.starts_with('s') { tcp } else { udp };
+        let message = || {
+            let (_, message) = rest.split_once('\n')?;
+            parse_datagram(message.replace('\n', "\r\n").into_bytes(), &LIMITS).ok()
+        };
+        let number: u64 = rest.trim().parse().unwrap_or(0);
+        match (op, message()) {
+            ("m", Some(message)) => layer.handle_message(message, flow, now),
+            ("c", Some(Message::Request(request))) if request.method != Method::ACK => {
+                layer.request(request, &format!("z9hG4bKours{n}"), flow, now);
+                asked += 1;
+            }
+            ("r", _) => {
+                answer(&mut layer, &mut open, u16::try_from(number % 700).unwrap_or(0), now)
+            }
+            ("t", _) => {
+                now += Duration::from_millis(number % 40_000);
+                layer.handle_timeout(now);
+            }
+            ("l", _) => layer.flow_lost(2),
+            _ => {}
+        }
+        ended += heard(&mut layer, &mut open);
+    }
+    while !open.is_empty() {
+        answer(&mut layer, &mut open, 500, now);
+        ended += heard(&mut layer, &mut open);
+    }
+    while let Some(at) = layer.next_timeout() {
+        assert!(layer.next_timeout() >= Some(at));
+        now = now.max(at);
+        layer.handle_timeout(now);
+        ended += heard(&mut layer, &mut open);
+        while !open.is_empty() {
+            answer(&mut layer, &mut open, 500, now);
+        }
+    }
+    assert!(layer.is_empty(), "{} transactions are left", layer.len());
+    assert_eq!(asked, ended, "requests of ours");
+}
+
+fn flow(protocol: Protocol, socket: u64) -> Flow {
+    let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+    Flow { protocol, socket, peer: address(5060), local: address(5070) }
+}
+
+/// Takes what the layer says; counts the requests of ours that have ended.
+fn heard(layer: &mut Layer, open: &mut Vec<(TxId, Request)>) -> usize {
+    while layer.poll_send().is_some() {}
+    let mut ended = 0;
+    while let Some(event) = layer.poll_event() {
+        match event {
+            Told::Request { tx, request, .. } => open.push((tx, *request)),
+            Told::Done { .. } => ended += 1,
+            Told::Ack { .. } | Told::Response { .. } | Told::Failed { .. } => {}
+        }
+    }
+    ended
+}
+
+fn answer(layer: &mut Layer, open: &mut Vec<(TxId, Request)>, status: u16, now: Instant) {
+    let Some((tx, request)) = open.pop() else { return };
+    layer.respond(tx, request.response(status.max(100), Some("tag")), now);
+    if status < 200 {
+        open.push((tx, request));
     }
 }
 

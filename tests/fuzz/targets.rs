@@ -1,4 +1,4 @@
-//! What is fuzzed of XMPP (RFC 6120, RFC 7622), MSRP (RFC 4975), CPIM (RFC 3862), and, in `sip`, of SIP: each function takes any bytes and
+//! What is fuzzed of XMPP (RFC 6120, RFC 7622), MSRP (RFC 4975), CPIM (RFC 3862), session descriptions (RFC 8866), and, in `sip`, of SIP: each function takes any bytes and
 //! panics when a promise is broken.
 //!
 //! libFuzzer drives them from `tests/fuzz` (a workspace of its own, since it wants a nightly compiler); `make test` replays
@@ -9,7 +9,9 @@ pub mod sip;
 
 use bytes::Bytes;
 use tandem_gateway::bridge::cpim::Cpim;
-use tandem_gateway::bridge::{body, iscomposing, msrp_sdp};
+use tandem_gateway::bridge::{body, iscomposing, msrp_sdp, sdp_webrtc};
+use tandem_media::codec::Codec;
+use tandem_media::sdp::{LocalAudio, Negotiator, Session, offer_formats};
 use tandem_sip::msrp::frame::{self, Part};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Jingle;
@@ -22,7 +24,7 @@ use tandem_xmpp::xml::frame::{Frame, Framer};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 13] = [
     ("stream", stream),
     ("jid", jid),
     ("stanza", stanza),
@@ -32,6 +34,8 @@ pub const ALL: [Target; 11] = [
     ("sip_headers", sip::sip_headers),
     ("sip_stream", sip::sip_stream),
     ("sip_multipart", sip::sip_multipart),
+    ("sip_transactions", sip::sip_transactions),
+    ("sdp", sdp),
     ("msrp", msrp),
     ("cpim", cpim),
 ];
@@ -148,6 +152,32 @@ fn msrp_parts(data: &[u8], step: usize) -> (Vec<Part>, bool) {
         parts.pop();
     }
     (parts, false)
+}
+
+/// A description that is taken prints to one that reads the same; it is answered or refused, and what we answer and offer can
+/// be read. An answer to an offer of ours is taken or refused.
+pub fn sdp(data: &[u8]) {
+    let Ok(session) = Session::parse(data) else { return };
+    let printed = session.to_bytes();
+    let again = Session::parse(&printed).expect("what goes out is read");
+    assert_eq!(again.to_bytes(), printed, "printed twice");
+    let _ = sdp_webrtc::wants_web(&session);
+    for media in &session.media {
+        let _ = (media.audio_formats(), media.packet_time(), media.profile());
+        let _ = (session.connection_of(media), session.direction_of(media));
+        let _ = (session.setup_of(media), session.fingerprints_of(media));
+    }
+    let formats = offer_formats(&[Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu]);
+    let local = LocalAudio::new(([192, 0, 2, 1], 4_000).into(), formats);
+    let mut negotiator = Negotiator::new(1);
+    if let Ok((answer, _)) = negotiator.answer(&session, &local) {
+        let answer = Session::parse(&answer).expect("our answer is read");
+        assert_eq!(answer.media.len(), session.media.len(), "RFC 3264 section 6");
+    }
+    let mut negotiator = Negotiator::new(1);
+    let offer = negotiator.offer(&local);
+    Session::parse(&offer).expect("our offer is read");
+    let _ = negotiator.accept_answer(&session);
 }
 
 /// What is taken as CPIM is understood the same when it is printed; bodies of any type, typing indications and session
