@@ -190,7 +190,7 @@ impl App {
             .await?;
         let presence =
             PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone(), routes);
-        tokio::spawn(presence.run(desk_events));
+        sip.runtime().spawn(presence.run(desk_events));
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
@@ -312,9 +312,10 @@ fn start_exchange(
 ) {
     let (outbox, said) = mpsc::unbounded_channel();
     let kept = (store.clone(), bus.clone());
-    tokio::spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
+    let runtime = sip.runtime().clone();
+    runtime.spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
     let parts = exchange::Parts { xmpp, sip, media, contacts, bus, outbox, random };
-    tokio::spawn(exchange::Exchange::new(parts).run(legs, stanzas));
+    runtime.spawn(exchange::Exchange::new(parts).run(legs, stanzas));
 }
 
 /// The way out of this server.

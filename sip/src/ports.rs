@@ -88,7 +88,11 @@ pub trait Bindings: Send + Sync {
         bindings: &'a [Arc<Binding>],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The phones of an account are now these, one binding each: registered, refreshed or expired. Must not block.
+    /// Replaces the bindings of one account soon, in place of a `save`: they only last longer than those that are kept. The
+    /// phone has its 200 already; what a crash takes is the lengthened time. Must not block.
+    fn refreshed(&self, account: &str, bindings: &[Arc<Binding>]);
+
+    /// The phones of an account are now these, one binding each: registered, moved or expired. Must not block.
     fn changed(&self, account: &str, phones: &[Arc<Binding>]);
 }
 

@@ -146,6 +146,10 @@ impl Bindings for Hub {
         Box::pin(self.store.save_bindings(account, bindings))
     }
 
+    fn refreshed(&self, account: &str, bindings: &[Arc<Binding>]) {
+        self.store.save_bindings_later(account, bindings);
+    }
+
     fn changed(&self, account: &str, bindings: &[Arc<Binding>]) {
         if let Ok(account) = super::account(account) {
             let _ = self.bus.send(Envelope::Registration((account, bindings.to_vec())));

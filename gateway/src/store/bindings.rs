@@ -37,14 +37,25 @@ impl Store {
         account: &str,
         bindings: &[Arc<Binding>],
     ) -> Result<(), StoreError> {
-        let rows: Result<Vec<(String, String)>, _> = bindings
-            .iter()
-            .map(|binding| Ok((row_name(binding), serde_json::to_string(&**binding)?)))
-            .collect();
-        let rows = rows.map_err(|e: serde_json::Error| StoreError::Unavailable(e.to_string()))?;
-        let bindings = AccountBindings { account: account.to_owned(), rows };
+        let bindings =
+            rows(account, bindings).map_err(|e| StoreError::Unavailable(e.to_string()))?;
         self.appends.push_bindings(bindings).await.map_err(|e| sip_fault(&e))
     }
+
+    /// Replaces the bindings of one account within [`Appends`](super::archive::Appends)' `LATER`.
+    pub fn save_bindings_later(&self, account: &str, bindings: &[Arc<Binding>]) {
+        self.appends.push_bindings_later(account, bindings);
+    }
+}
+
+/// What is kept of an account's bindings.
+pub(super) fn rows(
+    account: &str,
+    bindings: &[Arc<Binding>],
+) -> Result<AccountBindings, serde_json::Error> {
+    let row = |binding: &Arc<Binding>| Ok((row_name(binding), serde_json::to_string(&**binding)?));
+    let rows: Result<_, serde_json::Error> = bindings.iter().map(row).collect();
+    Ok(AccountBindings { account: account.to_owned(), rows: rows? })
 }
 
 /// A phone has a row for each of its flows.

@@ -1,9 +1,11 @@
 //! The call log: one record a call, written when it is over.
 
+use sqlx::sqlite::SqliteArguments;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
 use super::Store;
+use super::rows::{MAX_ROWS, bind, insert};
 
 /// How far back missed calls are told, in milliseconds.
 const MONTH: i64 = 30 * 24 * 60 * 60 * 1_000;
@@ -28,28 +30,30 @@ pub struct CallRecord {
 }
 
 impl Store {
-    /// Keeps a record; resolves after the commit.
+    /// Keeps records; resolves after the commit.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the database fails.
-    pub async fn keep_call(&self, record: CallRecord) -> Result<(), StoreError> {
+    pub async fn keep_calls(&self, records: Vec<CallRecord>) -> Result<(), StoreError> {
         self.write(move |c| {
             Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO calls (domain, caller, callee, started, answered, ended, result, legs) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                )
-                .bind(record.callee.domain())
-                .bind(record.caller.as_str())
-                .bind(record.callee.as_str())
-                .bind(record.started)
-                .bind(record.answered)
-                .bind(record.ended)
-                .bind(&record.result)
-                .bind(&record.legs)
-                .execute(&mut *c)
-                .await?;
+                for chunk in records.chunks(MAX_ROWS) {
+                    let mut arguments = SqliteArguments::default();
+                    for record in chunk {
+                        bind(&mut arguments, record.callee.domain())?;
+                        bind(&mut arguments, record.caller.as_str())?;
+                        bind(&mut arguments, record.callee.as_str())?;
+                        bind(&mut arguments, record.started)?;
+                        bind(&mut arguments, record.answered)?;
+                        bind(&mut arguments, record.ended)?;
+                        bind(&mut arguments, record.result.as_str())?;
+                        bind(&mut arguments, record.legs.as_str())?;
+                    }
+                    let table =
+                        "calls (domain, caller, callee, started, answered, ended, result, legs)";
+                    insert(c, table, 8, chunk.len(), arguments).await?;
+                }
                 Ok(())
             })
         })

@@ -18,6 +18,7 @@ mod pubsub;
 mod pushes;
 mod rooms;
 mod rosters;
+mod rows;
 mod settings;
 mod uploads;
 

@@ -181,7 +181,7 @@ async fn registrations_and_call_records_are_on_disk_when_they_are_promised() {
         result: "hung up".into(),
         legs: "[]".into(),
     };
-    store.keep_call(record.clone()).await.unwrap();
+    store.keep_calls(vec![record.clone()]).await.unwrap();
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -193,4 +193,31 @@ async fn registrations_and_call_records_are_on_disk_when_they_are_promised() {
     let restored = open(copy.path()).await;
     assert_eq!(restored.bindings().await.unwrap(), two.map(|binding| (*binding).clone()));
     assert_eq!(restored.calls(10).await.unwrap(), [record]);
+}
+
+#[tokio::test]
+async fn what_lasts_longer_is_kept_soon_and_never_over_what_is_newer() {
+    let dir = tempfile::tempdir().unwrap();
+    let last = |cseq: u32| {
+        Arc::new(tandem_sip::ports::Binding { cseq, ..(*binding("a@d", 5060)).clone() })
+    };
+    let store = open(dir.path()).await;
+    store.save_bindings("a@d", &[last(1)]).await.unwrap();
+    store.save_bindings_later("a@d", &[last(2)]);
+    store.save_bindings_later("a@d", &[last(3)]);
+    let cseq = || async { store.bindings().await.unwrap().first().map(|binding| binding.cseq) };
+    let mut turns = 0;
+    while cseq().await != Some(3) {
+        turns += 1;
+        assert!(turns < 500, "it was not kept");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // The phone leaves while a longer time waits to be kept.
+    store.save_bindings_later("a@d", &[last(4)]);
+    store.save_bindings("a@d", &[]).await.unwrap();
+    // And what waits when the store closes is kept.
+    store.save_bindings_later("b@d", &[binding("b@d", 5062)]);
+    store.close().await;
+    let store = open(dir.path()).await;
+    assert_eq!(store.bindings().await.unwrap(), [(*binding("b@d", 5062)).clone()]);
 }

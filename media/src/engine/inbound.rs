@@ -221,6 +221,11 @@ impl Engine {
         if self.work.len() >= MAX_WORK {
             return Err(Cause::Overload);
         }
+        for leg in [job.from, job.to] {
+            if let Some(leg) = self.legs.get_mut(&leg) {
+                leg.is_transcoded = true;
+            }
+        }
         self.work.push_back(Work::Transcode(job));
         Ok(())
     }

@@ -359,7 +359,9 @@ impl Engine {
             self.by_ufrag.remove(&webrtc.agent.credentials().ufrag);
             self.by_remote.retain(|_, l| *l != id);
         }
-        self.work.push_back(Work::Forget(id));
+        if leg.is_transcoded {
+            self.work.push_back(Work::Forget(id));
+        }
         self.events.push_back(MediaEvent::Closed { leg: id, stats: leg.counters.read() });
     }
 

@@ -66,6 +66,8 @@ pub struct Leg {
     pub srtp_out: Option<Context>,
     /// Nothing is received or sent before it is set.
     pub codecs: Option<LegCodecs>,
+    /// Whether a codec worker knows it.
+    pub is_transcoded: bool,
     /// Whether we send to the peer.
     pub send: bool,
     /// Whether we take from the peer.
@@ -110,6 +112,7 @@ impl Leg {
             srtp_in: None,
             srtp_out: None,
             codecs: None,
+            is_transcoded: false,
             send: true,
             receive: true,
             route: Route::None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::stream::Doorman;
@@ -44,6 +45,7 @@ pub struct SipHandle {
     next_leg: Arc<AtomicU64>,
     next_watch: Arc<AtomicU64>,
     doorman: Doorman,
+    runtime: Handle,
 }
 
 impl fmt::Debug for SipHandle {
@@ -53,16 +55,25 @@ impl fmt::Debug for SipHandle {
 }
 
 impl SipHandle {
-    pub(super) fn new(doorman: Doorman) -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub(super) fn new(
+        doorman: Doorman,
+        runtime: Handle,
+    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
         // Odd numbers; legs that others start have even ones.
         let (next_leg, next_watch) = (Arc::new(AtomicU64::new(1)), Arc::default());
-        (Self { commands, next_leg, next_watch, doorman }, queue)
+        (Self { commands, next_leg, next_watch, doorman, runtime }, queue)
     }
 
     fn tell(&self, command: Command) {
         // A server that has stopped has no legs to tell anything.
         let _ = self.commands.send(command);
+    }
+
+    /// Where the server runs, until [`SipHandle::shutdown`]: what answers it for each call is best beside it, so that no
+    /// other thread is woken.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Places a call; what becomes of it comes by the port `Calls`.

@@ -150,7 +150,7 @@ impl Sip {
         let mut core =
             Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
         core.set_gruu_key(key);
-        let (handle, commands) = SipHandle::new(doorman.clone());
+        let (handle, commands) = SipHandle::new(doorman.clone(), runtime.clone());
         let task = task::Task::new(core, ports, sockets, doorman);
         runtime.spawn(async move {
             task.run(events, commands).await;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
@@ -177,11 +177,19 @@ impl Task {
                 }
                 Output::Job(id, job) => {
                     let ports = self.ports.clone();
-                    self.jobs.push(Box::pin(async move { (id, work(&ports, job).await) }));
+                    let mut work = Box::pin(async move { work(&ports, job).await });
+                    // What a cache knows needs no turn of its own.
+                    match (&mut work).now_or_never() {
+                        Some(result) => self.core.job_done(id, result, Instant::now()),
+                        None => self.jobs.push(Box::pin(async move { (id, work.await) })),
+                    }
                 }
                 Output::Leg(leg, event) => self.ports.calls.event(leg, event),
                 Output::Bindings(account, bindings) => {
                     self.ports.bindings.changed(&account, &bindings);
+                }
+                Output::Refreshed(account, bindings) => {
+                    self.ports.bindings.refreshed(&account, &bindings);
                 }
                 Output::SubscriptionEnded(id, why) => self.ports.events.ended(id, why),
                 Output::Unpublished(id) => self.ports.events.unpublished(id),

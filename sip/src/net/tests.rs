@@ -61,6 +61,9 @@ impl Bindings for Memory {
         self.saved.lock().unwrap().insert(account.to_owned(), bindings.to_vec());
         Box::pin(async { Ok(()) })
     }
+    fn refreshed(&self, account: &str, bindings: &[Arc<Binding>]) {
+        self.saved.lock().unwrap().insert(account.to_owned(), bindings.to_vec());
+    }
     fn changed(&self, _: &str, _: &[Arc<Binding>]) {}
 }
 

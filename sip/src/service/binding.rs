@@ -59,6 +59,42 @@ impl Binding {
         Some(Uri::sip(Some(user), Host::parse(domain)?))
     }
 
+    /// Whether a later REGISTER left everything as it was but for the time, which it lengthened.
+    pub fn is_refresh_of(&self, known: &Self) -> bool {
+        let Self {
+            id,
+            account,
+            contact,
+            instance,
+            reg_id,
+            path,
+            features,
+            has_gruu,
+            q,
+            call_id,
+            cseq,
+            registered_at,
+            expires_at,
+            flow,
+            user_agent,
+        } = known;
+        self.cseq > *cseq
+            && self.registered_at >= *registered_at
+            && self.expires_at >= *expires_at
+            && self.id == *id
+            && self.account == *account
+            && self.contact == *contact
+            && self.instance == *instance
+            && self.reg_id == *reg_id
+            && self.path == *path
+            && self.features == *features
+            && self.has_gruu == *has_gruu
+            && self.q == *q
+            && self.call_id == *call_id
+            && self.flow == *flow
+            && self.user_agent == *user_agent
+    }
+
     /// Whether the phone is reached under TLS.
     pub fn is_secure(&self) -> bool {
         self.flow.protocol.is_secure()

@@ -103,6 +103,9 @@ pub enum Output {
     Leg(LegId, LegEvent),
     /// The phones of an account are these now, one binding each.
     Bindings(String, Vec<Arc<Binding>>),
+    /// These bindings of an account last longer, and nothing else about them is new: the REGISTER is confirmed already, and
+    /// they may be kept a little later.
+    Refreshed(String, Vec<Arc<Binding>>),
     /// A subscription is over.
     SubscriptionEnded(SubscriptionId, SubscriptionEnd),
     /// What a phone published is over.

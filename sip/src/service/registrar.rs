@@ -1,7 +1,8 @@
 //! The registrar (RFC 3261 section 10.3): where the phones of an account are.
 //!
 //! A REGISTER is worked out into a new list of bindings, the list is kept by the port, and only then the 200 leaves. One
-//! REGISTER of an account is in work at a time, others wait in order, so each is atomic.
+//! REGISTER of an account is in work at a time, others wait in order, so each is atomic. One that only lengthens the time of
+//! what is kept already is confirmed at once: a crash cannot take more than that time, and the phone is back before.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -146,6 +147,9 @@ impl Core {
                 self.confirm(tx, &request, &terms, &bindings, now);
                 self.next_registration(&account, now);
             }
+            Ok((Update::Bindings(bindings), terms)) if self.is_refresh(&account, &bindings) => {
+                self.refreshed(tx, &request, &terms, account, bindings, now);
+            }
             Ok((Update::Bindings(bindings), terms)) => {
                 if let Some(entry) = self.registrar.accounts.get_mut(&account) {
                     entry.is_busy = true;
@@ -155,6 +159,36 @@ impl Core {
                 self.job(Waiting::Register(Box::new(registering)), job);
             }
         }
+    }
+
+    /// Whether these are the account's bindings, but for the time of some.
+    fn is_refresh(&self, account: &str, bindings: &[Arc<Binding>]) -> bool {
+        let known = self.bindings(account);
+        known.len() == bindings.len()
+            && bindings.iter().all(|binding| {
+                let stays =
+                    |old: &Arc<Binding>| Arc::ptr_eq(old, binding) || binding.is_refresh_of(old);
+                known.iter().any(stays)
+            })
+    }
+
+    /// Confirms what need not be kept before.
+    fn refreshed(
+        &mut self,
+        tx: TxId,
+        request: &Request,
+        terms: &Terms,
+        account: String,
+        bindings: Vec<Arc<Binding>>,
+        now: Instant,
+    ) {
+        self.confirm(tx, request, terms, &bindings, now);
+        if let Some(entry) = self.registrar.accounts.get_mut(&account) {
+            let before = std::mem::replace(&mut entry.bindings, bindings.clone());
+            self.tell_registrations(&account, &before, Gone::Unregistered, now);
+        }
+        self.next_registration(&account, now);
+        self.outputs.push_back(Output::Refreshed(account, bindings));
     }
 
     fn refuse_registration(

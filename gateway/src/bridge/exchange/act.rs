@@ -39,6 +39,7 @@ impl Exchange {
                 Action::Record(outcome) => self.record(call, &outcome),
             }
         }
+        self.arm(call);
     }
 
     fn ring_caller(&mut self, call: CallKey) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{LocalAudio, Negotiator, Session};
@@ -51,6 +51,8 @@ pub(super) struct Entry {
     pub(super) guest: Option<Jid>,
     /// Phones that are shown as being in a call.
     pub(super) busy: Vec<Jid>,
+    /// When the exchange is to look at the machine again.
+    pub(super) armed: Option<Instant>,
     /// When it began.
     pub(super) started: SystemTime,
     /// When it was answered.

@@ -12,6 +12,7 @@ mod act;
 mod audio;
 mod change;
 mod entry;
+mod index;
 mod jingle;
 mod jmi;
 mod line;
@@ -20,7 +21,7 @@ mod record;
 mod sip;
 mod transfer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -33,15 +34,15 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::Stanza;
 use tandem_xmpp::xml::Element;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use self::entry::{CallKey, Entry, Leg};
+use self::index::Index;
 use self::passing::Passing;
+use self::record::Records;
 use self::transfer::Room;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
-use crate::bridge::presence;
-use crate::cluster::{Bus, Envelope};
+use crate::cluster::Bus;
 use crate::store::{CallRecord, Store};
 
 /// Calls at once; more are told that we are busy.
@@ -112,10 +113,10 @@ pub enum Outgoing {
 pub struct Exchange {
     parts: Parts,
     calls: HashMap<CallKey, Entry>,
-    by_sip: HashMap<SipLeg, (CallKey, LegKey)>,
+    /// When the machines of calls wait for something, the first to come first.
+    armed: BTreeSet<(Instant, CallKey)>,
+    index: Index,
     by_media: HashMap<MediaLeg, (CallKey, LegKey)>,
-    /// Session id and the XMPP party's bare JID name a call: ids are chosen by clients and may collide.
-    by_sid: HashMap<(String, Jid), CallKey>,
     /// Calls between XMPP devices, by session id and caller.
     passing: HashMap<(String, Jid), Passing>,
     /// Transfers that apps asked for: who is meant has to be looked up.
@@ -136,9 +137,9 @@ impl Exchange {
         Self {
             parts,
             calls: HashMap::new(),
-            by_sip: HashMap::new(),
+            armed: BTreeSet::new(),
+            index: Index::default(),
             by_media: HashMap::new(),
-            by_sid: HashMap::new(),
             passing: HashMap::new(),
             wishes: Vec::new(),
             next_call: 0,
@@ -152,7 +153,7 @@ impl Exchange {
         mut stanzas: mpsc::Receiver<Call>,
     ) {
         loop {
-            let due = self.calls.values().filter_map(|c| c.machine.poll_timeout()).min();
+            let due = self.armed.first().map(|(at, _)| *at);
             tokio::select! {
                 event = legs.recv() => match event {
                     Some(Event::Stop(done)) => {
@@ -176,15 +177,29 @@ impl Exchange {
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        let is_due = |entry: &Entry| entry.machine.poll_timeout().is_some_and(|at| at <= now);
-        let due: Vec<CallKey> =
-            self.calls.iter().filter(|(_, c)| is_due(c)).map(|(key, _)| *key).collect();
-        for key in due {
+        while let Some((at, key)) = self.armed.first().copied().filter(|(at, _)| *at <= now) {
+            self.armed.remove(&(at, key));
+            if let Some(call) = self.calls.get_mut(&key) {
+                call.armed = None;
+            }
             if let Some(call) = self.calls.get_mut(&key) {
                 call.machine.handle_timeout(now);
             }
             self.act(key, now);
         }
+    }
+
+    /// Sets the alarm of a call to what its machine waits for.
+    fn arm(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let at = call.machine.poll_timeout();
+        if at == call.armed {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut call.armed, at) {
+            self.armed.remove(&(before, key));
+        }
+        self.armed.extend(at.map(|at| (at, key)));
     }
 
     /// Feeds the machine and does what it says.
@@ -266,6 +281,7 @@ impl Exchange {
             is_hidden: false,
             guest: None,
             busy: Vec::new(),
+            armed: None,
             started: SystemTime::now(),
             answered: None,
         };
@@ -280,8 +296,8 @@ impl Exchange {
         tracing::info!(call = key.0, targets = targets.len(), others_ring, "call");
         metrics::counter!("tandem_calls_total").increment(1);
         entry.machine = Machine::new(targets, others_ring, Patience::default(), now);
-        self.by_sid.insert((entry.sid.clone(), entry.caller.bare()), key);
-        self.by_sid.insert((entry.sid.clone(), entry.callee.bare()), key);
+        self.index.set_call(&entry.sid, &entry.caller, key);
+        self.index.set_call(&entry.sid, &entry.callee, key);
         self.calls.insert(key, entry);
         self.tell_line(key, DialogState::Trying);
         self.act(key, now);
@@ -309,7 +325,7 @@ impl Exchange {
 
     /// The call of this session id with this XMPP party.
     fn call_of(&self, sid: &str, party: &Jid) -> Option<CallKey> {
-        self.by_sid.get(&(sid.to_owned(), party.bare())).copied()
+        self.index.call(sid, party)
     }
 
     fn say(&self, stanza: Element) {
@@ -330,33 +346,31 @@ pub async fn send_all(
     (store, bus): (Store, Arc<dyn Bus>),
     mut outbox: mpsc::UnboundedReceiver<Outgoing>,
 ) {
-    let mut records = JoinSet::new();
-    while let Some(outgoing) = outbox.recv().await {
+    let mut records = Records::new(store, bus);
+    loop {
+        let due = records.due();
+        let outgoing = tokio::select! {
+            outgoing = outbox.recv() => outgoing,
+            () = sleep_until(due) => {
+                records.keep();
+                continue;
+            }
+        };
         match outgoing {
-            Outgoing::Stanza(stanza) => {
+            Some(Outgoing::Stanza(stanza)) => {
                 xmpp.inject(stanza).await;
             }
-            Outgoing::Guest(jid, true) => xmpp.attach(&jid, super::contacts::guest()).await,
-            Outgoing::Guest(jid, false) => xmpp.detach(&jid).await,
-            Outgoing::InCall(device, begins) => contacts.show_call(&xmpp, &device, begins).await,
-            Outgoing::Record(record) => {
-                let (store, bus) = (store.clone(), bus.clone());
-                records.spawn(async move {
-                    let parties = [record.caller.clone(), record.callee.clone()];
-                    if let Err(error) = store.keep_call(*record).await {
-                        tracing::error!(%error, "the record of a call is lost");
-                    }
-                    // Full: the lamp for missed calls is late.
-                    for party in parties {
-                        let _ = bus.send(Envelope::Presence(presence::Event::Waiting(party)));
-                    }
-                });
-                while records.try_join_next().is_some() {}
+            Some(Outgoing::Guest(jid, true)) => xmpp.attach(&jid, super::contacts::guest()).await,
+            Some(Outgoing::Guest(jid, false)) => xmpp.detach(&jid).await,
+            Some(Outgoing::InCall(device, begins)) => {
+                contacts.show_call(&xmpp, &device, begins).await;
             }
-            Outgoing::Done(done) => {
-                while records.join_next().await.is_some() {}
+            Some(Outgoing::Record(record)) => records.add(*record, Instant::now()),
+            Some(Outgoing::Done(done)) => {
+                records.settle().await;
                 let _ = done.send(());
             }
+            None => return records.settle().await,
         }
     }
 }

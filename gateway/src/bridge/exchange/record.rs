@@ -1,14 +1,20 @@
 //! The end of a call: its record, and everything that belonged to it let go.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tandem_sip::service::dialog_event::DialogState;
+use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
+use tokio::task::JoinSet;
 
 use super::entry::{CallKey, Entry, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, Outgoing, jmi, line};
 use crate::bridge::call::Outcome;
-use crate::store::CallRecord;
+use crate::bridge::presence;
+use crate::cluster::{Bus, Envelope};
+use crate::store::{CallRecord, Store};
 
 impl Exchange {
     pub(super) fn record(&mut self, call: CallKey, outcome: &Outcome) {
@@ -20,7 +26,6 @@ impl Exchange {
         }
         let Some(mut entry) = self.calls.remove(&call) else { return };
         self.finish_client(&mut entry, outcome);
-        self.by_sid.retain(|_, known| *known != call);
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));
         }
@@ -28,7 +33,10 @@ impl Exchange {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest, false));
         }
         // Legs of phones stay known until their last event has come, which finds no call any more.
-        self.by_sip.retain(|_, (known, _)| *known != call);
+        self.index.forget_call(call);
+        if let Some(at) = entry.armed {
+            self.armed.remove(&(at, call));
+        }
         if let Some(child) = entry.transferring.take() {
             // Nobody is left who waits for the new party.
             self.input(child, Input::HungUp(CALLER, Cause::Cancelled), Instant::now());
@@ -64,6 +72,68 @@ impl Exchange {
             let sid = session.as_ref().map_or(&*entry.sid, |session| session.sid());
             self.say(jmi::message(phone, peer, &Jmi::new(sid, finish)));
         }
+    }
+}
+
+/// Records of calls that ended one after the other share a commit: 50 ms are what a crash may take.
+pub(super) struct Records {
+    store: Store,
+    bus: Arc<dyn Bus>,
+    waiting: Vec<CallRecord>,
+    due: Option<Instant>,
+    kept: JoinSet<()>,
+}
+
+/// How long the first record waits for others.
+const GATHER: Duration = Duration::from_millis(50);
+/// Records that go at once.
+const MANY: usize = 256;
+
+impl Records {
+    pub(super) fn new(store: Store, bus: Arc<dyn Bus>) -> Self {
+        Self { store, bus, waiting: Vec::new(), due: None, kept: JoinSet::new() }
+    }
+
+    /// When [`Records::keep`] is to be called.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) fn add(&mut self, record: CallRecord, now: Instant) {
+        self.waiting.push(record);
+        self.due.get_or_insert(now + GATHER);
+        if self.waiting.len() >= MANY {
+            self.keep();
+        }
+    }
+
+    /// Has all that wait written.
+    pub(super) fn keep(&mut self) {
+        self.due = None;
+        let records = std::mem::take(&mut self.waiting);
+        if records.is_empty() {
+            return;
+        }
+        let (store, bus) = (self.store.clone(), self.bus.clone());
+        self.kept.spawn(async move {
+            let parties: HashSet<Jid> =
+                records.iter().flat_map(|r| [r.caller.clone(), r.callee.clone()]).collect();
+            let count = records.len();
+            if let Err(error) = store.keep_calls(records).await {
+                tracing::error!(%error, count, "records of calls are lost");
+            }
+            // Full: the lamp for missed calls is late.
+            for party in parties {
+                let _ = bus.send(Envelope::Presence(presence::Event::Waiting(party)));
+            }
+        });
+        while self.kept.try_join_next().is_some() {}
+    }
+
+    /// Resolves once everything is written.
+    pub(super) async fn settle(&mut self) {
+        self.keep();
+        while self.kept.join_next().await.is_some() {}
     }
 }
 

@@ -24,7 +24,7 @@ impl Exchange {
             }
             return;
         }
-        let Some((call, key)) = self.by_sip.get(&leg).copied() else { return };
+        let Some((call, key)) = self.index.place(leg) else { return };
         match event {
             LegEvent::Progress { status: 180..=198, .. } => {
                 self.input(call, Input::Ringing(key), now);
@@ -32,7 +32,7 @@ impl Exchange {
             LegEvent::Answered { sdp } => self.phone_answered(call, key, &sdp, now),
             LegEvent::Acked { sdp: Some(sdp) } => self.phone_acked(call, key, &sdp, now),
             LegEvent::Failed { status, headers, .. } => {
-                self.by_sip.remove(&leg);
+                self.index.forget_dialog(leg);
                 let reason = headers.get("Reason").map(str::to_owned);
                 self.phone_refused(call, key, status, reason, now);
             }
@@ -49,7 +49,7 @@ impl Exchange {
                 self.parts.sip.answer_reinvite(leg, answer);
             }
             LegEvent::Ended => {
-                self.by_sip.remove(&leg);
+                self.index.forget_dialog(leg);
                 self.hung_up(call, key, Cause::ConnectionFailed, now);
             }
             LegEvent::ReinviteAnswered(Ok(sdp)) => self.change_answered(call, key, &sdp),
@@ -70,7 +70,7 @@ impl Exchange {
         let callee = identity::sip_to_jid(&invited.to).map_err(|_| 404_u16)?;
         let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
         if let Some(replaced) = invited.replaces {
-            let place = self.by_sip.get(&replaced).copied().ok_or(481_u16)?;
+            let place = self.index.place(replaced).ok_or(481_u16)?;
             let offer = match &invited.offer {
                 Some(body) => {
                     Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?)
@@ -127,7 +127,7 @@ impl Exchange {
         entry.caller_codecs = codecs;
         entry.guest = guest;
         entry.is_hidden = is_hidden;
-        self.by_sip.insert(leg, (key, CALLER));
+        self.index.set_place(leg, (key, CALLER));
         if callee.node() == Some(echo::NAME) {
             let target = entry.add_leg(Leg::new(Kind::Echo, None));
             self.begin(key, entry, false, now);
@@ -169,7 +169,7 @@ impl Exchange {
 
     fn index(&mut self, call: CallKey, key: LegKey, leg: &Leg) {
         if let Kind::SipTarget { leg, .. } = &leg.kind {
-            self.by_sip.insert(*leg, (call, key));
+            self.index.set_place(*leg, (call, key));
         }
         if let Some(media) = leg.media {
             self.by_media.insert(media, (call, key));

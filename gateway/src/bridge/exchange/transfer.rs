@@ -28,7 +28,7 @@ impl Exchange {
         now: Instant,
     ) {
         if let Some(other) = refer.replaces {
-            let place = self.by_sip.get(&other).copied();
+            let place = self.index.place(other);
             let result = match place {
                 Some(place) => self.attended((call, key), place),
                 None => Err(481),
@@ -238,7 +238,7 @@ impl Exchange {
     /// Whoever had a place that another leg took.
     fn dismiss(&mut self, mut leg: Leg) {
         if let Some(dialog) = leg.kind.dialog() {
-            self.by_sip.remove(&dialog);
+            self.index.forget_dialog(dialog);
             self.parts.sip.hang_up(dialog, Cause::Transferred.to_sip_reason());
         }
         if let Some(session) = leg.kind.session() {
@@ -255,13 +255,13 @@ impl Exchange {
     /// From here on what this leg says belongs to that place.
     fn index_leg(&mut self, (call, key): (CallKey, LegKey), leg: &mut Leg) {
         if let Some(dialog) = leg.kind.dialog() {
-            self.by_sip.insert(dialog, (call, key));
+            self.index.set_place(dialog, (call, key));
         }
         if let Some(media) = leg.media {
             self.by_media.insert(media, (call, key));
         }
         if let Some(session) = leg.kind.session() {
-            self.by_sid.insert((session.sid().to_owned(), session.peer().bare()), call);
+            self.index.set_call(session.sid(), session.peer(), call);
         }
     }
 

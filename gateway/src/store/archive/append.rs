@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqliteConnection;
+use tandem_sip::ports::Binding;
 use tandem_xmpp::ports::{BoxFuture, Entry, Seq, StoreError, Stored};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::index::known;
 use super::journal::{AccountBindings, Journal, Message, Pending, What};
 use super::{name_key, once_key};
+use crate::store::bindings::rows;
 
 /// Most messages of one commit.
 const GROUP: usize = 2_048;
@@ -25,6 +27,8 @@ const WRITE: usize = 1024 * 1024;
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// How long the tables may lag behind the journal, unless somebody reads.
 const LAG: Duration = Duration::from_millis(100);
+/// How long what may be lost waits, so that a phone that registers again and again is written once.
+const LATER: Duration = Duration::from_millis(250);
 /// After a commit that failed: a full disk is not emptied in an instant.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,9 @@ struct State {
     bytes: usize,
     /// For the journal.
     new: Vec<Append>,
+    /// Bindings of accounts that only last longer, for the journal once `later_at` has come.
+    later: HashMap<String, Vec<Arc<Binding>>>,
+    later_at: Instant,
     /// In the journal, for the tables.
     recorded: Vec<Pending>,
     last_recorded: Seq,
@@ -77,6 +84,8 @@ impl Appends {
             last,
             bytes: 0,
             new: Vec::new(),
+            later: HashMap::new(),
+            later_at: Instant::now(),
             recorded: Vec::new(),
             last_recorded: 0,
             once: HashMap::new(),
@@ -117,7 +126,19 @@ impl Appends {
         &self,
         bindings: AccountBindings,
     ) -> Result<(), StoreError> {
+        self.state().later.remove(&bindings.account);
         self.record(What::Bindings(bindings)).await.map(|_| ())
+    }
+
+    /// Keeps them soon: within [`LATER`], or when the store closes.
+    pub(in crate::store) fn push_bindings_later(&self, account: &str, bindings: &[Arc<Binding>]) {
+        let mut state = self.state();
+        if state.later.insert(account.to_owned(), bindings.to_vec()).is_none()
+            && state.later.len() == 1
+        {
+            state.later_at = Instant::now() + LATER;
+            self.recorder.notify_one();
+        }
     }
 
     fn record(&self, what: What) -> BoxFuture<'static, Result<Stored, StoreError>> {
@@ -242,11 +263,23 @@ impl Appends {
     /// What the next write takes. `None`: closed, and everything is written.
     fn wait_for_new(&self) -> Option<Vec<Append>> {
         let mut state = self.state();
-        while state.new.is_empty() {
+        loop {
+            if !state.is_open || state.later_at <= Instant::now() {
+                take_later(&mut state);
+            }
+            if !state.new.is_empty() {
+                break;
+            }
             if !state.is_open {
                 return None;
             }
-            state = self.recorder.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = if state.later.is_empty() {
+                self.recorder.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let time = state.later_at.saturating_duration_since(Instant::now());
+                let waited = self.recorder.wait_timeout(state, time);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            };
         }
         let mut size = 0;
         let fits = |append: &&Append| {
@@ -271,6 +304,20 @@ impl Appends {
             }
             self.wanted.notify_one();
             state = self.recorder.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// What could wait waits no longer. Nobody is told how it ends: a fault is logged, and the phone registers again.
+fn take_later(state: &mut State) {
+    for (account, bindings) in std::mem::take(&mut state.later) {
+        match rows(&account, &bindings) {
+            Ok(bindings) => {
+                let pending = Pending { seq: next(state), what: What::Bindings(bindings) };
+                state.bytes += pending.size();
+                state.new.push(Append { pending, done: oneshot::channel().0 });
+            }
+            Err(error) => tracing::error!(%error, account, "a registration cannot be kept"),
         }
     }
 }

@@ -11,9 +11,8 @@ use tandem_xmpp::ports::{ArchiveRow, Seq};
 
 use super::address;
 use super::journal::{AccountBindings, Message, Pending, What};
+use crate::store::rows::{MAX_ROWS, bind, insert};
 
-/// Most rows of one statement; fewer are brought up to a power of two, so that few statements are ever prepared.
-const MAX_ROWS: usize = 512;
 /// Addresses whose numbers the writer remembers.
 const MAX_ADDRESSES: usize = 100_000;
 
@@ -226,29 +225,4 @@ async fn replace_bindings(
         insert(c, "bindings (account, id, binding)", 3, chunk.len(), arguments).await?;
     }
     Ok(())
-}
-
-/// Inserts rows of so many columns with one statement. Its surplus rows are not bound, so NULL, and left out.
-async fn insert(
-    c: &mut SqliteConnection,
-    table: &str,
-    columns: usize,
-    rows: usize,
-    arguments: SqliteArguments,
-) -> Result<(), sqlx::Error> {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    let names: Vec<String> = (1..=columns).map(|n| format!("column{n}")).collect();
-    let sql = format!(
-        "INSERT INTO {table} SELECT {} FROM (VALUES {}) WHERE column1 IS NOT NULL",
-        names.join(","),
-        vec![row; rows.next_power_of_two()].join(",")
-    );
-    sqlx::query_with(AssertSqlSafe(sql), arguments).execute(c).await.map(|_| ())
-}
-
-fn bind<'t, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
-where
-    T: sqlx::Encode<'t, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-{
-    arguments.add(value).map_err(sqlx::Error::Encode)
 }

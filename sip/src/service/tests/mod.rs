@@ -45,6 +45,8 @@ struct World {
     sent: Vec<(Flow, Message)>,
     legs: Vec<(LegId, LegEvent)>,
     saves: Vec<(JobId, String, Vec<Arc<Binding>>)>,
+    /// Bindings that last longer, confirmed before they are kept.
+    refreshes: Vec<(String, Vec<Arc<Binding>>)>,
     /// Saves wait for [`World::save`].
     holds_saves: bool,
     messages: Vec<IncomingMessage>,
@@ -96,6 +98,7 @@ impl World {
             sent: Vec::new(),
             legs: Vec::new(),
             saves: Vec::new(),
+            refreshes: Vec::new(),
             holds_saves: false,
             messages: Vec::new(),
             reply: MessageReply::new(200),
@@ -140,6 +143,7 @@ impl World {
                 Output::Watched(id, event) => self.watched.push((id, event)),
                 Output::Connect(flow, _) => self.connects.push(flow),
                 Output::Bindings(..) => {}
+                Output::Refreshed(account, bindings) => self.refreshes.push((account, bindings)),
             }
         }
     }

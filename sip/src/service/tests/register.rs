@@ -126,6 +126,49 @@ fn the_200_leaves_after_the_save_and_not_when_it_fails() {
 }
 
 #[test]
+fn a_refresh_is_confirmed_at_once_and_what_is_new_is_kept_before() {
+    let mut world = World::new();
+    let first = world.ask("REGISTER", "sip:example.org", "ana", CONTACT, "", udp(5060));
+    assert_eq!((world.saves.len(), world.last_response().status), (1, 200));
+    world.holds_saves = true;
+    let again = |world: &mut World, cseq: &str, fields: &str, from: Flow| {
+        let mut request = world.request("REGISTER", "sip:example.org", "ana", fields, "");
+        request.headers.set("Call-ID", first.headers.get("Call-ID").unwrap());
+        world.receive(Message::Request(request.clone()), from);
+        let mut request = world.signed(request, "ana", "secret", Algorithm::Md5);
+        request.headers.set("CSeq", cseq);
+        world.sent.clear();
+        world.receive(Message::Request(request), from);
+        world.said()
+    };
+    world.pass(600.0);
+    assert_eq!(again(&mut world, "20 REGISTER", CONTACT, udp(5060)), ["200"]);
+    assert_eq!(world.saves.len(), 1, "nothing waits for the disk");
+    let (account, kept) = world.refreshes.pop().unwrap();
+    assert_eq!((account.as_str(), kept.len(), kept[0].cseq), ("ana@example.org", 1, 20));
+    assert_eq!(world.core.bindings("ana@example.org"), kept);
+    // It lasts: the time of the first is over, that of the second is not.
+    world.pass(3_500.0);
+    assert_eq!(world.core.bindings("ana@example.org").len(), 1);
+    // Another address, less time or the end are kept before they are confirmed.
+    let shorter = format!("{CONTACT}Expires: 60\r\n");
+    let gone = format!("{CONTACT}Expires: 0\r\n");
+    for (cseq, fields, from) in [
+        ("21 REGISTER", CONTACT, udp(5061)),
+        ("22 REGISTER", &shorter, udp(5061)),
+        ("23 REGISTER", &gone, udp(5061)),
+    ] {
+        let saves = world.saves.len();
+        assert_eq!(again(&mut world, cseq, fields, from), Vec::<String>::new());
+        assert_eq!((world.saves.len(), world.refreshes.len()), (saves + 1, 0), "{cseq}");
+        world.saves.drain(..saves);
+        world.save(Ok(()));
+        assert_eq!(world.said(), ["200"]);
+        world.sent.clear();
+    }
+}
+
+#[test]
 fn times_stars_and_old_numbers_are_judged_as_the_rfc_says() {
     let table = [
         ("Contact: <sip:ana@192.0.2.7>;expires=59\r\n", 423),
