@@ -32,6 +32,7 @@ use crate::bridge::echo_call::EchoCalls;
 use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
 use crate::bridge::msrp as sessions;
+use crate::bridge::numbers::Plan;
 use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
 use crate::bridge::room_phone::RoomPhones;
 use crate::bridge::room_roster::RoomRosters;
@@ -163,10 +164,12 @@ impl App {
         let secret = store.secret("dialback").await?;
         let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
         let routes: Arc<dyn Routes> = Arc::new(NoRoutes);
+        let plan = Arc::new(Plan::new(&config));
         let outside = Arc::new(Outside {
             components: components.clone(),
             federation: federation.clone(),
             routes: routes.clone(),
+            plan: plan.clone(),
             bus: hub.bus.clone(),
         });
         let beyond: (_, _, Arc<dyn Remote>) = (hub.clone() as _, hub.clone() as _, outside);
@@ -194,7 +197,7 @@ impl App {
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
-        let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
+        let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone(), plan);
         start_exchange(parts, media, &store, leg_events, stanza_events);
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
@@ -304,7 +307,7 @@ impl App {
 
 /// The owner of all calls, and what it says to others.
 fn start_exchange(
-    (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
+    (xmpp, sip, contacts, bus, plan): (Server, SipHandle, Contacts, Arc<dyn Bus>, Arc<Plan>),
     media: MediaHandle,
     store: &Store,
     legs: mpsc::UnboundedReceiver<exchange::Event>,
@@ -314,7 +317,7 @@ fn start_exchange(
     let kept = (store.clone(), bus.clone());
     let runtime = sip.runtime().clone();
     runtime.spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
-    let parts = exchange::Parts { xmpp, sip, media, contacts, bus, outbox, random };
+    let parts = exchange::Parts { xmpp, sip, media, contacts, plan, bus, outbox, random };
     runtime.spawn(exchange::Exchange::new(parts).run(legs, stanzas));
 }
 
@@ -323,11 +326,22 @@ struct Outside {
     components: net::Components,
     federation: Federation,
     routes: Arc<dyn Routes>,
+    plan: Arc<Plan>,
     bus: Arc<dyn Bus>,
 }
 
 impl Remote for Outside {
     fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
+        if self.plan.is_number_domain(to) {
+            let Ok(stanza) = Stanza::parse(stanza) else { return false };
+            if stanza.kind() == Kind::Presence {
+                // Numbers are neither here nor away.
+                return true;
+            }
+            let resources = vec![to.resource().unwrap_or("trunk").to_owned()];
+            let call = exchange::Call { account: to.bare(), resources, stanza };
+            return self.bus.send(Envelope::Call(call)).is_ok();
+        }
         if self.routes.target(to).is_some()
             && let Some(presence) =
                 Stanza::parse(stanza.clone()).ok().filter(|s| s.kind() == Kind::Presence)

@@ -1,6 +1,10 @@
 //! Settings of the SIP server.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
+
+use crate::ports::Login;
 
 /// What a SIP server can be told. An empty table is a working server for `localhost`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -48,8 +52,34 @@ pub struct Config {
     pub session_expires_secs: u32,
     /// The shortest such time taken from a peer, in seconds. RFC 4028 asks for 90.
     pub min_session_expires_secs: u32,
+    /// Servers whose calls are let in without a password.
+    pub trunks: Vec<Trunk>,
     /// What Server and User-Agent say.
     pub software: String,
+}
+
+/// A server that is known by where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// What we call it.
+    pub name: String,
+    /// Where its requests come from.
+    pub sources: Vec<Source>,
+    /// The registrar that wants to be told where we are: a SIP URI.
+    pub registrar: Option<String>,
+    /// Who we are there.
+    pub login: Option<Login>,
+}
+
+/// An address, with any port or one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port; any without one.
+    pub port: Option<u16>,
 }
 
 impl Default for Config {
@@ -72,6 +102,7 @@ impl Default for Config {
             max_connections_per_peer: 200,
             max_strangers_per_second: 5_000,
             idle_connection_secs: 3_600,
+            trunks: Vec::new(),
             session_expires_secs: 1_800,
             min_session_expires_secs: 90,
             software: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),

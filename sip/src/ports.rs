@@ -186,8 +186,10 @@ pub struct Invited {
     pub from: NameAddr,
     /// The Request-URI: who is called. An address of ours as host has become the domain.
     pub to: Uri,
-    /// The authenticated account, `user@domain`.
+    /// The authenticated account, `user@domain`. From a trunk: whom it says that calls, or nothing where that is hidden.
     pub account: String,
+    /// The trunk it comes from (see [`crate::config::Trunk`]).
+    pub trunk: Option<String>,
     /// The SDP offer; `None`: we make the offer in the answer, theirs comes with `Acked`.
     pub offer: Option<Bytes>,
     /// Call-ID of the leg.
@@ -524,4 +526,22 @@ pub struct OutgoingInvite {
     pub offer: Bytes,
     /// More header fields.
     pub headers: Vec<(String, String)>,
+    /// What to answer with who asks who we are.
+    pub login: Option<Login>,
+}
+
+/// A name and a password of ours at somebody else's.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("username", &self.username).finish_non_exhaustive()
+    }
 }

@@ -121,3 +121,16 @@ fn sipp_is_written_to_and_called() {
     assert!(text.contains("BYE sip:"), "{text}");
     assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
 }
+
+#[test]
+fn a_caller_that_was_answered_elsewhere_leaves_no_missed_call() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let keys = [("callee", "carl")];
+    let caller = Sipp::start(&server, "sipp_taken_elsewhere.xml", "u1", free_port(), &keys);
+    app.want("incoming", &[("from", "ana@localhost")]);
+    app.want("ended", &[("reason", "cancel")]);
+    caller.passes();
+    assert_eq!(server.recorded(1).unwrap()[0].2, "answered elsewhere");
+}

@@ -24,6 +24,7 @@ has prosody || missing+=(prosody)
 [ -x /usr/sbin/ejabberdctl ] || missing+=(ejabberd)
 has openssl || missing+=(openssl)
 has turnserver || missing+=(coturn)
+has kamailio || missing+=(kamailio)
 if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   { apt-get update && apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"; } >&2 ||

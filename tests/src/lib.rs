@@ -19,6 +19,7 @@ pub mod names;
 pub mod neighbour;
 #[allow(clippy::disallowed_methods)] // waits for programs that live in real time
 mod peer;
+pub mod provider;
 
 pub use capture::{Capture, Captured, udp_ports};
 pub use dice::Dice;

@@ -75,6 +75,11 @@ impl Names {
         self.add(&format!("{service}._tcp.{domain}"), SRV, data);
         self.add(&host, A, vec![127, 0, 0, 1]);
     }
+
+    /// A host of this address.
+    pub fn address(&self, name: &str, address: [u8; 4]) {
+        self.add(name, A, address.to_vec());
+    }
 }
 
 impl Drop for Names {

@@ -67,6 +67,11 @@ pub fn jid_to_sip(jid: &Jid) -> Result<Uri, Unmappable> {
     Ok(uri)
 }
 
+/// A SIP address as a local part: who is behind a trunk and has no number.
+pub fn sip_user_to_node(address: &str) -> Option<String> {
+    (!address.contains('\0')).then(|| escape(address.trim()))
+}
+
 /// The address of a caller who does not want to be known: nobody of this domain, reachable for one call.
 pub fn nobody(domain: &str, call: &str) -> Option<Jid> {
     Jid::new(Some(NOBODY), domain, Some(call)).ok()

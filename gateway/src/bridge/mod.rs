@@ -21,6 +21,7 @@ pub mod msrp;
 #[allow(clippy::disallowed_methods)] // waits for rooms
 mod msrp_room;
 pub mod msrp_sdp;
+pub mod numbers;
 pub mod pidf;
 pub mod pidf_read;
 #[allow(clippy::disallowed_methods)] // drives the watchers

@@ -9,6 +9,7 @@ mod login;
 mod pubsub;
 mod registration;
 mod rooms;
+mod trunks;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ pub use self::login::Login;
 pub use self::pubsub::PubSub;
 pub use self::registration::Registration;
 pub use self::rooms::Rooms;
+pub use self::trunks::{Numbers, Trunk};
 pub use self::web::{Filter, Turn, Upload, Web};
 
 /// The commented example that `tandem config` prints.
@@ -82,6 +84,10 @@ pub struct Config {
     pub dns: Dns,
     /// External components.
     pub components: Vec<Component>,
+    /// Ways to the telephone network.
+    pub trunks: Vec<Trunk>,
+    /// What numbers mean.
+    pub numbers: Numbers,
 }
 
 /// `[sip]`.
@@ -231,6 +237,8 @@ impl Default for Config {
             federation: Federation::default(),
             dns: Dns::default(),
             components: Vec::new(),
+            trunks: Vec::new(),
+            numbers: Numbers::default(),
         }
     }
 }
@@ -384,6 +392,12 @@ impl Config {
         if let Some(message) = self.components.iter().find_map(|c| c.fault(&self.domains)) {
             return Err(fault(&message));
         }
+        if let Some(message) = self.trunks.iter().find_map(Trunk::fault) {
+            return Err(fault(&message));
+        }
+        if let Some(message) = self.numbers.fault(&self.trunks) {
+            return Err(fault(&message));
+        }
         if self.xmpp.max_stanza_bytes < 10_000 {
             return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
         }
@@ -441,7 +455,16 @@ impl Config {
             max_strangers_per_second: self.sip.max_strangers_per_second,
             session_expires_secs: self.sip.session_expires,
             min_session_expires_secs: self.sip.min_session_expires,
+            trunks: self.trunks.iter().map(Trunk::peer).collect(),
             ..tandem_sip::Config::default()
+        }
+    }
+
+    /// The domain of numbers as XMPP addresses.
+    pub fn number_domain(&self) -> String {
+        match (self.numbers.domain.as_str(), self.domains.first()) {
+            ("", Some(first)) => format!("tel.{first}"),
+            (domain, _) => domain.to_owned(),
         }
     }
 

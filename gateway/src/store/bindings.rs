@@ -42,7 +42,7 @@ impl Store {
         self.appends.push_bindings(bindings).await.map_err(|e| sip_fault(&e))
     }
 
-    /// Replaces the bindings of one account within [`Appends`](super::archive::Appends)' `LATER`.
+    /// Replaces the bindings of one account soon, a quarter of a second later at most.
     pub fn save_bindings_later(&self, account: &str, bindings: &[Arc<Binding>]) {
         self.appends.push_bindings_later(account, bindings);
     }

@@ -194,6 +194,10 @@ impl Task {
                 Output::SubscriptionEnded(id, why) => self.ports.events.ended(id, why),
                 Output::Unpublished(id) => self.ports.events.unpublished(id),
                 Output::Watched(id, event) => self.ports.events.watched(id, event),
+                Output::Trunk(trunk, true) => tracing::info!(trunk, "registered at a trunk"),
+                Output::Trunk(trunk, false) => {
+                    tracing::error!(trunk, "a trunk does not know where we are");
+                }
                 Output::MessageDone(ticket, result) => {
                     if let Some(done) = self.tickets.remove(&ticket) {
                         let _ = done.send(result);

@@ -12,7 +12,7 @@ use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
 use crate::msg::header::{CSeq, MinSe};
 use crate::msg::{Method, Name, Request, Response};
-use crate::ports::{LegEvent, LegId, OutgoingInvite};
+use crate::ports::{LegEvent, LegId, Login, OutgoingInvite};
 use crate::transaction::TxId;
 use crate::transaction::timers::GIVE_UP;
 use crate::transport::Flow;
@@ -24,15 +24,24 @@ pub(super) struct Calling {
     branch: String,
     pub(super) flow: Flow,
     /// The Min-SE that was heard.
-    least: u32,
+    pub(super) least: u32,
     /// The phones that ring.
     pub(super) early: Vec<Early>,
     /// Bindings of the same phone that were not tried yet.
-    others: Vec<Other>,
+    pub(super) others: Vec<Other>,
+    /// What a challenge is answered with.
+    pub(super) login: Option<Login>,
     /// Nobody wants the call any more; the Reason for it.
     given_up: Option<Option<String>>,
     /// A CANCEL has left; the INVITE is over at this time whatever happens (section 9.1).
     over_at: Option<Instant>,
+}
+
+impl Calling {
+    /// Whether nobody wants the call any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.is_some()
+    }
 }
 
 impl Core {
@@ -56,7 +65,7 @@ impl Core {
         }
         self.assert_caller(&mut request);
         let request = request.with_body("application/sdp", call.offer);
-        self.call_over(leg, request, (way, others), now);
+        self.call_over(leg, request, (way, others), call.login, now);
         self.run_events(now);
     }
 
@@ -65,20 +74,21 @@ impl Core {
         leg: LegId,
         mut request: Request,
         (way, others): (Way, Vec<Other>),
+        login: Option<Login>,
         now: Instant,
     ) {
         way.lead(&mut request);
         let (way, others) = self.spare(&request, way, others, now);
-        self.send_invite(leg, request, (way.flow, others), 0, now);
+        self.send_invite(leg, request, (way.flow, others), (0, login), now);
     }
 
     /// `least` is the Min-SE that was heard (RFC 4028 section 7.4).
-    fn send_invite(
+    pub(super) fn send_invite(
         &mut self,
         leg: LegId,
         mut request: Request,
         (flow, others): (Flow, Vec<Other>),
-        least: u32,
+        (least, login): (u32, Option<Login>),
         now: Instant,
     ) {
         self.config.session_terms().ask(&mut request.headers, least, None);
@@ -92,6 +102,7 @@ impl Core {
             branch,
             flow,
             others,
+            login,
             least,
             early: Vec::new(),
             given_up: None,
@@ -110,10 +121,11 @@ impl Core {
         }
         let (mut request, flow) = ((*calling.invite).clone(), calling.flow);
         let others = std::mem::take(&mut calling.others);
+        let login = calling.login.take();
         self.forget_early(leg, None, now);
         let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
         request.headers.set_typed(&CSeq::new(number.wrapping_add(1), Method::INVITE));
-        self.send_invite(leg, request, (flow, others), least, now);
+        self.send_invite(leg, request, (flow, others), (least, login), now);
         true
     }
 
@@ -125,6 +137,7 @@ impl Core {
         }
         let mut request = *calling.invite.clone();
         let (flow, others) = (calling.flow, std::mem::take(&mut calling.others));
+        let login = calling.login.clone();
         if !self.goes_on(flow, &others, response, now) {
             return false;
         }
@@ -133,7 +146,7 @@ impl Core {
         let contact = self.contact(&from.unwrap_or_default(), next.0.flow);
         request.headers.set_typed(&contact);
         self.forget_early(leg, None, now);
-        self.call_over(leg, request, next, now);
+        self.call_over(leg, request, next, login, now);
         true
     }
 
@@ -152,11 +165,15 @@ impl Core {
             _ => {
                 let is_ours =
                     matches!(self.legs.get(&leg), Some(Leg::Calling(calling)) if calling.tx == tx);
-                let is_brief = response.status == 422 && is_ours;
-                if is_ours
-                    && !(is_brief && self.ask_for_longer(leg, response, now))
-                    && !self.call_again(leg, response, now)
-                {
+                if !is_ours {
+                    return;
+                }
+                let is_sent_again = match response.status {
+                    401 | 407 => self.prove(leg, response, now),
+                    422 => self.ask_for_longer(leg, response, now),
+                    _ => false,
+                };
+                if !is_sent_again && !self.call_again(leg, response, now) {
                     self.fail(leg, response, now);
                 }
             }

@@ -58,6 +58,7 @@ impl Core {
             Owner::Subscribe(id, dialog) => {
                 self.watch_answered(*id, dialog.as_ref(), response, now);
             }
+            Owner::Trunk(at, flow) => self.register_answered(*at, *flow, response, now),
             Owner::Nobody => {}
         }
         // Further answers may come; `Event::Done` says when none can.

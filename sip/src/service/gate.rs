@@ -95,6 +95,11 @@ impl Core {
 
     /// Lets a request in, challenges it, or refuses it.
     pub(super) fn admit(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
+        if request.method == Method::INVITE
+            && let Some(trunk) = self.trunk_of(flow)
+        {
+            return self.trunk_calls(tx, request, flow, trunk, now);
+        }
         if request.method == Method::INVITE && self.is_merged(&request) {
             return self.answer(tx, &request, 482, now);
         }
@@ -237,7 +242,7 @@ impl Core {
         }
         match request.method {
             Method::REGISTER => self.register(tx, request, flow, account, now),
-            Method::INVITE => self.invited(tx, request, flow, account, now),
+            Method::INVITE => self.invited(tx, request, flow, (account, None), now),
             Method::MESSAGE => self.message_came(tx, request, flow, account, now),
             Method::PUBLISH => self.publish(tx, request, flow, account, now),
             _ => self.subscribe(tx, request, flow, account, now),

@@ -44,13 +44,13 @@ pub(super) struct Called {
 }
 
 impl Core {
-    /// An INVITE of an account that proved itself.
+    /// An INVITE of an account that proved itself, or of a trunk.
     pub(super) fn invited(
         &mut self,
         tx: TxId,
         request: Box<Request>,
         flow: Flow,
-        account: String,
+        (account, trunk): (String, Option<String>),
         now: Instant,
     ) {
         let headers = &request.headers;
@@ -80,6 +80,7 @@ impl Core {
             is_secure: flow.protocol.is_secure(),
             replaces,
             account,
+            trunk,
         };
         let to_tag = self.ids.token();
         if let Some(name) = call_name(&request) {

@@ -16,6 +16,7 @@ pub(super) enum Wish {
     Invite(LegId, Box<OutgoingInvite>),
     Message(Ticket, Box<OutgoingMessage>),
     Watch(WatchId),
+    Trunk(usize),
 }
 
 impl Core {
@@ -44,6 +45,7 @@ impl Core {
         };
         match wish {
             Wish::Watch(id) => self.watched_host_found(id, hops, now),
+            Wish::Trunk(at) => self.registrar_found(at, hops, now),
             Wish::Invite(leg, mut call) => {
                 call.target = known(call.target, hops);
                 self.invite(leg, *call, now);

@@ -14,6 +14,7 @@
 //! | `locate` | the ways to hosts that nobody registered from |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
 //! | `session`, `change`, `refer` | calls that are up, their changes, transfers |
+//! | `trunk`, `registration` | servers that are no phones of ours: their calls, ours, and that they know where we are |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
 //! | `winfo`, `dialog_event`, `message_summary`, `resource_list` | the documents that tell it |
@@ -44,6 +45,7 @@ mod publish;
 mod refer;
 mod reg_event;
 mod registrar;
+mod registration;
 mod reliable;
 pub mod resource_list;
 mod send;
@@ -51,6 +53,7 @@ mod session;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod trunk;
 pub mod winfo;
 
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +71,7 @@ use self::invite::Leg;
 use self::notifier::Watch;
 use self::publish::Publications;
 use self::registrar::Registrar;
+use self::registration::Registration;
 use self::subscriber::Watchings;
 use crate::auth::Algorithm;
 use crate::config::Config;
@@ -112,6 +116,8 @@ pub enum Output {
     Unpublished(PublicationId),
     /// Something was heard about what we watch.
     Watched(WatchId, WatchEvent),
+    /// A trunk knows where we are, or does not any more.
+    Trunk(String, bool),
     /// A message of ours got its final answer.
     MessageDone(Ticket, MessageResult),
     /// A password was tried.
@@ -183,6 +189,8 @@ enum Owner {
     Notify(SubscriptionId),
     /// A SUBSCRIBE: the first, or one in a dialog.
     Subscribe(WatchId, Option<DialogId>),
+    /// A REGISTER of ours, and the flow it left by.
+    Trunk(usize, Flow),
     /// Nobody cares how it ends: BYE, CANCEL.
     Nobody,
 }
@@ -206,6 +214,7 @@ enum Timer {
     Watching(WatchId),
     Publication(String),
     Registration(String),
+    Trunk(usize),
 }
 
 /// Where we listen.
@@ -234,6 +243,8 @@ pub struct Core {
     gruus: Gruus,
     /// Who watches where an account is registered.
     reg_watches: HashMap<String, Vec<SubscriptionId>>,
+    /// Ours, at trunks.
+    registrations: Vec<Registration>,
     /// Messages that have another way to go.
     resends: HashMap<Ticket, outbound::Resend>,
     legs: HashMap<LegId, Leg>,
@@ -288,6 +299,7 @@ impl Core {
             registrar: Registrar::default(),
             gruus: Gruus::new(seed),
             reg_watches: HashMap::new(),
+            registrations: Vec::new(),
             resends: HashMap::new(),
             legs: HashMap::new(),
             leg_of_dialog: HashMap::new(),
@@ -313,6 +325,7 @@ impl Core {
             outputs: VecDeque::new(),
         };
         core.load_bindings(bindings, now);
+        core.begin_registrations(now);
         core
     }
 
@@ -419,6 +432,7 @@ impl Core {
                 Timer::Watching(id) => self.watching_due(id, now),
                 Timer::Publication(account) => self.publications_due(&account, now),
                 Timer::Registration(account) => self.registration_due(&account, at, now),
+                Timer::Trunk(at) => self.register_due(at, now),
             }
             self.run_events(now);
         }

@@ -13,6 +13,8 @@ pub enum Cause {
     Transferred,
     /// Another device took or refused the call.
     AnsweredElsewhere,
+    /// Somebody took the call whom the caller's own side had called too: a CANCEL that says so (RFC 3326 section 3.1).
+    TakenBeforeUs,
     /// Nobody answered in time.
     NoAnswer,
     /// Nobody could be reached.
@@ -53,7 +55,7 @@ impl Cause {
     pub fn to_sip(&self) -> (u16, Option<String>) {
         match self {
             Self::HungUp | Self::Transferred => (480, Some("Q.850;cause=16".into())),
-            Self::Cancelled | Self::CallerVanished => (487, None),
+            Self::Cancelled | Self::TakenBeforeUs | Self::CallerVanished => (487, None),
             Self::AnsweredElsewhere => {
                 (480, Some("SIP;cause=200;text=\"Call completed elsewhere\"".into()))
             }
@@ -72,7 +74,7 @@ impl Cause {
         match self {
             Self::HungUp | Self::Transferred => Some("Q.850;cause=16".into()),
             Self::Cancelled => None,
-            Self::AnsweredElsewhere => {
+            Self::AnsweredElsewhere | Self::TakenBeforeUs => {
                 Some("SIP;cause=200;text=\"Call completed elsewhere\"".into())
             }
             Self::NoAnswer | Self::CallerVanished => Some("SIP;cause=408".into()),
@@ -91,7 +93,7 @@ impl Cause {
     pub fn to_jingle(&self) -> Reason {
         match self {
             Self::HungUp | Self::Transferred => Reason::Success,
-            Self::Cancelled | Self::AnsweredElsewhere => Reason::Cancel,
+            Self::Cancelled | Self::AnsweredElsewhere | Self::TakenBeforeUs => Reason::Cancel,
             Self::NoAnswer | Self::CallerVanished => Reason::Timeout,
             Self::Unavailable | Self::ShuttingDown => Reason::Gone,
             Self::ConnectionFailed => Reason::ConnectivityError,
@@ -109,7 +111,7 @@ impl Cause {
             Self::HungUp => "hung up",
             Self::Cancelled => "cancelled",
             Self::Transferred => "transferred",
-            Self::AnsweredElsewhere => "answered elsewhere",
+            Self::AnsweredElsewhere | Self::TakenBeforeUs => "answered elsewhere",
             Self::NoAnswer => "no answer",
             Self::Unavailable => "unavailable",
             Self::ConnectionFailed => "connection failed",

@@ -238,7 +238,8 @@ impl Exchange {
                     }
                 }
                 Kind::JingleCaller { session: None, peer, proceeded, .. } => {
-                    if let Some(phone) = proceeded.clone().or(phone) {
+                    let voice = || self.voice_of(&callee);
+                    if let Some(phone) = proceeded.clone().or(phone).or_else(voice) {
                         let reason = Some(cause.to_jingle().into());
                         let action = match proceeded {
                             Some(_) => JmiAction::Finish { reason, migrated: None },

@@ -14,7 +14,9 @@ use tandem_xmpp::stanza::jingle::Content;
 use super::transfer::Room;
 use crate::bridge::call::{Call, LegKey};
 use crate::bridge::jingle_leg::JingleLeg;
+use crate::bridge::numbers::Dialled;
 use crate::bridge::sdp_webrtc::WebAudio;
+use crate::config::Trunk;
 
 /// Names a call on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +124,22 @@ pub(super) struct Waiting {
     pub(super) rest: LegKey,
 }
 
+/// How a phone is reached.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// It is registered there.
+    Phone(Arc<Binding>),
+    /// By the telephone network.
+    Trunk {
+        /// Who carries the call.
+        trunk: Arc<Trunk>,
+        /// Who is called.
+        number: Dialled,
+        /// Who is asked next.
+        others: Vec<Arc<Trunk>>,
+    },
+}
+
 /// What is on the other end of a leg, and how far it is.
 pub(super) enum Kind {
     /// A phone that called us.
@@ -141,8 +159,8 @@ pub(super) enum Kind {
     SipTarget {
         /// Its dialog.
         leg: SipLeg,
-        /// Where it is registered.
-        binding: Arc<Binding>,
+        /// How it is reached.
+        way: Way,
         /// What was offered.
         audio: Box<PhoneAudio>,
         /// Whether the other kind of transport was tried before.

@@ -6,7 +6,7 @@ use tandem_media::codec::Codec;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::{Action, Content, Jingle, Reason};
 use tandem_xmpp::stanza::jmi::Jmi;
-use tandem_xmpp::stanza::{Condition, Kind as StanzaKind};
+use tandem_xmpp::stanza::{Condition, Kind as StanzaKind, StanzaError};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
 use super::{CALLER, Call, Cause, Exchange, Input, LegKey, Wish};
@@ -32,8 +32,13 @@ impl Exchange {
             (StanzaKind::Message, Some("error")) => self.bounced(&from, stanza, now),
             (StanzaKind::Message, _) => {
                 let jmi = stanza.element().ok().and_then(|e| Jmi::from_message(&e));
-                if let Some(Ok(jmi)) = jmi {
-                    self.handle_jmi(said, &jmi, now);
+                match jmi {
+                    Some(Ok(jmi)) => self.handle_jmi(said, &jmi, now),
+                    _ if self.parts.plan.is_number_domain(&us) => {
+                        let error = StanzaError::new(Condition::ServiceUnavailable);
+                        stanza.error_reply(&error).into_iter().for_each(|reply| self.say(reply));
+                    }
+                    _ => {}
                 }
             }
             (StanzaKind::Iq, Some("set")) => {
@@ -45,6 +50,7 @@ impl Exchange {
                     None => self.say(refusal(&us, &from, id, Condition::ServiceUnavailable, None)),
                 }
             }
+            (StanzaKind::Iq, Some("get")) if self.number_asked(&us, &from, stanza) => {}
             (StanzaKind::Iq, Some("get")) => {
                 let id = stanza.id().unwrap_or_default();
                 self.say(refusal(&us, &from, id, Condition::ServiceUnavailable, None));
@@ -152,7 +158,7 @@ impl Exchange {
         let mut entry = self.new_entry(jingle.sid.clone(), from.clone(), us.clone(), leg, now);
         entry.caller_codecs = audio.order();
         self.drain(&mut entry, CALLER);
-        self.ring_phones(key, &mut entry);
+        self.ring_phones_or_number(key, &mut entry, now);
         self.begin(key, entry, false, now);
     }
 

@@ -137,7 +137,7 @@ impl Exchange {
         let leg = Leg::new(kind, Some(from.clone()));
         let mut entry = self.new_entry(jmi.id.clone(), from.clone(), to.clone(), leg, now);
         if !self.is_full() {
-            self.ring_phones(key, &mut entry);
+            self.ring_phones_or_number(key, &mut entry, now);
         }
         let others = self.parts.xmpp.presences(&said.account);
         let others_ring =

@@ -23,7 +23,7 @@ impl Exchange {
 pub(super) fn end_of(outcome: &Outcome) -> DialogEnd {
     match outcome {
         Outcome::Completed(_) | Outcome::Elsewhere => DialogEnd::RemoteBye,
-        Outcome::Missed(Cause::Cancelled) => DialogEnd::Cancelled,
+        Outcome::Missed(Cause::Cancelled | Cause::TakenBeforeUs) => DialogEnd::Cancelled,
         Outcome::Missed(Cause::NoAnswer) => DialogEnd::Timeout,
         Outcome::Missed(cause) if matches!(cause.word(), "busy" | "declined" | "refused") => {
             DialogEnd::Rejected

@@ -5,7 +5,7 @@
 //! says to XMPP goes through one ordered outbox; SIP and media are told directly and never wait.
 //!
 //! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` and
-//! `transfer.rs` are what happens while a call is up;
+//! `transfer.rs` are what happens while a call is up; `trunk.rs` is the telephone network;
 //! `entry.rs` is the data; `record.rs` writes the call log.
 
 mod act;
@@ -20,6 +20,7 @@ mod passing;
 mod record;
 mod sip;
 mod transfer;
+mod trunk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,8 +41,10 @@ use self::index::Index;
 use self::passing::Passing;
 use self::record::Records;
 use self::transfer::Room;
+use self::trunk::Begun;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
+use super::numbers::Plan;
 use crate::cluster::Bus;
 use crate::store::{CallRecord, Store};
 
@@ -87,6 +90,8 @@ pub struct Parts {
     pub media: MediaHandle,
     /// The registered phones.
     pub contacts: Contacts,
+    /// Numbers and trunks.
+    pub plan: Arc<Plan>,
     /// The way to whoever shows calls to others.
     pub bus: Arc<dyn Bus>,
     /// Stanzas on their way to XMPP, in order: as many as calls make.
@@ -121,6 +126,7 @@ pub struct Exchange {
     passing: HashMap<(String, Jid), Passing>,
     /// Transfers that apps asked for: who is meant has to be looked up.
     wishes: Vec<Wish>,
+    begun: Begun,
     next_call: u64,
 }
 
@@ -142,6 +148,7 @@ impl Exchange {
             by_media: HashMap::new(),
             passing: HashMap::new(),
             wishes: Vec::new(),
+            begun: Begun::new(),
             next_call: 0,
         }
     }

@@ -9,7 +9,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 use tokio::task::JoinSet;
 
-use super::entry::{CallKey, Entry, Kind, Leg};
+use super::entry::{CallKey, Entry, Kind, Leg, Way};
 use super::{CALLER, Cause, Exchange, Input, Outgoing, jmi, line};
 use crate::bridge::call::Outcome;
 use crate::bridge::presence;
@@ -143,8 +143,13 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
         .values()
         .map(|leg| {
             let stats = leg.stats.unwrap_or_default();
+            let trunk = match &leg.kind {
+                Kind::SipTarget { way: Way::Trunk { trunk, .. }, .. } => Some(trunk.name.as_str()),
+                _ => None,
+            };
             serde_json::json!({
                 "protocol": leg.kind.protocol(),
+                "trunk": trunk,
                 "device": leg.device.as_ref().map(ToString::to_string),
                 "codec": leg.codec.map(tandem_media::codec::Codec::name),
                 "packets_in": stats.packets_in,

@@ -12,7 +12,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
 use super::audio::Security;
-use super::entry::{CallKey, Entry, Kind, Leg};
+use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
 use crate::bridge::{call_reason, echo, identity, sdp_webrtc};
 
@@ -36,8 +36,12 @@ impl Exchange {
                 let reason = headers.get("Reason").map(str::to_owned);
                 self.phone_refused(call, key, status, reason, now);
             }
-            LegEvent::Cancelled { .. } => {
-                self.input(call, Input::HungUp(key, Cause::Cancelled), now);
+            LegEvent::Cancelled { reason } => {
+                let cause = match call_reason::is_answered_elsewhere(reason.as_deref()) {
+                    true => Cause::TakenBeforeUs,
+                    false => Cause::Cancelled,
+                };
+                self.input(call, Input::HungUp(key, cause), now);
             }
             LegEvent::Bye { reason } => {
                 let cause = Cause::Jingle(call_reason::bye_to_jingle(reason.as_deref()));
@@ -67,8 +71,8 @@ impl Exchange {
         if self.is_full() {
             return Err(503);
         }
-        let callee = identity::sip_to_jid(&invited.to).map_err(|_| 404_u16)?;
-        let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
+        let sid = self.new_sid();
+        let (caller, mut callee) = self.parties(&invited, &sid)?;
         if let Some(replaced) = invited.replaces {
             let place = self.index.place(replaced).ok_or(481_u16)?;
             let offer = match &invited.offer {
@@ -84,8 +88,9 @@ impl Exchange {
             return self.replaces(leg, place, &caller, Leg::new(kind, device), now);
         }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
-        if !exists.map_err(|_| 500_u16)? {
-            return Err(404);
+        if !exists.map_err(|_| 500_u16)? && !self.parts.plan.is_number_domain(&callee) {
+            let number = invited.trunk.is_none().then(|| self.dialled(&invited.to)).flatten();
+            callee = number.ok_or(404_u16)?;
         }
         if self.is_cut_off(&caller, &callee).await.map_err(|_| 500_u16)? {
             return Err(480);
@@ -103,16 +108,17 @@ impl Exchange {
             return Err(488);
         }
         let key = self.new_key();
-        let sid = self.new_sid();
         let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
         // XMPP talks to full addresses; a phone that is not registered gets one for this call.
         let is_hidden = privacy::is_private(&invited.headers);
         let guest = match &device {
+            // Numbers have addresses, which need no lending.
+            _ if invited.trunk.is_some() => None,
             _ if is_hidden => identity::nobody(caller.domain(), &sid),
             None => caller.with_resource(&format!("call-{sid}")).ok(),
             Some(_) => None,
         };
-        if is_hidden && guest.is_none() {
+        if is_hidden && guest.is_none() && invited.trunk.is_none() {
             return Err(433);
         }
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
@@ -134,6 +140,10 @@ impl Exchange {
             self.input(key, Input::Answered(target), now);
             return Ok(());
         }
+        if self.parts.plan.is_number_domain(&entry.callee) {
+            let rung = self.ring_number(key, &mut entry, now);
+            rung.inspect_err(|_| self.index.forget_call(key))?;
+        }
         self.ring_phones(key, &mut entry);
         if let Some(guest) = &entry.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
@@ -141,6 +151,22 @@ impl Exchange {
         self.ring_clients(key, &mut entry);
         self.begin(key, entry, false, now);
         Ok(())
+    }
+
+    /// Who calls, and who is called.
+    fn parties(&self, invited: &Invited, sid: &str) -> Result<(Jid, Jid), u16> {
+        match invited.trunk {
+            Some(_) => {
+                let caller = self.caller_of_trunk(invited, sid).ok_or(403_u16)?;
+                Ok((caller, self.called_by_trunk(invited).ok_or(404_u16)?))
+            }
+            None => {
+                let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
+                let number = || self.dialled(&invited.to);
+                let callee = identity::sip_to_jid(&invited.to).ok().or_else(number);
+                Ok((caller, callee.ok_or(404_u16)?))
+            }
+        }
     }
 
     /// Whether one of two does not want to hear from the other (XEP-0191); a phone is then told that nobody is there.
@@ -160,14 +186,15 @@ impl Exchange {
                 let leg = self.ring_phone(entry, &binding, device, secure, false);
                 let key = LegKey(entry.next_key);
                 if let Some(leg) = leg {
-                    self.index(call, key, &leg);
+                    self.index_target(call, key, &leg);
                     entry.add_leg(leg);
                 }
             }
         }
     }
 
-    fn index(&mut self, call: CallKey, key: LegKey, leg: &Leg) {
+    /// From here on what the phone says belongs to that leg.
+    pub(super) fn index_target(&mut self, call: CallKey, key: LegKey, leg: &Leg) {
         if let Kind::SipTarget { leg, .. } = &leg.kind {
             self.index.set_place(*leg, (call, key));
         }
@@ -192,21 +219,7 @@ impl Exchange {
         } else {
             Security::Rtp(Encryption::Off)
         };
-        let media = &self.parts.media;
-        let opened = audio::open(
-            media,
-            entry.media.id(),
-            &entry.caller_codecs,
-            security,
-            (self.number(), false),
-        );
-        let (media, mut audio) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                tracing::error!(%error, "no media ports for a phone");
-                return None;
-            }
-        };
+        let (media, mut audio) = self.open_audio(entry, security)?;
         let offer = audio.offer();
         let from = if entry.is_hidden {
             privacy::anonymous()
@@ -219,12 +232,30 @@ impl Exchange {
             to: binding.account_uri()?,
             offer,
             headers: Vec::new(),
+            login: None,
         });
         let binding = binding.clone();
-        let kind = Kind::SipTarget { leg, binding, audio: Box::new(audio), retried };
+        let way = Way::Phone(binding);
+        let kind = Kind::SipTarget { leg, way, audio: Box::new(audio), retried };
         let mut leg = Leg::new(kind, Some(device));
         leg.media = Some(media);
         Some(leg)
+    }
+
+    /// Media for a phone that is about to be called.
+    pub(super) fn open_audio(
+        &self,
+        entry: &Entry,
+        security: Security,
+    ) -> Option<(tandem_media::LegId, PhoneAudio)> {
+        let (media, first) = (&self.parts.media, &entry.caller_codecs);
+        match audio::open(media, entry.media.id(), first, security, (self.number(), false)) {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                tracing::error!(%error, "no media ports for a phone");
+                None
+            }
+        }
     }
 
     /// A phone answered our INVITE.
@@ -286,7 +317,9 @@ impl Exchange {
         reason: Option<String>,
         now: Instant,
     ) {
-        if matches!(status, 488 | 415 | 606) && self.retry_phone(call, key) {
+        if matches!(status, 488 | 415 | 606) && self.retry_phone(call, key)
+            || self.next_trunk(call, key, status)
+        {
             return;
         }
         let cause = Cause::Sip { status, reason };
@@ -301,7 +334,7 @@ impl Exchange {
     fn retry_phone(&mut self, call: CallKey, key: LegKey) -> bool {
         let Some(entry) = self.calls.get(&call) else { return false };
         let Some(old) = entry.legs.get(&key) else { return false };
-        let (Kind::SipTarget { binding, audio, retried: false, .. }, Some(device)) =
+        let (Kind::SipTarget { way: Way::Phone(binding), audio, retried: false, .. }, Some(device)) =
             (&old.kind, &old.device)
         else {
             return false;
@@ -312,7 +345,7 @@ impl Exchange {
             return false;
         };
         self.close_media(call, key);
-        self.index(call, key, &leg);
+        self.index_target(call, key, &leg);
         // The same target, tried again: the machine need not know.
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.legs.insert(key, leg);

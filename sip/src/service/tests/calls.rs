@@ -38,6 +38,7 @@ pub(super) fn call(world: &World) -> OutgoingInvite {
         to: uri("sip:ana@example.org"),
         offer: Bytes::from_static(SDP.as_bytes()),
         headers: Vec::new(),
+        login: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn call(uri: &str, offer: &str) -> OutgoingInvite {
         to: uri,
         offer: Bytes::copy_from_slice(offer.as_bytes()),
         headers: Vec::new(),
+        login: None,
     }
 }
 

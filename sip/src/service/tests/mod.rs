@@ -17,6 +17,7 @@ mod register;
 mod requests;
 mod timers;
 mod torture;
+mod trunk;
 mod upkeep;
 mod watching;
 
@@ -61,6 +62,7 @@ struct World {
     watched: Vec<(WatchId, WatchEvent)>,
     results: Vec<(Ticket, MessageResult)>,
     tried: Vec<(String, bool)>,
+    trunk_is_up: Option<bool>,
     must_wait: Option<Duration>,
     connects: Vec<Flow>,
     names: KnownNames,
@@ -111,6 +113,7 @@ impl World {
             watched: Vec::new(),
             results: Vec::new(),
             tried: Vec::new(),
+            trunk_is_up: None,
             must_wait: None,
             connects: Vec::new(),
             names: KnownNames::default(),
@@ -139,6 +142,7 @@ impl World {
                 Output::SubscriptionEnded(id, why) => self.ended.push((id, why)),
                 Output::MessageDone(ticket, result) => self.results.push((ticket, result)),
                 Output::Tried { account, ok, .. } => self.tried.push((account, ok)),
+                Output::Trunk(_, is_up) => self.trunk_is_up = Some(is_up),
                 Output::Unpublished(id) => self.unpublished.push(id),
                 Output::Watched(id, event) => self.watched.push((id, event)),
                 Output::Connect(flow, _) => self.connects.push(flow),

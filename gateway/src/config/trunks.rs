@@ -1,0 +1,175 @@
+//! `[[trunks]]` and `[numbers]`: ways to the telephone network, and what numbers mean here.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use tandem_sip::config::Source;
+use tandem_sip::msg::Uri;
+use tandem_sip::ports::Login;
+use tandem_xmpp::jid::Jid;
+
+/// One SIP server that carries calls to and from the telephone network.
+#[derive(Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// What log lines and call records call it.
+    pub name: String,
+    /// Where its calls go: a SIP URI, whose host is looked up by RFC 3263.
+    pub uri: String,
+    /// What it is told when it asks who we are (digest).
+    #[serde(default)]
+    pub username: String,
+    /// And how it is proven.
+    #[serde(default)]
+    pub password: String,
+    /// Whether it has to be told where we are (REGISTER): then it calls us there.
+    #[serde(default)]
+    pub register: bool,
+    /// Where its calls come from, as `ADDRESS` or `ADDRESS:PORT`. They need no password.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// The international numbers it takes, by how they begin; of several trunks the one that knows more of a number is tried
+    /// first.
+    #[serde(default = "every_number")]
+    pub prefixes: Vec<String>,
+    /// The number that is shown for accounts that have none.
+    #[serde(default)]
+    pub caller: Option<String>,
+    /// Whether its media has to be encrypted (SDES-SRTP).
+    #[serde(default)]
+    pub encrypted: bool,
+    /// Calls that it carries for us at once.
+    #[serde(default = "many_calls")]
+    pub max_calls: usize,
+}
+
+fn every_number() -> Vec<String> {
+    vec!["+".into()]
+}
+
+fn many_calls() -> usize {
+    30
+}
+
+impl std::fmt::Debug for Trunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trunk").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// `[numbers]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Numbers {
+    /// The country where people dial, as in `43`; without it only international numbers are understood.
+    pub country: String,
+    /// What is dialled before a country.
+    pub international: String,
+    /// What is dialled before an area within the country.
+    pub national: String,
+    /// Short numbers for emergencies, each with the trunk that takes it as it is. None is dialled otherwise.
+    pub emergency: BTreeMap<String, String>,
+    /// Numbers of accounts: who is called by them, and what is shown where the account calls.
+    pub accounts: BTreeMap<String, String>,
+    /// The domain of numbers as XMPP addresses, as in `+431234@tel.example.org`. Empty: `tel.` before the first domain.
+    pub domain: String,
+    /// Calls to the telephone network that one account may begin within an hour.
+    pub max_calls_per_hour: usize,
+    /// Calls to the telephone network that one account may have at once.
+    pub max_calls_per_account: usize,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self {
+            country: String::new(),
+            international: "00".into(),
+            national: "0".into(),
+            emergency: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            domain: String::new(),
+            max_calls_per_hour: 60,
+            max_calls_per_account: 4,
+        }
+    }
+}
+
+impl Trunk {
+    /// What is wrong with it.
+    pub(super) fn fault(&self) -> Option<String> {
+        let name = &self.name;
+        let fault = |text: &str| Some(format!("trunks: `{name}`: {text}"));
+        if name.is_empty() {
+            return fault("it has no name");
+        }
+        if !Uri::parse(&self.uri).is_ok_and(|uri| uri.is_sip()) {
+            return fault("uri is no SIP URI");
+        }
+        if self.register && self.username.is_empty() {
+            return fault("register needs a username");
+        }
+        if let Some(wrong) = self.sources.iter().find(|text| source(text).is_none()) {
+            return fault(&format!("sources: `{wrong}` is no address"));
+        }
+        if let Some(wrong) = self.prefixes.iter().find(|text| !is_international(text)) {
+            return fault(&format!("prefixes: `{wrong}` does not begin with +"));
+        }
+        None
+    }
+
+    /// As the SIP server wants it.
+    pub(crate) fn peer(&self) -> tandem_sip::config::Trunk {
+        let sources = self.sources.iter().filter_map(|text| source(text)).collect();
+        tandem_sip::config::Trunk {
+            name: self.name.clone(),
+            sources,
+            registrar: self.register.then(|| self.uri.clone()),
+            login: self.login(),
+        }
+    }
+
+    /// Who we are there.
+    pub(crate) fn login(&self) -> Option<Login> {
+        let (username, password) = (self.username.clone(), self.password.clone());
+        (!username.is_empty()).then_some(Login { username, password })
+    }
+}
+
+impl Numbers {
+    /// What is wrong with them.
+    pub(super) fn fault(&self, trunks: &[Trunk]) -> Option<String> {
+        if !self.country.bytes().all(|b| b.is_ascii_digit()) {
+            return Some("numbers: country is digits alone, as in 43".into());
+        }
+        for (number, trunk) in &self.emergency {
+            if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+                return Some(format!("numbers: `{number}` is digits alone, as in 112"));
+            }
+            if !trunks.iter().any(|known| known.name == *trunk) {
+                return Some(format!("numbers: `{number}` leads to `{trunk}`, which is no trunk"));
+            }
+        }
+        for (number, account) in &self.accounts {
+            if !is_international(number) {
+                return Some(format!("numbers: `{number}` does not begin with +"));
+            }
+            if Jid::parse(account).map_or(true, |jid| jid.node().is_none() || !jid.is_bare()) {
+                return Some(format!("numbers: `{account}` is no account"));
+            }
+        }
+        None
+    }
+}
+
+fn is_international(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn source(text: &str) -> Option<Source> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(Source { ip, port: None });
+    }
+    let address: SocketAddr = text.parse().ok()?;
+    Some(Source { ip: address.ip(), port: Some(address.port()) })
+}

@@ -1,0 +1,197 @@
+//! Trunks: calls let in by where they come from (RFC 3325), and our answers to challenges (RFC 3261 section 22).
+
+use super::calls::{events, over};
+use super::*;
+use crate::config::{Source, Trunk};
+use crate::ports::{Login, OutgoingInvite, Target};
+
+/// A call of ours to a host that asks who we are.
+fn invite(world: &mut World, login: Option<(&str, &str)>) -> Request {
+    let to = uri("sip:+4930123@192.0.2.7");
+    let call = OutgoingInvite {
+        target: Target::Uri(to.clone()),
+        from: crate::msg::NameAddr::new(uri("sip:+431@192.0.2.7")),
+        to,
+        offer: Bytes::from_static(SDP.as_bytes()),
+        headers: Vec::new(),
+        login: login.map(|(username, password)| Login {
+            username: username.into(),
+            password: password.into(),
+        }),
+    };
+    world.core.invite(LegId(1), call, world.now);
+    world.drain();
+    world.last_request().1
+}
+
+fn challenge(request: &Request, nonce: &str, more: &str) -> Message {
+    let mut response = request.response(407, Some("t"));
+    for hash in ["MD5", "SHA-256", "SHA-512-256"] {
+        let value = format!(
+            "Digest realm=\"world\", nonce=\"{nonce}\", qop=\"auth\", algorithm={hash}{more}"
+        );
+        response.headers.push("Proxy-Authenticate", value);
+    }
+    Message::Response(response)
+}
+
+#[test]
+fn a_challenge_is_answered_by_the_best_hash_once_and_again_where_the_nonce_was_old() {
+    let mut world = World::new();
+    let first = invite(&mut world, Some(("care", "secret")));
+    let mut last = first.clone();
+    for (nonce, more) in [("n1", ""), ("n2", ", stale=true")] {
+        world.receive(challenge(&last, nonce, more), udp(5060));
+        let (_, request) = world.last_request();
+        let proof = request.headers.get("Proxy-Authorization").unwrap();
+        let proof = Credentials::parse(proof).unwrap();
+        assert_eq!((proof.algorithm, proof.nonce.as_str()), (Algorithm::Sha256, nonce));
+        let ha1 = Algorithm::Sha256.ha1("care", "world", "secret");
+        assert_eq!(proof.response, proof.expected(&ha1, "INVITE", &request.body));
+        let number = |request: &Request| request.headers.cseq().unwrap().number;
+        assert_eq!(number(&request), number(&last) + 1);
+        assert_eq!(request.headers.get("Call-ID"), first.headers.get("Call-ID"));
+        last = request;
+    }
+    // It does not believe us.
+    world.receive(challenge(&last, "n3", ""), udp(5060));
+    assert_eq!(events(&mut world), ["Failed 407"]);
+    over(world);
+}
+
+#[test]
+fn a_challenge_without_a_password_or_with_unknown_hashes_is_the_end() {
+    let mut world = World::new();
+    let first = invite(&mut world, None);
+    world.receive(challenge(&first, "n", ""), udp(5060));
+    assert_eq!(events(&mut world), ["Failed 407"]);
+    let first = invite(&mut world, Some(("care", "secret")));
+    let mut response = first.response(401, Some("t"));
+    response.headers.push("WWW-Authenticate", "Digest realm=\"w\", nonce=\"n\", algorithm=X-9");
+    world.receive(Message::Response(response), udp(5060));
+    assert_eq!(events(&mut world), ["Failed 401"]);
+    over(world);
+}
+
+fn trunk() -> World {
+    let sources = vec![Source { ip: [192, 0, 2, 7].into(), port: Some(6000) }];
+    let trunks = vec![Trunk { name: "world".into(), sources, registrar: None, login: None }];
+    World::with(Config { trunks, ..config() }, Vec::new())
+}
+
+/// An INVITE as a trunk sends it.
+fn incoming(world: &mut World, fields: &str) -> Request {
+    let fields =
+        format!("Contact: <sip:192.0.2.7:6000>\r\nContent-Type: application/sdp\r\n{fields}");
+    let mut request = world.request("INVITE", "sip:+4312345@example.org", "x", &fields, SDP);
+    request.headers.set("From", "<sip:+4930123@world.example>;tag=f");
+    request
+}
+
+#[test]
+fn a_trunk_is_known_by_where_it_is_and_says_who_calls() {
+    let table = [
+        ("", "+4930123@world.example"),
+        ("P-Asserted-Identity: <sip:+4930999@world.example>\r\n", "+4930999@world.example"),
+        ("P-Asserted-Identity: <sip:anonymous@anonymous.invalid>\r\n", ""),
+    ];
+    for (fields, account) in table {
+        let mut world = trunk();
+        let invite = incoming(&mut world, fields);
+        world.receive(Message::Request(invite), udp(6000));
+        let Some((_, LegEvent::Invited(invited))) = world.legs.pop() else { panic!("{fields}") };
+        assert_eq!((invited.account.as_str(), invited.trunk.as_deref()), (account, Some("world")));
+    }
+    // From anywhere else it is nobody, and elsewhere it may do nothing but call.
+    let mut world = trunk();
+    let invite = incoming(&mut world, "");
+    world.receive(Message::Request(invite), udp(6001));
+    assert_eq!(world.last_response().status, 403);
+    let register = world.request("REGISTER", "sip:example.org", "ana", "", "");
+    world.receive(Message::Request(register), udp(6000));
+    assert_eq!(world.last_response().status, 401);
+    assert!(world.legs.is_empty());
+}
+
+/// A trunk that wants a REGISTER.
+fn registering() -> World {
+    let login = Some(Login { username: "care".into(), password: "secret".into() });
+    let registrar = Some("sip:care@192.0.2.7".into());
+    let trunks = vec![Trunk { name: "world".into(), sources: Vec::new(), registrar, login }];
+    let mut world = World::with(Config { trunks, ..config() }, Vec::new());
+    world.pass(0.0);
+    world
+}
+
+fn registered(request: &Request, seconds: u32) -> Message {
+    let mut response = request.response(200, Some("t"));
+    let contact = request.headers.get("Contact").unwrap();
+    response.headers.push("Contact", "<sip:other@192.0.2.99>;expires=5");
+    response.headers.push("Contact", format!("{contact};expires={seconds}"));
+    Message::Response(response)
+}
+
+#[test]
+fn a_trunk_is_told_where_we_are_proven_and_renewed_in_time() {
+    let mut world = registering();
+    let (flow, first) = world.last_request();
+    assert_eq!(
+        (first.method.as_str(), first.uri.to_string().as_str()),
+        ("REGISTER", "sip:192.0.2.7")
+    );
+    assert_eq!(flow.peer, ([192, 0, 2, 7], 5060).into());
+    assert!(first.headers.get("To").unwrap().contains("sip:care@192.0.2.7"));
+    let mut brief = first.response(423, Some("t"));
+    brief.headers.push("Min-Expires", "1800");
+    world.receive(Message::Response(brief), udp(5060));
+    let (_, second) = world.last_request();
+    assert_eq!(second.headers.get("Expires"), Some("1800"));
+    let mut asked = second.response(401, Some("t"));
+    asked
+        .headers
+        .push("WWW-Authenticate", "Digest realm=\"w\", nonce=\"n\", qop=\"auth\", algorithm=MD5");
+    world.receive(Message::Response(asked), udp(5060));
+    let (_, third) = world.last_request();
+    let proof = Credentials::parse(third.headers.get("Authorization").unwrap()).unwrap();
+    assert_eq!(
+        proof.response,
+        proof.expected(&Algorithm::Md5.ha1("care", "w", "secret"), "REGISTER", b"")
+    );
+    assert_eq!(third.headers.get("Call-ID"), first.headers.get("Call-ID"));
+    world.receive(registered(&third, 100), udp(5060));
+    assert_eq!(world.trunk_is_up, Some(true));
+    world.sent.clear();
+    world.pass(49.0);
+    assert_eq!(world.said(), [""; 0]);
+    world.pass(1.2);
+    assert_eq!(world.said(), ["REGISTER"]);
+}
+
+#[test]
+fn a_trunk_that_does_not_take_it_is_asked_again_after_longer_and_longer_pauses() {
+    let mut world = registering();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let (_, request) = world.last_request();
+        world.receive(Message::Response(request.response(500, Some("t"))), udp(5060));
+        assert_eq!(world.trunk_is_up, Some(false));
+        world.sent.clear();
+        let begun = world.now;
+        while methods(&world.sent, &Method::REGISTER) == 0 {
+            world.pass(1.0);
+        }
+        pauses.push(world.now.duration_since(begun).as_secs());
+    }
+    assert!((30..=36).contains(&pauses[0]) && (60..=66).contains(&pauses[1]), "{pauses:?}");
+    assert!(pauses[7] <= 906, "{pauses:?}");
+    // A password that is not believed is not sent on and on.
+    let (_, mut request) = world.last_request();
+    for nonce in ["n", "m"] {
+        let mut asked = request.response(401, Some("t"));
+        let value = format!("Digest realm=\"w\", nonce=\"{nonce}\", algorithm=MD5");
+        asked.headers.push("WWW-Authenticate", value);
+        world.receive(Message::Response(asked), udp(5060));
+        request = world.last_request().1;
+    }
+    assert_eq!(methods(&world.sent, &Method::REGISTER), 2);
+}

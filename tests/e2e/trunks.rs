@@ -1,0 +1,128 @@
+//! The telephone network by a trunk: Kamailio as the provider, which asks for a password, baresip behind it. Sound is proven by
+//! the tone that is heard.
+
+#![allow(clippy::unwrap_used)] // what goes wrong here fails a test
+
+use serde_json::json;
+use tandem_tests::names::Names;
+use tandem_tests::provider::{DOMAIN, LOGIN, Provider};
+use tandem_tests::{Peer, Server, Transcript};
+
+/// A server with a trunk, and somebody with a phone of the telephone network.
+struct World {
+    server: Server,
+    stranger: Peer,
+    _provider: Provider,
+    _names: Names,
+}
+
+/// `more` are lines of `[numbers]`.
+fn world(log: &Transcript, more: &str) -> World {
+    let names = Names::start().unwrap();
+    names.address(DOMAIN, [127, 0, 0, 1]);
+    let port = Provider::port().unwrap();
+    let (name, password) = LOGIN;
+    let sections = format!(
+        "[dns]\nservers = [\"{}\"]\n\
+         [[trunks]]\nname = \"dead\"\nuri = \"sip:127.0.0.1:1\"\nprefixes = [\"+49301\"]\nmax_calls = 0\n\
+         [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
+         sources = [\"127.0.0.1:{port}\"]\nprefixes = [\"+49\"]\ncaller = \"+4930500\"\n\
+         [numbers]\ncountry = \"49\"\n{more}\n\
+         [numbers.accounts]\n\"+4930501\" = \"ana@localhost\"\n\"+4930502\" = \"carl@localhost\"\n",
+        names.address
+    );
+    let server = Server::start_with("localhost", &["ana", "carl"], &sections).unwrap();
+    let provider = Provider::start(port, server.sip).unwrap();
+    let mut stranger = Peer::start("stranger", "baresip.py", log).unwrap();
+    stranger.tell(json!({
+        "cmd": "start", "user": "+4930123", "password": "none", "domain": DOMAIN, "port": port, "tone": 740,
+    }));
+    stranger.want("registered", &[]);
+    World { server, stranger, _provider: provider, _names: names }
+}
+
+#[test]
+fn phones_and_apps_call_numbers_and_show_their_own() {
+    let log = Transcript::default();
+    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    for dialled in ["sip:030123@localhost", "sip:+4930123@localhost"] {
+        desk.tell(json!({"cmd": "call", "to": dialled}));
+        stranger.want("incoming", &[("from", "+4930501@")]);
+        stranger.tell(json!({"cmd": "answer"}));
+        desk.want("established", &[]);
+        desk.hears(740);
+        stranger.hears(620);
+        desk.tell(json!({"cmd": "hangup"}));
+        stranger.want("closed", &[]);
+    }
+    app.tell(json!({"cmd": "call", "to": "+4930123@tel.localhost", "tone": 500}));
+    stranger.want("incoming", &[("from", "+4930502@")]);
+    stranger.tell(json!({"cmd": "answer"}));
+    app.want("connected", &[]);
+    app.hears(740);
+    stranger.hears(500);
+    stranger.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+    let calls = server.recorded(3).unwrap();
+    for (_, callee, result, legs) in &calls {
+        assert_eq!((callee.as_str(), result.as_str()), ("+4930123@tel.localhost", "hung up"));
+        assert_eq!(legs[1]["trunk"], "pstn", "{legs}");
+    }
+}
+
+#[test]
+fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
+    let log = Transcript::default();
+    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930501@{DOMAIN}")}));
+    desk.want("incoming", &[("from", "+4930123@")]);
+    desk.tell(json!({"cmd": "answer"}));
+    stranger.want("established", &[]);
+    desk.hears(740);
+    stranger.hears(620);
+    desk.tell(json!({"cmd": "hangup"}));
+    stranger.want("closed", &[]);
+    stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930502@{DOMAIN}")}));
+    app.want("incoming", &[("from", "+4930123@tel.localhost/")]);
+    app.tell(json!({"cmd": "answer", "tone": 500}));
+    stranger.want("established", &[]);
+    app.hears(740);
+    stranger.hears(500);
+    app.tell(json!({"cmd": "hangup"}));
+    stranger.want("closed", &[]);
+    // Nobody has this one.
+    stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930599@{DOMAIN}")}));
+    stranger.want("closed", &[("reason", "404")]);
+    let calls = server.recorded(2).unwrap();
+    assert!(calls.iter().all(|call| call.0 == "+4930123@tel.localhost"), "{calls:?}");
+}
+
+#[test]
+fn what_may_not_be_dialled_is_refused_and_said() {
+    let log = Transcript::default();
+    let more = "max_calls_per_hour = 1";
+    let World { server, mut stranger, _provider, _names } = world(&log, more);
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    // No trunk goes there; no emergency number is set.
+    for (dialled, status) in [("+431234", "404"), ("112", "404")] {
+        desk.tell(json!({"cmd": "call", "to": format!("sip:{dialled}@localhost")}));
+        desk.want("closed", &[("reason", status)]);
+    }
+    app.tell(json!({"cmd": "call", "to": "+431234@tel.localhost", "tone": 500}));
+    app.want("ended", &[("by", "reject")]);
+    // One call an hour.
+    desk.tell(json!({"cmd": "call", "to": "sip:+4930123@localhost"}));
+    stranger.want("incoming", &[]);
+    stranger.tell(json!({"cmd": "hangup"}));
+    desk.want("closed", &[]);
+    desk.tell(json!({"cmd": "call", "to": "sip:+4930123@localhost"}));
+    desk.want("closed", &[("reason", "403")]);
+    let said =
+        |why: &str| server.log().iter().any(|line| line.contains("audit") && line.contains(why));
+    assert!(said("no trunk takes it") && said("too many calls"), "{:#?}", server.log());
+}
