@@ -5,7 +5,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 TANDEM_PEERS ?= $(CURDIR)/target/peers
 export CARGO_TARGET_DIR TANDEM_PEERS
 
-.PHONY: run test story lint bench build-tools
+.PHONY: run test story soak lint bench build-tools
 
 run: build-tools
 	cargo build --release -p tandem-gateway
@@ -22,6 +22,12 @@ story: build-tools
 	bash tests/peers/setup.sh
 	cargo build -p tandem-gateway
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/debug/tandem cargo test -p tandem-tests --test story -- --nocapture
+
+# Twenty minutes of phones and scanners, after which nothing may be left: memory, transactions, dialogs, ports.
+soak: build-tools
+	bash tests/peers/setup.sh
+	cargo build --release -p tandem-gateway
+	TANDEM_SOAK_SECONDS=1200 TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem cargo test -p tandem-tests --test soak -- --nocapture
 
 # Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted. BENCH=xmpp or BENCH=sip measures a part.
 bench: build-tools

@@ -263,7 +263,7 @@ impl App {
         let starttls = certificate.front(&[])?;
         let direct = certificate.front(&["xmpp-client"])?;
         let https = certificate.front(&["http/1.1", "xmpp-client"])?;
-        let render = telemetry.with_xmpp(self.xmpp.clone()).renderer();
+        let render = telemetry.with_xmpp(self.xmpp.clone()).with_sip(self.sip.clone()).renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
         let public = tandem_web::router(site).merge(invitations);
         let doors = [

@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tandem_media::MediaHandle;
 use tandem_media::control::{Cause, Drops};
+use tandem_sip::SipHandle;
 use tandem_xmpp::Server;
 use tracing_subscriber::EnvFilter;
 
 /// What is counted, with the text beside it.
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("tandem_xmpp_logins_refused_total", "XMPP logins with a wrong name or password"),
     ("tandem_sip_logins_refused_total", "SIP requests with a wrong name or password"),
     ("tandem_calls_total", "Calls with a phone in them"),
@@ -17,8 +18,25 @@ const COUNTERS: [(&str, &str); 8] = [
     ("tandem_media_strangers_total", "Datagrams that belonged to no leg, by cause"),
     ("tandem_media_dropped_total", "Packets of ended legs that were dropped, by cause"),
     ("tandem_filter_dropped_total", "Copies of messages that no content filter took"),
+    ("tandem_trunk_refused_total", "Numbers that were not dialled"),
+    ("tandem_trunk_failed_total", "Calls that a trunk did not take"),
     ("tandem_messages_to_phones_failed_total", "Messages that no phone took"),
 ];
+
+/// What goes up and down, with the text beside it.
+const GAUGES: [(&str, &str); 7] = [
+    ("tandem_calls", "Calls with a phone in them that are not over"),
+    ("tandem_media_legs", "Legs of calls whose media is open"),
+    ("tandem_sip_transactions", "SIP transactions, each up to 32 s after its end"),
+    ("tandem_sip_dialogs", "SIP calls and what may become one"),
+    ("tandem_sip_subscriptions", "SIP subscriptions, to us and of ours"),
+    ("tandem_sip_accounts", "Accounts with a registered phone"),
+    ("tandem_sip_connections", "SIP stream connections"),
+];
+
+fn set(name: &'static str, value: usize) {
+    metrics::gauge!(name).set(u32::try_from(value).unwrap_or(u32::MAX));
+}
 
 /// The process's counters.
 #[derive(Clone)]
@@ -26,6 +44,7 @@ pub struct Telemetry {
     handle: PrometheusHandle,
     media: Option<MediaHandle>,
     xmpp: Option<Server>,
+    sip: Option<SipHandle>,
 }
 
 impl Telemetry {
@@ -41,9 +60,12 @@ impl Telemetry {
             for (name, text) in COUNTERS {
                 metrics::describe_counter!(name, text);
             }
+            for (name, text) in GAUGES {
+                metrics::describe_gauge!(name, text);
+            }
             handle
         });
-        Self { handle: handle.clone(), media: None, xmpp: None }
+        Self { handle: handle.clone(), media: None, xmpp: None, sip: None }
     }
 
     /// With the counters of the media engine, which are read when somebody asks.
@@ -56,9 +78,14 @@ impl Telemetry {
         Self { xmpp: Some(xmpp), ..self }
     }
 
+    /// With how much the SIP server has in work.
+    pub fn with_sip(self, sip: SipHandle) -> Self {
+        Self { sip: Some(sip), ..self }
+    }
+
     /// Renders all counters in the text format of Prometheus.
     pub fn renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
-        let Self { handle, media, xmpp } = self.clone();
+        let Self { handle, media, xmpp, sip } = self.clone();
         Arc::new(move || {
             if let Some(media) = &media {
                 let shards = media.strangers();
@@ -68,6 +95,15 @@ impl Telemetry {
                     metrics::counter!("tandem_media_strangers_total", "cause" => name)
                         .absolute(total);
                 }
+                set("tandem_media_legs", media.open_legs());
+            }
+            if let Some(sip) = &sip {
+                let gauges = sip.gauges();
+                set("tandem_sip_transactions", gauges.transactions);
+                set("tandem_sip_dialogs", gauges.dialogs);
+                set("tandem_sip_subscriptions", gauges.subscriptions);
+                set("tandem_sip_accounts", gauges.accounts);
+                set("tandem_sip_connections", gauges.connections);
             }
             if let Some(xmpp) = &xmpp {
                 let dropped = xmpp.filter_copies_dropped();

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tandem_tests::phones::{account, password};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -284,14 +285,6 @@ pub(crate) fn header() -> String {
         "<?xml version='1.0'?><stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' \
          xmlns:stream='http://etherx.jabber.org/streams'>"
     )
-}
-
-pub(crate) fn account(n: usize) -> String {
-    format!("user{n}")
-}
-
-pub(crate) fn password(n: usize) -> String {
-    format!("secret{n}")
 }
 
 /// Registers an account in band (XEP-0077), for the peers.

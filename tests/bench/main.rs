@@ -9,15 +9,15 @@ mod latency;
 mod parse;
 mod scram;
 mod servers;
-mod sip;
 mod xmpp;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tandem_tests::phones;
 
-use self::client::{Client, account, password};
+use self::client::Client;
 use self::servers::{Start, cpu_seconds};
 
 /// Phones that register, or call, at once; and for how long.
@@ -151,10 +151,10 @@ async fn sip_figures() -> Result<Vec<Figure>> {
     for start in [servers::tandem, servers::kamailio] {
         let server = start(2 * PHONES).await?;
         let before = cpu_seconds(server.pid)?;
-        let done = sip::registers(&server, PHONES, SIP_TIME)?;
+        let done = phones::registers(server.phones(), PHONES, SIP_TIME)?;
         registers.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
         let before = cpu_seconds(server.pid)?;
-        let done = sip::calls(&server, PHONES, SIP_TIME)?;
+        let done = phones::calls(server.phones(), PHONES, SIP_TIME)?;
         calls.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
     }
     let ring = measure_ring().await?;
@@ -209,7 +209,7 @@ fn figure(
 async fn measure_ring() -> Result<f64> {
     let server = servers::tandem(2).await?;
     let (rang, rings) = std::sync::mpsc::channel();
-    let _phone = sip::Callees::start(&server, 1..2, 40_000, true, move |at| {
+    let _phone = phones::Callees::start(server.phones(), 1..2, 40_000, true, move |at| {
         let _ = rang.send(at);
     })?;
     let mut client = Client::login(&server, 0).await?;
@@ -229,8 +229,8 @@ async fn measure_ring() -> Result<f64> {
 async fn measure_delay() -> Result<(f64, String)> {
     let server = servers::tandem(2 * TIMED_CALLS).await?;
     let time = Duration::from_secs(5);
-    let (direct, _) = sip::direct_delay(TIMED_CALLS, time)?;
-    let (median, worst) = sip::packet_delay(&server, TIMED_CALLS, time)?;
+    let (direct, _) = phones::direct_delay(TIMED_CALLS, time)?;
+    let (median, worst) = phones::packet_delay(server.phones(), TIMED_CALLS, time)?;
     let settings = format!(
         "median of {TIMED_CALLS} calls of 50 packets a second, PCMA passed through between phones, less the {direct:.3} ms \
          of the same way without a server; 99th percentile {:.3} ms",

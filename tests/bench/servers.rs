@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tandem_tests::phones::{Target, account, password};
 
-use crate::client::{account, password, register};
+use crate::client::register;
 
 /// The domain of every server.
 pub(crate) const DOMAIN: &str = "bench.example";
@@ -21,6 +22,13 @@ pub(crate) struct Running {
     pub(crate) sip: u16,
     process: Child,
     _dir: tempfile::TempDir,
+}
+
+impl Running {
+    /// As phones know it.
+    pub(crate) fn phones(&self) -> Target {
+        Target { name: self.name, sip: self.sip, domain: DOMAIN }
+    }
 }
 
 impl Drop for Running {

@@ -19,6 +19,8 @@ pub mod names;
 pub mod neighbour;
 #[allow(clippy::disallowed_methods)] // waits for programs that live in real time
 mod peer;
+#[allow(clippy::disallowed_methods)] // a load reads the clock
+pub mod phones;
 pub mod provider;
 
 pub use capture::{Capture, Captured, udp_ports};

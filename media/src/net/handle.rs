@@ -203,6 +203,11 @@ impl MediaHandle {
         self.forget(leg);
     }
 
+    /// Legs that are open.
+    pub fn open_legs(&self) -> usize {
+        self.legs().len()
+    }
+
     /// Counters of an open leg.
     pub fn stats(&self, leg: LegId) -> Option<LegStats> {
         self.legs().get(&leg).map(|l| l.counters.read())

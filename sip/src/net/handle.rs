@@ -1,8 +1,8 @@
 //! What the gateway tells the SIP server.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use crate::ports::{
     Binding, Document, LegId, MessageResult, OutgoingInvite, OutgoingMessage, OutgoingSubscription,
     SubscriptionId, SubscriptionState, WatchId,
 };
+use crate::service::Gauges;
 
 /// A wish for the core's task.
 pub(super) enum Command {
@@ -45,6 +46,7 @@ pub struct SipHandle {
     next_leg: Arc<AtomicU64>,
     next_watch: Arc<AtomicU64>,
     doorman: Doorman,
+    gauges: Arc<Mutex<Gauges>>,
     runtime: Handle,
 }
 
@@ -57,17 +59,23 @@ impl fmt::Debug for SipHandle {
 impl SipHandle {
     pub(super) fn new(
         doorman: Doorman,
+        gauges: Arc<Mutex<Gauges>>,
         runtime: Handle,
     ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
         // Odd numbers; legs that others start have even ones.
         let (next_leg, next_watch) = (Arc::new(AtomicU64::new(1)), Arc::default());
-        (Self { commands, next_leg, next_watch, doorman, runtime }, queue)
+        (Self { commands, next_leg, next_watch, doorman, gauges, runtime }, queue)
     }
 
     fn tell(&self, command: Command) {
         // A server that has stopped has no legs to tell anything.
         let _ = self.commands.send(command);
+    }
+
+    /// How much was in work, a second ago at most while there is any.
+    pub fn gauges(&self) -> Gauges {
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the server runs, until [`SipHandle::shutdown`]: what answers it for each call is best beside it, so that no

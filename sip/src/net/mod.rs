@@ -150,8 +150,10 @@ impl Sip {
         let mut core =
             Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
         core.set_gruu_key(key);
-        let (handle, commands) = SipHandle::new(doorman.clone(), runtime.clone());
-        let task = task::Task::new(core, ports, sockets, doorman);
+        let gauges = Arc::default();
+        let (handle, commands) =
+            SipHandle::new(doorman.clone(), Arc::clone(&gauges), runtime.clone());
+        let task = task::Task::new(core, ports, sockets, doorman, gauges);
         runtime.spawn(async move {
             task.run(events, commands).await;
             drop(alive);

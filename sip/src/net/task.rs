@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::stream::Doorman;
 use crate::msg::{Message, ParseError};
 use crate::ports::{MessageResult, Ports};
 use crate::service::locate;
-use crate::service::{Core, Job, JobId, JobResult, Output, Ticket};
+use crate::service::{Core, Gauges, Job, JobId, JobResult, Output, Ticket};
 use crate::transport::{Flow, Protocol};
 
 /// What the sockets tell the core.
@@ -33,6 +33,8 @@ pub(super) enum Inbound {
 
 type Jobs = FuturesUnordered<Pin<Box<dyn Future<Output = (JobId, JobResult)> + Send>>>;
 
+/// Between looks at how much is in work.
+const SECOND: Duration = Duration::from_secs(1);
 /// How long a stop waits for BYE and NOTIFY to be answered.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -47,6 +49,8 @@ pub(super) struct Task {
     tickets: HashMap<Ticket, oneshot::Sender<MessageResult>>,
     next_ticket: u64,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
+    gauges: Arc<Mutex<Gauges>>,
+    read_at: Instant,
 }
 
 impl Task {
@@ -55,6 +59,7 @@ impl Task {
         ports: Ports,
         sockets: Vec<(u64, Arc<UdpSocket>)>,
         doorman: Doorman,
+        gauges: Arc<Mutex<Gauges>>,
     ) -> Self {
         Self {
             core,
@@ -72,6 +77,8 @@ impl Task {
             tickets: HashMap::new(),
             next_ticket: 0,
             stopping: None,
+            gauges,
+            read_at: Instant::now(),
         }
     }
 
@@ -108,6 +115,7 @@ impl Task {
             }
             self.core.handle_timeout(Instant::now());
             self.flush();
+            self.read_gauges();
             if let Some((at, _)) = &self.stopping
                 && (*at <= Instant::now() || self.core.open_requests() == 0)
             {
@@ -116,6 +124,15 @@ impl Task {
                 }
                 return;
             }
+        }
+    }
+
+    /// For whoever asks how much is in work, each second and whenever the last of it is done.
+    fn read_gauges(&mut self) {
+        let (now, gauges) = (Instant::now(), self.core.gauges());
+        if gauges.transactions == 0 || now.saturating_duration_since(self.read_at) >= SECOND {
+            self.read_at = now;
+            *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
         }
     }
 

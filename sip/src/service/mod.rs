@@ -217,6 +217,21 @@ enum Timer {
     Trunk(usize),
 }
 
+/// How much is in work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Transactions; each is kept up to 32 s after its end, for what comes late.
+    pub transactions: usize,
+    /// Calls and what may become one.
+    pub dialogs: usize,
+    /// Subscriptions to us, and of ours.
+    pub subscriptions: usize,
+    /// Accounts with a phone.
+    pub accounts: usize,
+    /// Stream connections.
+    pub connections: usize,
+}
+
 /// Where we listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
@@ -435,6 +450,17 @@ impl Core {
                 Timer::Trunk(at) => self.register_due(at, now),
             }
             self.run_events(now);
+        }
+    }
+
+    /// How much is in work.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            transactions: self.layer.len(),
+            dialogs: self.legs.len(),
+            subscriptions: self.watches.len() + self.watchings.len(),
+            accounts: self.registrar.len(),
+            connections: self.streams.len(),
         }
     }
 

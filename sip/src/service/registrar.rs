@@ -27,6 +27,11 @@ pub(super) struct Registrar {
 }
 
 impl Registrar {
+    /// Accounts with a phone.
+    pub(super) fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
     /// Whether nobody is registered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

@@ -43,6 +43,11 @@ pub(super) struct Watchings {
 }
 
 impl Watchings {
+    /// Whom we watch.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Whether nobody is watched.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

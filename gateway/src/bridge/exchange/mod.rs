@@ -306,6 +306,7 @@ impl Exchange {
         self.index.set_call(&entry.sid, &entry.caller, key);
         self.index.set_call(&entry.sid, &entry.callee, key);
         self.calls.insert(key, entry);
+        self.count();
         self.tell_line(key, DialogState::Trying);
         self.act(key, now);
     }
@@ -324,6 +325,10 @@ impl Exchange {
     fn new_key(&mut self) -> CallKey {
         self.next_call += 1;
         CallKey(self.next_call)
+    }
+
+    fn count(&self) {
+        metrics::gauge!("tandem_calls").set(u32::try_from(self.calls.len()).unwrap_or(u32::MAX));
     }
 
     fn is_full(&self) -> bool {

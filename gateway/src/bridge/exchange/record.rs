@@ -25,6 +25,7 @@ impl Exchange {
             self.close_media(call, key);
         }
         let Some(mut entry) = self.calls.remove(&call) else { return };
+        self.count();
         self.finish_client(&mut entry, outcome);
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));

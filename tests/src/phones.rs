@@ -1,5 +1,7 @@
 //! A small SIP load over UDP (RFC 3261): phones that register, call and hang up as fast as the server answers, and RTP
 //! whose way through the server is timed. It parses no more than it must.
+//!
+//! Benches run these as fast as they go, soaks at a rate.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,8 +12,30 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use md5::{Digest, Md5};
 
-use crate::servers::{DOMAIN, Running};
-use crate::{account, password};
+mod once;
+
+pub use self::once::Once;
+
+/// A server to be loaded, with the accounts of [`account`].
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// What it is called.
+    pub name: &'static str,
+    /// Where it listens, over UDP.
+    pub sip: u16,
+    /// Its domain.
+    pub domain: &'static str,
+}
+
+/// The name of an account.
+pub fn account(n: usize) -> String {
+    format!("user{n}")
+}
+
+/// Its password.
+pub fn password(n: usize) -> String {
+    format!("secret-{}", account(n))
+}
 
 /// A request without an answer for so long was lost; it is begun anew.
 const LOST: Duration = Duration::from_secs(2);
@@ -77,19 +101,26 @@ fn credentials(challenge: &Message, method: &str, uri: &str, n: usize) -> Option
 }
 
 /// Phones behind one socket.
-struct Phones {
+pub struct Phones {
     socket: UdpSocket,
     server: SocketAddr,
+    domain: &'static str,
     port: u16,
     branches: u64,
 }
 
 impl Phones {
-    fn new(server: &Running) -> Result<Self> {
+    /// Nobody is registered yet.
+    ///
+    /// # Errors
+    ///
+    /// No port is free.
+    pub fn new(server: Target) -> Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let port = socket.local_addr()?.port();
-        Ok(Self { socket, server: ([127, 0, 0, 1], server.sip).into(), port, branches: 0 })
+        let address = ([127, 0, 0, 1], server.sip).into();
+        Ok(Self { socket, server: address, domain: server.domain, port, branches: 0 })
     }
 
     fn send(&self, text: &str) -> Result<()> {
@@ -113,23 +144,28 @@ impl Phones {
     }
 
     fn register(&mut self, n: usize, number: u32, credentials: &str) -> Result<()> {
-        let (via, name, port) = (self.via(), account(n), self.port);
+        let (via, name, port, domain) = (self.via(), account(n), self.port, self.domain);
         self.send(&format!(
-            "REGISTER sip:{DOMAIN} SIP/2.0\r\n{via}From: <sip:{name}@{DOMAIN}>;tag=r{n}\r\n\
-             To: <sip:{name}@{DOMAIN}>\r\nCall-ID: r{n}-{port}\r\nCSeq: {number} REGISTER\r\n\
+            "REGISTER sip:{domain} SIP/2.0\r\n{via}From: <sip:{name}@{domain}>;tag=r{n}\r\n\
+             To: <sip:{name}@{domain}>\r\nCall-ID: r{n}-{port}\r\nCSeq: {number} REGISTER\r\n\
              Contact: <sip:{name}@127.0.0.1:{port}>\r\nExpires: 600\r\nMax-Forwards: 70\r\n{credentials}\
              Content-Length: 0\r\n\r\n"
         ))
     }
 
     /// Registers one account.
-    fn register_once(&mut self, n: usize) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or nothing is heard.
+    pub fn register_once(&mut self, n: usize) -> Result<()> {
         self.register(n, 1, "")?;
         for _ in 0..50 {
             let Some(answer) = self.receive()? else { continue };
             match answer.status() {
                 Some(401) => {
-                    let proof = credentials(&answer, "REGISTER", &format!("sip:{DOMAIN}"), n);
+                    let proof =
+                        credentials(&answer, "REGISTER", &format!("sip:{}", self.domain), n);
                     self.register(n, 2, &proof.context("no MD5 challenge")?)?;
                 }
                 Some(200) => return Ok(()),
@@ -141,7 +177,11 @@ impl Phones {
 }
 
 /// `window` phones register again and again; gives how often they did.
-pub(crate) fn registers(server: &Running, window: usize, time: Duration) -> Result<u64> {
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn registers(server: Target, window: usize, time: Duration) -> Result<u64> {
     let mut phones = Phones::new(server)?;
     let end = Instant::now() + time;
     let mut numbers = vec![1_u32; window];
@@ -165,7 +205,7 @@ pub(crate) fn registers(server: &Running, window: usize, time: Duration) -> Resu
             *number += 1;
             *seen = Instant::now();
             let proof = match answer.status() {
-                Some(401) => credentials(&answer, "REGISTER", &format!("sip:{DOMAIN}"), n)
+                Some(401) => credentials(&answer, "REGISTER", &format!("sip:{}", server.domain), n)
                     .context("no MD5 challenge")?,
                 Some(200) => {
                     done += 1;
@@ -188,15 +228,19 @@ pub(crate) fn registers(server: &Running, window: usize, time: Duration) -> Resu
 }
 
 /// Phones that take every call, until dropped. `rtp` is the port in their answers.
-pub(crate) struct Callees {
+pub struct Callees {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Callees {
     /// Registers these accounts and answers for them; `refuse` answers 486 to a call. `invited` hears of each INVITE.
-    pub(crate) fn start(
-        server: &Running,
+    ///
+    /// # Errors
+    ///
+    /// They cannot register.
+    pub fn start(
+        server: Target,
         accounts: std::ops::Range<usize>,
         rtp: u16,
         refuse: bool,
@@ -237,7 +281,7 @@ impl Callees {
                             )
                         }
                     }
-                    "BYE" | "CANCEL" => {
+                    "BYE" | "CANCEL" | "MESSAGE" => {
                         format!("SIP/2.0 200 OK\r\n{head}To: {to}\r\nContent-Length: 0\r\n\r\n")
                     }
                     _ => continue,
@@ -292,9 +336,9 @@ impl Callers {
         let via = self.phones.via();
         let call = self.calls.get(id).context("no call")?;
         let (from, to, number) = (account(call.from), account(call.to), call.number);
-        let (port, sdp) = (self.phones.port, sdp(self.rtp));
+        let (port, sdp, domain) = (self.phones.port, sdp(self.rtp), self.phones.domain);
         self.phones.send(&format!(
-            "INVITE sip:{to}@{DOMAIN} SIP/2.0\r\n{via}From: <sip:{from}@{DOMAIN}>;tag=a\r\nTo: <sip:{to}@{DOMAIN}>\r\n\
+            "INVITE sip:{to}@{domain} SIP/2.0\r\n{via}From: <sip:{from}@{domain}>;tag=a\r\nTo: <sip:{to}@{domain}>\r\n\
              Call-ID: {id}\r\nCSeq: {number} INVITE\r\nContact: <sip:{from}@127.0.0.1:{port}>\r\nMax-Forwards: 70\r\n\
              {proof}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
             sdp.len()
@@ -317,10 +361,31 @@ impl Callers {
         ))
     }
 
+    /// Takes an answer; gives the call that it ended.
+    fn handle(&mut self, answer: &Message) -> Result<Option<Call>> {
+        let id = answer.get("call-id").to_owned();
+        let of_invite = answer.get("cseq").ends_with("INVITE");
+        let number: u32 = answer.get("cseq").split(' ').next().unwrap_or("").parse().unwrap_or(0);
+        let is_current = self.calls.get(&id).is_some_and(|call| call.number == number);
+        match answer.status() {
+            Some(401 | 407) if of_invite && is_current => self.challenged(answer, &id)?,
+            Some(200) if of_invite => {
+                self.inside(answer, "ACK", number)?;
+                if is_current {
+                    self.inside(answer, "BYE", number + 1)?;
+                }
+            }
+            Some(200) => return Ok(self.calls.remove(&id)),
+            Some(300..) if is_current => bail!("a call got {}", answer.start),
+            _ => {}
+        }
+        Ok(None)
+    }
+
     /// The challenge of an INVITE: it is acknowledged and answered.
     fn challenged(&mut self, answer: &Message, id: &str) -> Result<()> {
         let Some(call) = self.calls.get_mut(id) else { return Ok(()) };
-        let uri = format!("sip:{}@{DOMAIN}", account(call.to));
+        let uri = format!("sip:{}@{}", account(call.to), self.phones.domain);
         self.phones.send(&format!(
             "ACK {uri} SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {} ACK\r\nMax-Forwards: 70\r\n\
              Content-Length: 0\r\n\r\n",
@@ -336,7 +401,11 @@ impl Callers {
 }
 
 /// `window` accounts call as many others, which answer; gives how many calls went from INVITE to the answered BYE.
-pub(crate) fn calls(server: &Running, window: usize, time: Duration) -> Result<u64> {
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn calls(server: Target, window: usize, time: Duration) -> Result<u64> {
     let _callees = Callees::start(server, window..2 * window, 40_000, false, |_| {})?;
     let phones = Phones::new(server)?;
     let mut callers = Callers { phones, calls: HashMap::new(), serial: 0, rtp: 40_002 };
@@ -346,30 +415,11 @@ pub(crate) fn calls(server: &Running, window: usize, time: Duration) -> Result<u
     }
     let mut done = 0;
     while Instant::now() < end {
-        if let Some(answer) = callers.phones.receive()? {
-            let id = answer.get("call-id").to_owned();
-            let of_invite = answer.get("cseq").ends_with("INVITE");
-            let number: u32 =
-                answer.get("cseq").split(' ').next().unwrap_or("").parse().unwrap_or(0);
-            let is_current = callers.calls.get(&id).is_some_and(|call| call.number == number);
-            match answer.status() {
-                Some(401 | 407) if of_invite && is_current => callers.challenged(&answer, &id)?,
-                Some(200) if of_invite => {
-                    callers.inside(&answer, "ACK", number)?;
-                    if is_current {
-                        callers.inside(&answer, "BYE", number + 1)?;
-                    }
-                }
-                Some(200) => {
-                    if let Some(call) = callers.calls.remove(&id) {
-                        done += 1;
-                        callers.begin(call.from, call.to)?;
-                    }
-                }
-                Some(100..=199) => {}
-                Some(300..) if is_current => bail!("{}: a call got {}", server.name, answer.start),
-                _ => {}
-            }
+        if let Some(answer) = callers.phones.receive()?
+            && let Some(call) = callers.handle(&answer)?
+        {
+            done += 1;
+            callers.begin(call.from, call.to)?;
         }
         let lost: Vec<String> = callers
             .calls
@@ -387,7 +437,11 @@ pub(crate) fn calls(server: &Running, window: usize, time: Duration) -> Result<u
 }
 
 /// Median and 99th percentile of one way through the server, of packets of `count` calls for `time`, in milliseconds.
-pub(crate) fn packet_delay(server: &Running, count: usize, time: Duration) -> Result<(f64, f64)> {
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn packet_delay(server: Target, count: usize, time: Duration) -> Result<(f64, f64)> {
     let mut ways = Vec::new();
     let mut keep = Vec::new();
     for n in 0..count {
@@ -407,7 +461,11 @@ pub(crate) fn packet_delay(server: &Running, count: usize, time: Duration) -> Re
 }
 
 /// The same without a server: what the loopback interface and the clock take.
-pub(crate) fn direct_delay(count: usize, time: Duration) -> Result<(f64, f64)> {
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn direct_delay(count: usize, time: Duration) -> Result<(f64, f64)> {
     let mut ways = Vec::new();
     for _ in 0..count {
         let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
