@@ -34,6 +34,7 @@ use crate::bridge::message::Chat;
 use crate::bridge::msrp as sessions;
 use crate::bridge::numbers::Plan;
 use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
+use crate::bridge::protection::Protection;
 use crate::bridge::room_phone::RoomPhones;
 use crate::bridge::room_roster::RoomRosters;
 use crate::bridge::{echo, exchange};
@@ -197,8 +198,9 @@ impl App {
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
-        let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone(), plan);
-        start_exchange(parts, media, &store, leg_events, stanza_events);
+        let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
+        let rules = (plan, config.protection());
+        start_exchange(parts, rules, media, &store, (leg_events, stanza_events));
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
         let site = node.site(&config, depot.clone());
@@ -307,17 +309,18 @@ impl App {
 
 /// The owner of all calls, and what it says to others.
 fn start_exchange(
-    (xmpp, sip, contacts, bus, plan): (Server, SipHandle, Contacts, Arc<dyn Bus>, Arc<Plan>),
+    (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
+    (plan, protection): (Arc<Plan>, Protection),
     media: MediaHandle,
     store: &Store,
-    legs: mpsc::UnboundedReceiver<exchange::Event>,
-    stanzas: mpsc::Receiver<exchange::Call>,
+    (legs, stanzas): (mpsc::UnboundedReceiver<exchange::Event>, mpsc::Receiver<exchange::Call>),
 ) {
     let (outbox, said) = mpsc::unbounded_channel();
     let kept = (store.clone(), bus.clone());
     let runtime = sip.runtime().clone();
     runtime.spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
-    let parts = exchange::Parts { xmpp, sip, media, contacts, plan, bus, outbox, random };
+    let parts =
+        exchange::Parts { xmpp, sip, media, contacts, plan, protection, bus, outbox, random };
     runtime.spawn(exchange::Exchange::new(parts).run(legs, stanzas));
 }
 
@@ -467,6 +470,7 @@ async fn start_sessions(
         chat: chat.clone(),
         rooms: rooms.clone(),
         ports: (plain, secure),
+        protection: config.protection(),
         advertised: config.sip.advertised,
         fingerprint: certificate.fingerprint(),
         history: config.chat.room_history,

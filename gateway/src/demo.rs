@@ -10,7 +10,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{RosterItem, Rosters, StoreError};
 
 use crate::app::Addresses;
-use crate::config::{Config, Listen, Media};
+use crate::config::{Config, Listen, Media, Security, Sip};
 use crate::store::{NewPassword, Store, random_password};
 
 /// The accounts, and who they are.
@@ -54,7 +54,9 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
         rtp: Ipv4Addr::LOCALHOST.into(),
         ..Media::default()
     };
-    Config { data_dir, listen, media, log: "warn".into(), ..Config::default() }
+    // It listens on this machine alone, and any softphone is to try it.
+    let sip = Sip { security: Security::Optional, ..Sip::default() };
+    Config { data_dir, listen, media, sip, log: "warn".into(), ..Config::default() }
 }
 
 /// One demo account with its password.

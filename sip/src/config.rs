@@ -52,6 +52,10 @@ pub struct Config {
     pub session_expires_secs: u32,
     /// The shortest such time taken from a peer, in seconds. RFC 4028 asks for 90.
     pub min_session_expires_secs: u32,
+    /// Whether phones have to come under TLS.
+    pub require_tls: bool,
+    /// Accounts, `user@domain`, whose phones may come without all the same.
+    pub clear_accounts: Vec<String>,
     /// Servers whose calls are let in without a password.
     pub trunks: Vec<Trunk>,
     /// What Server and User-Agent say.
@@ -102,6 +106,8 @@ impl Default for Config {
             max_connections_per_peer: 200,
             max_strangers_per_second: 5_000,
             idle_connection_secs: 3_600,
+            require_tls: false,
+            clear_accounts: Vec::new(),
             trunks: Vec::new(),
             session_expires_secs: 1_800,
             min_session_expires_secs: 90,
@@ -118,6 +124,13 @@ impl Config {
             interval: self.session_expires_secs,
             least: self.min_session_expires_secs,
         }
+    }
+
+    /// Whether the phones of an account may come without TLS.
+    #[must_use]
+    pub fn may_be_clear(&self, account: &str) -> bool {
+        !self.require_tls
+            || self.clear_accounts.iter().any(|known| known.eq_ignore_ascii_case(account))
     }
 
     /// Whether `host` is one of our domains.

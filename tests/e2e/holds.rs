@@ -71,7 +71,7 @@ fn phones_hold_each_other_ten_times() {
 
 #[test]
 fn a_call_outlives_several_session_timers() {
-    let settings = "[sip]\nsession_expires = 4\nmin_session_expires = 2\n";
+    let settings = "[sip]\nsecurity = \"optional\"\nsession_expires = 4\nmin_session_expires = 2\n";
     let server = Server::start_with("localhost", PEOPLE, settings).unwrap();
     let log = Transcript::default();
     let (high, low) = Dice.pitches();

@@ -87,7 +87,7 @@ fn resident_kib(pid: u32) -> u64 {
 
 fn gauge(metrics: &str, name: &str) -> u64 {
     let value = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    value.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().unwrap()
+    value.expect(name).parse().unwrap()
 }
 
 #[test]

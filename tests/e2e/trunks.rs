@@ -26,7 +26,7 @@ fn world(log: &Transcript, more: &str) -> World {
         "[dns]\nservers = [\"{}\"]\n\
          [[trunks]]\nname = \"dead\"\nuri = \"sip:127.0.0.1:1\"\nprefixes = [\"+49301\"]\nmax_calls = 0\n\
          [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
-         sources = [\"127.0.0.1:{port}\"]\nprefixes = [\"+49\"]\ncaller = \"+4930500\"\n\
+         sources = [\"127.0.0.1:{port}\"]\nencrypted = false\nprefixes = [\"+49\"]\ncaller = \"+4930500\"\n\
          [numbers]\ncountry = \"49\"\n{more}\n\
          [numbers.accounts]\n\"+4930501\" = \"ana@localhost\"\n\"+4930502\" = \"carl@localhost\"\n",
         names.address

@@ -50,9 +50,10 @@ impl Capture {
 /// A capture file of Ethernet frames, in the byte order of this machine.
 pub struct Captured(Vec<u8>);
 
-/// One datagram between two UDP ports.
+/// What one packet carried between two ports.
 struct Datagram<'a> {
     at: Duration,
+    is_udp: bool,
     from: u16,
     to: u16,
     data: &'a [u8],
@@ -78,8 +79,45 @@ impl Captured {
             .count()
     }
 
-    /// 24 bytes of header, then 16 before each frame: seconds, microseconds, bytes here.
+    /// Which of these texts stand in a packet from or to one of these ports, in the clear.
+    pub fn texts<'t>(&self, ports: &BTreeSet<u16>, texts: &[&'t str]) -> Vec<&'t str> {
+        let mut found = BTreeSet::new();
+        for one in self.packets().filter(|p| ports.contains(&p.from) || ports.contains(&p.to)) {
+            let held =
+                texts.iter().filter(|t| one.data.windows(t.len()).any(|w| w == t.as_bytes()));
+            found.extend(held.copied());
+        }
+        found.into_iter().collect()
+    }
+
+    /// How large the share of the commonest byte is in what RTP carried between each pair of UDP ports, one of them of these:
+    /// one in 256 where it is encrypted. Pairs of few packets are left out.
+    pub fn commonest_bytes(&self, ports: &BTreeSet<u16>) -> BTreeMap<(u16, u16), f64> {
+        let mut counts: BTreeMap<(u16, u16), [usize; 256]> = BTreeMap::new();
+        for one in self.datagrams().filter(|d| is_rtp(d.data) && d.data.len() > 60) {
+            if ports.contains(&one.from) || ports.contains(&one.to) {
+                let count = counts.entry((one.from, one.to)).or_insert([0; 256]);
+                // The header is never encrypted.
+                for byte in one.data.iter().skip(12) {
+                    if let Some(count) = count.get_mut(usize::from(*byte)) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+        let share = |count: [usize; 256]| {
+            let all: usize = count.iter().sum();
+            (all > 4_000).then(|| count.iter().max().copied().unwrap_or(0) as f64 / all as f64)
+        };
+        counts.into_iter().filter_map(|(pair, count)| Some((pair, share(count)?))).collect()
+    }
+
     fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.packets().filter(|packet| packet.is_udp)
+    }
+
+    /// 24 bytes of header, then 16 before each frame: seconds, microseconds, bytes here.
+    fn packets(&self) -> impl Iterator<Item = Datagram<'_>> {
         let mut rest = self.0.get(24..).unwrap_or_default();
         let frames = std::iter::from_fn(move || {
             let number = |at: usize| {
@@ -92,7 +130,7 @@ impl Captured {
             rest = rest.get(end..)?;
             Some((at, frame))
         });
-        frames.filter_map(|(at, frame)| datagram(at, frame))
+        frames.filter_map(|(at, frame)| packet(at, frame))
     }
 }
 
@@ -103,16 +141,18 @@ impl Drop for Capture {
     }
 }
 
-/// UDP over IPv4 over Ethernet.
-fn datagram(at: Duration, frame: &[u8]) -> Option<Datagram<'_>> {
+/// UDP or TCP over IPv4 over Ethernet.
+fn packet(at: Duration, frame: &[u8]) -> Option<Datagram<'_>> {
     let ip = frame.get(14..)?;
     let header = usize::from(ip.first()? & 0x0f) * 4;
-    if frame.get(12..14)? != [8, 0] || *ip.get(9)? != 17 {
+    let is_udp = *ip.get(9)? == 17;
+    if frame.get(12..14)? != [8, 0] || !is_udp && *ip.get(9)? != 6 {
         return None;
     }
-    let udp = ip.get(header..)?;
-    let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
-    Some(Datagram { at, from: port(0)?, to: port(2)?, data: udp.get(8..)? })
+    let inner = ip.get(header..)?;
+    let port = |at: usize| Some(u16::from_be_bytes([*inner.get(at)?, *inner.get(at + 1)?]));
+    let start = if is_udp { 8 } else { usize::from(inner.get(12)? >> 4) * 4 };
+    Some(Datagram { at, is_udp, from: port(0)?, to: port(2)?, data: inner.get(start..)? })
 }
 
 /// Version 2, long enough, and no RTCP (RFC 5761 section 4). SRTP looks the same.

@@ -137,6 +137,9 @@ impl Server {
         } else {
             format!("s2s = [\"127.0.0.1:{s2s}\"]\ns2s_tls = [\"127.0.0.1:{s2s_tls}\"]")
         };
+        // Most peers talk in the clear, so that what they say can be read; a test of the default says so.
+        let security =
+            if sections.contains("[sip]") { "" } else { "[sip]\nsecurity = \"optional\"" };
         let config = format!(
             "domains = [\"{domain}\"]\ndata_dir = \"{}\"\nlog = \"info,tandem_gateway=debug,tandem_media=debug\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
@@ -144,7 +147,7 @@ impl Server {
              sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\nmsrp = [\"127.0.0.1:{msrp}\"]\nmsrps = [\"127.0.0.1:{msrps}\"]\n\
              {neighbours}\n{listen}\n\
              [xmpp]\nscram_iterations = 4096\n{set}\n\
-             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{sections}\n",
+             [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{security}\n{sections}\n",
             dir.path().join("data").display()
         );
         std::fs::write(dir.path().join("tandem.toml"), config)?;

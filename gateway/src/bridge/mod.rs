@@ -26,6 +26,7 @@ pub mod pidf;
 pub mod pidf_read;
 #[allow(clippy::disallowed_methods)] // drives the watchers
 pub mod presence;
+pub mod protection;
 pub mod reason;
 #[allow(clippy::disallowed_methods)] // drives the queues of phones in rooms
 pub mod room_phone;

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::contacts::Contacts;
 use super::message::Chat;
 use super::msrp_sdp::{self, File, Local, Peer};
+use super::protection::Protection;
 use super::room_phone::RoomPhones;
 use super::{identity, text};
 
@@ -65,6 +66,8 @@ pub struct Parts {
     pub rooms: RoomPhones,
     /// The ports where phones connect: plain, over TLS.
     pub ports: (Option<u16>, Option<u16>),
+    /// Whose sessions have to be under TLS.
+    pub protection: Protection,
     /// The address told to phones; `None`: the one by which they reach us.
     pub advertised: Option<IpAddr>,
     /// The fingerprint of our certificate, as SDP writes it.
@@ -216,6 +219,9 @@ impl MsrpDesk {
                 (kind_of(&side)?, device, peer.bare())
             }
         };
+        if !side.is_secure && parts.protection.must_encrypt(&account) {
+            return Err(488);
+        }
         let local = self.local(&name, &side, &kind, invited.source)?;
         let call = CallHead {
             from: invited.from,

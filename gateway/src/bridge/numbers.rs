@@ -111,6 +111,11 @@ impl Plan {
         }
     }
 
+    /// Whether the media of this trunk has to be encrypted.
+    pub fn is_encrypted(&self, name: &str) -> bool {
+        self.trunks.iter().any(|trunk| trunk.name == name && trunk.encrypted)
+    }
+
     /// The account of a number.
     pub fn account(&self, number: &Dialled) -> Option<Jid> {
         Jid::parse(self.numbers.accounts.get(number.as_str())?).ok()

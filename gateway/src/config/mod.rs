@@ -21,6 +21,8 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stream::c2s::Limits;
 use tandem_xmpp::stream::rate::Rate;
 
+use crate::bridge::protection::Protection;
+
 pub use self::archive::Archive;
 pub use self::chat::{Chat, LongTexts};
 pub use self::components::Component;
@@ -90,10 +92,24 @@ pub struct Config {
     pub numbers: Numbers,
 }
 
+/// What of phones may go in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// Nothing, but what `clear` names.
+    Required,
+    /// Everything that a phone does not encrypt by itself.
+    Optional,
+}
+
 /// `[sip]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sip {
+    /// Whether everything of phones is encrypted.
+    pub security: Security,
+    /// Accounts that are excepted.
+    pub clear: Vec<String>,
     /// The address told to phones, where it is not the one they reach us by.
     pub advertised: Option<IpAddr>,
     /// Seconds of a registration that asks for no time.
@@ -278,6 +294,8 @@ impl Default for Sip {
     fn default() -> Self {
         let usual = tandem_sip::Config::default();
         Self {
+            security: Security::Required,
+            clear: Vec::new(),
             advertised: None,
             default_expires: usual.default_expires_secs,
             min_expires: usual.min_expires_secs,
@@ -403,6 +421,9 @@ impl Config {
         }
         let is_account =
             |a: &String| Jid::parse(a).is_ok_and(|j| j.node().is_some() && j.is_bare());
+        if let Some(wrong) = self.sip.clear.iter().find(|a| !is_account(a)) {
+            return Err(fault(&format!("sip.clear: `{wrong}` is not user@domain")));
+        }
         if let Some(admin) = self.xmpp.admins.iter().find(|a| !is_account(a)) {
             return Err(fault(&format!("xmpp.admins: `{admin}` is not user@domain")));
         }
@@ -455,9 +476,17 @@ impl Config {
             max_strangers_per_second: self.sip.max_strangers_per_second,
             session_expires_secs: self.sip.session_expires,
             min_session_expires_secs: self.sip.min_session_expires,
+            require_tls: self.sip.security == Security::Required,
+            clear_accounts: self.sip.clear.clone(),
             trunks: self.trunks.iter().map(Trunk::peer).collect(),
             ..tandem_sip::Config::default()
         }
+    }
+
+    /// Whose phones have to be encrypted.
+    pub fn protection(&self) -> Protection {
+        let clear = self.sip.clear.iter().filter_map(|account| Jid::parse(account).ok());
+        Protection::new(self.sip.security == Security::Required, clear)
     }
 
     /// The domain of numbers as XMPP addresses.

@@ -37,7 +37,7 @@ pub struct Trunk {
     #[serde(default)]
     pub caller: Option<String>,
     /// Whether its media has to be encrypted (SDES-SRTP).
-    #[serde(default)]
+    #[serde(default = "encrypted")]
     pub encrypted: bool,
     /// Calls that it carries for us at once.
     #[serde(default = "many_calls")]
@@ -46,6 +46,10 @@ pub struct Trunk {
 
 fn every_number() -> Vec<String> {
     vec!["+".into()]
+}
+
+fn encrypted() -> bool {
+    true
 }
 
 fn many_calls() -> usize {
@@ -127,6 +131,14 @@ impl Trunk {
             registrar: self.register.then(|| self.uri.clone()),
             login: self.login(),
         }
+    }
+
+    /// Whether calls leave for it under TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        Uri::parse(&self.uri).is_ok_and(|uri| {
+            let transport = uri.param("transport").unwrap_or_default();
+            transport.eq_ignore_ascii_case("tls") || self.uri.starts_with("sips:")
+        })
     }
 
     /// Who we are there.

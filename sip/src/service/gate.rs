@@ -118,6 +118,16 @@ impl Core {
             let status = if request.method == Method::REGISTER { 404 } else { 403 };
             return self.answer(tx, &request, status, now);
         };
+        let named = subject.user_decoded().map(|user| format!("{user}@{domain}"));
+        let is_hidden = request.method != Method::REGISTER
+            && request.headers.from().is_ok_and(|from| is_anonymous(&from.uri));
+        if !flow.protocol.is_secure()
+            && !is_hidden
+            && !named.is_some_and(|account| self.config.may_be_clear(&account))
+        {
+            // Before a password is asked for, which somebody could hear.
+            return self.refuse_clear(tx, &request, now);
+        }
         let Some(verifier) = self.gate.verifiers.get(&domain) else { return };
         match verifier.read(&request) {
             Presented::Nothing => self.challenge(tx, &request, &domain, false, flow, now),
@@ -135,6 +145,14 @@ impl Core {
                 self.job(Waiting::Gate(Gated { tx, request, flow, domain, credentials }), job);
             }
         }
+    }
+
+    /// Says that TLS is wanted.
+    fn refuse_clear(&mut self, tx: TxId, request: &Request, now: Instant) {
+        let mut response = self.response(request, 403);
+        response.reason = "TLS Required".to_owned();
+        response.headers.push("Warning", "399 tandem \"this account is reached by TLS alone\"");
+        self.respond(tx, response, now);
     }
 
     fn challenge(
@@ -222,6 +240,9 @@ impl Core {
         let is_hidden = |uri: &Uri| request.method != Method::REGISTER && is_anonymous(uri);
         if !subject.is_ok_and(|uri| is_hidden(&uri) || uri.user_decoded().is_some_and(is_own)) {
             return self.answer(tx, &request, 403, now);
+        }
+        if !flow.protocol.is_secure() && !self.config.may_be_clear(&account) {
+            return self.refuse_clear(tx, &request, now);
         }
         if let Err((status, reason)) = self.identify(&mut request, &account) {
             let mut response = self.response(&request, status);

@@ -142,12 +142,13 @@ impl Exchange {
         leg: &mut Leg,
         preferred: &[tandem_media::codec::Codec],
     ) -> Result<bytes::Bytes, Refusal> {
-        let Kind::SipCaller { is_web, offer, audio, secure, .. } = &mut leg.kind else {
+        let Kind::SipCaller { is_web, offer, audio, secure, strict, .. } = &mut leg.kind else {
             return Err(Refusal::new(500));
         };
         let keys = || audio::keys(self.parts.random);
         let security = match (&offer, *is_web, *secure) {
             (_, true, _) => Security::Web((self.parts.random)()),
+            _ if *strict => Security::Rtp(Encryption::Required(keys())),
             (Some(_), ..) => Security::Rtp(Encryption::Opportunistic(keys())),
             // Without an offer of its own it gets one it can answer: keys where nobody listens to them, plain RTP else.
             (None, _, true) => Security::Rtp(Encryption::Required(keys())),

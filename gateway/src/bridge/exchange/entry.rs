@@ -154,6 +154,8 @@ pub(super) enum Kind {
         audio: Option<Box<PhoneAudio>>,
         /// Whether it calls under TLS.
         secure: bool,
+        /// Whether its media has to be encrypted.
+        strict: bool,
     },
     /// A phone that we call.
     SipTarget {
@@ -211,6 +213,38 @@ impl Kind {
         match self {
             Self::SipCaller { leg, .. } | Self::SipTarget { leg, .. } => Some(*leg),
             _ => None,
+        }
+    }
+
+    /// How the media of this leg is protected, for the record; `None` before it was agreed, or where there is none.
+    pub(super) fn media_protection(&self) -> Option<&'static str> {
+        match self {
+            Self::SipCaller { audio: Some(audio), .. } | Self::SipTarget { audio, .. } => {
+                Some(match audio.requires_keys() {
+                    None => "dtls-srtp",
+                    Some(true) => "sdes-srtp",
+                    Some(false) => "clear",
+                })
+            }
+            Self::JingleCaller { session: Some(_), .. }
+            | Self::Proposed { session: Some(_) }
+            | Self::JingleTarget { .. } => Some("dtls-srtp"),
+            _ => None,
+        }
+    }
+
+    /// How the signalling of this leg is protected, as far as we see it.
+    pub(super) fn signalling_protection(&self) -> Option<&'static str> {
+        let of = |is_secure: bool| Some(if is_secure { "tls" } else { "clear" });
+        match self {
+            Self::SipCaller { secure, .. } => of(*secure),
+            Self::SipTarget { way: Way::Phone(binding), .. } => of(binding.is_secure()),
+            Self::SipTarget { way: Way::Trunk { trunk, .. }, .. } => of(trunk.is_secure()),
+            // No client logs in without TLS.
+            Self::JingleCaller { .. } | Self::Proposed { .. } | Self::JingleTarget { .. } => {
+                of(true)
+            }
+            Self::Waiting(_) | Self::Echo => None,
         }
     }
 

@@ -45,6 +45,7 @@ use self::trunk::Begun;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
 use super::numbers::Plan;
+use super::protection::Protection;
 use crate::cluster::Bus;
 use crate::store::{CallRecord, Store};
 
@@ -92,6 +93,8 @@ pub struct Parts {
     pub contacts: Contacts,
     /// Numbers and trunks.
     pub plan: Arc<Plan>,
+    /// Whose phones have to be encrypted.
+    pub protection: Protection,
     /// The way to whoever shows calls to others.
     pub bus: Arc<dyn Bus>,
     /// Stanzas on their way to XMPP, in order: as many as calls make.

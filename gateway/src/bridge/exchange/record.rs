@@ -151,6 +151,8 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
             serde_json::json!({
                 "protocol": leg.kind.protocol(),
                 "trunk": trunk,
+                "signalling": leg.kind.signalling_protection(),
+                "media": leg.kind.media_protection(),
                 "device": leg.device.as_ref().map(ToString::to_string),
                 "codec": leg.codec.map(tandem_media::codec::Codec::name),
                 "packets_in": stats.packets_in,

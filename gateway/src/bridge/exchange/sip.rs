@@ -84,7 +84,8 @@ impl Exchange {
             let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
             let is_web = offer.as_ref().is_some_and(sdp_webrtc::wants_web);
             let secure = invited.is_secure;
-            let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure };
+            let strict = self.parts.protection.must_encrypt(&caller);
+            let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
             return self.replaces(leg, place, &caller, Leg::new(kind, device), now);
         }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
@@ -127,7 +128,12 @@ impl Exchange {
             // Whoever comes over a WebSocket can answer nothing else (RFC 7118 section 1).
             None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
         };
-        let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure: invited.is_secure };
+        let secure = invited.is_secure;
+        let strict = match &invited.trunk {
+            Some(trunk) => self.parts.plan.is_encrypted(trunk),
+            None => self.parts.protection.must_encrypt(&caller),
+        };
+        let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
         let leg_ = Leg::new(kind, device);
         let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
         entry.caller_codecs = codecs;
@@ -182,8 +188,9 @@ impl Exchange {
             let calls = entry.legs.get(&CALLER).and_then(|leg| leg.device.as_ref());
             if is_meant && calls != Some(&device) {
                 // A phone under TLS gets keys first; what it refuses is tried the other way.
-                let secure = binding.is_secure();
-                let leg = self.ring_phone(entry, &binding, device, secure, false);
+                let strict = self.parts.protection.must_encrypt(&device);
+                let secure = binding.is_secure() || strict;
+                let leg = self.ring_phone(entry, &binding, device, secure, strict);
                 let key = LegKey(entry.next_key);
                 if let Some(leg) = leg {
                     self.index_target(call, key, &leg);

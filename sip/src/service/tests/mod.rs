@@ -1,6 +1,7 @@
 //! The server in virtual time: a world of one core, phones made of text, and ports that answer at once or when told.
 
 mod calls;
+mod clear;
 mod crossing;
 mod early;
 mod events;
