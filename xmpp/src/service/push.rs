@@ -230,6 +230,15 @@ impl Server {
         }
     }
 
+    /// Whether a device of an account that is away can be woken.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the registrations cannot be read.
+    pub async fn can_be_woken(&self, account: &Jid) -> Result<bool, StoreError> {
+        self.knows_nodes(&account.bare()).await
+    }
+
     /// Whether somebody is of this server and nobody looks at any of their clients.
     pub(super) fn is_away(&self, account: &Jid) -> bool {
         self.place(account) == Place::Account && self.active_resources(account).is_empty()

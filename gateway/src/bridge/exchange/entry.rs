@@ -51,6 +51,8 @@ pub(super) struct Entry {
     pub(super) is_hidden: bool,
     /// A resource that was attached for a caller without one, to be detached in the end.
     pub(super) guest: Option<Jid>,
+    /// The called account's XMPP devices were told of the call by XEP-0353.
+    pub(super) is_proposed: bool,
     /// Phones that are shown as being in a call.
     pub(super) busy: Vec<Jid>,
     /// When the exchange is to look at the machine again.

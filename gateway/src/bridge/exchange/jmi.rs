@@ -32,8 +32,9 @@ pub(super) fn message(from: &Jid, to: &Jid, jmi: &Jmi) -> Element {
 }
 
 impl Exchange {
-    /// Rings the XMPP devices of the called account: all at once by `<propose/>`, those that do not know it one by one.
-    pub(super) fn ring_clients(&mut self, call: CallKey, entry: &mut Entry) {
+    /// Rings the XMPP devices of the called account: all at once by `<propose/>`, those that do not know it one by one. Where
+    /// `wakes`, one that is away may come.
+    pub(super) fn ring_clients(&mut self, call: CallKey, entry: &mut Entry, wakes: bool) {
         let mut is_proposed = false;
         for device in self.parts.xmpp.presences(&entry.callee.bare()) {
             let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.jid.resource());
@@ -49,10 +50,32 @@ impl Exchange {
                 self.ring_client(call, entry, device.jid);
             }
         }
-        if is_proposed {
+        if is_proposed || wakes && entry.callee.is_bare() {
+            entry.is_proposed = true;
             let propose = Jmi::propose(&entry.sid, &["audio"]);
             self.say(message(&entry.caller, &entry.callee, &propose));
             entry.add_leg(Leg::new(Kind::Proposed { session: None }, None));
+        }
+    }
+
+    /// Whether a device of whoever is called may be woken by push (XEP-0357).
+    pub(super) async fn can_wake(&self, callee: &Jid) -> bool {
+        let woken = self.parts.xmpp.can_be_woken(callee).await;
+        woken.unwrap_or_else(|error| {
+            tracing::error!(%error, "push registrations cannot be read");
+            false
+        })
+    }
+
+    /// What tells the called account's devices, once they come, that a call was missed which none of them was there for.
+    pub(super) fn leave_missed(&self, entry: &Entry) {
+        let callee = entry.callee.bare();
+        let reason = Some(Reason::Cancel.into());
+        for action in [
+            Jmi::propose(&entry.sid, &["audio"]).action,
+            JmiAction::Retract { reason, tie_break: false },
+        ] {
+            self.say(message(&entry.caller, &callee, &Jmi::new(&entry.sid, action)));
         }
     }
 

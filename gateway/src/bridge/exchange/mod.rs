@@ -290,6 +290,7 @@ impl Exchange {
             caller_codecs: Vec::new(),
             is_hidden: false,
             guest: None,
+            is_proposed: false,
             busy: Vec::new(),
             armed: None,
             started: SystemTime::now(),

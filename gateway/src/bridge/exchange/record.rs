@@ -27,6 +27,9 @@ impl Exchange {
         let Some(mut entry) = self.calls.remove(&call) else { return };
         self.count();
         self.finish_client(&mut entry, outcome);
+        if is_missed(&entry, outcome) && !self.parts.plan.is_number_domain(&entry.callee) {
+            self.leave_missed(&entry);
+        }
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));
         }
@@ -136,6 +139,15 @@ impl Records {
         self.keep();
         while self.kept.join_next().await.is_some() {}
     }
+}
+
+/// Whether the called account has to learn of a call that none of its XMPP devices heard of. What an app proposed has been
+/// kept for them already.
+fn is_missed(entry: &Entry, outcome: &Outcome) -> bool {
+    let by_phone =
+        matches!(entry.legs.get(&CALLER), Some(Leg { kind: Kind::SipCaller { .. }, .. }));
+    let Outcome::Missed(cause) = outcome else { return false };
+    by_phone && !entry.is_proposed && !matches!(cause.word(), "declined" | "answered elsewhere")
 }
 
 fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {

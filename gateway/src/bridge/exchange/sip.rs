@@ -154,7 +154,8 @@ impl Exchange {
         if let Some(guest) = &entry.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
         }
-        self.ring_clients(key, &mut entry);
+        let wakes = self.can_wake(&entry.callee).await;
+        self.ring_clients(key, &mut entry, wakes);
         self.begin(key, entry, false, now);
         Ok(())
     }

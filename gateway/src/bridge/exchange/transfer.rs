@@ -49,7 +49,8 @@ impl Exchange {
         match result {
             Ok(target) => {
                 self.parts.sip.answer_refer(dialog, 200);
-                if let Err(status) = self.blind((call, key), target, now) {
+                let wakes = self.can_wake(&target).await;
+                if let Err(status) = self.blind((call, key), target, wakes, now) {
                     self.parts.sip.refer_progress(dialog, status);
                 }
             }
@@ -77,7 +78,10 @@ impl Exchange {
                 result
             }
             _ => match self.may_be_rung(&to).await {
-                Ok(()) => self.blind((call, key), to, now),
+                Ok(()) => {
+                    let wakes = self.can_wake(&to).await;
+                    self.blind((call, key), to, wakes, now)
+                }
                 Err(status) => Err(status),
             },
         };
@@ -101,6 +105,7 @@ impl Exchange {
         &mut self,
         (call, by): (CallKey, LegKey),
         target: Jid,
+        wakes: bool,
         now: Instant,
     ) -> Result<(), u16> {
         let entry = self.calls.get(&call).ok_or(481_u16)?;
@@ -135,7 +140,7 @@ impl Exchange {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
         }
         self.ring_phones(child, &mut new);
-        self.ring_clients(child, &mut new);
+        self.ring_clients(child, &mut new, wakes);
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.transferring = Some(child);
         }
