@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tandem_sip::ports::Algorithm;
+use tandem_sip::ports::{Algorithm, Refusal};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Accounts, BoxFuture, LoginTokens, Passwords, StoreError};
 use tandem_xmpp::stream::ht::{StoredToken, TokenKey, TokenMechanism};
 use tandem_xmpp::stream::sasl::{PasswordKeys, ScramHash, ScramKeys};
 
+use crate::audit::Audit;
 use crate::bridge::echo;
 use crate::config::Config;
 use crate::guard::Guard;
@@ -251,12 +252,13 @@ pub struct PhoneAccounts {
     guard: Arc<Guard>,
     /// So that a request of a phone costs no query.
     known: Mutex<Hashes>,
+    audit: Audit<Refusal>,
 }
 
 impl PhoneAccounts {
     /// Over this store and guard, which XMPP logins share.
     pub fn new(store: Store, guard: Arc<Guard>) -> Self {
-        Self { store, guard, known: Mutex::default() }
+        Self { store, guard, known: Mutex::default(), audit: Audit::default() }
     }
 
     async fn hashes(&self, account: &Jid) -> Result<Option<(String, String)>, StoreError> {
@@ -280,6 +282,13 @@ impl PhoneAccounts {
 }
 
 impl tandem_sip::ports::Accounts for PhoneAccounts {
+    fn turned_away(&self, peer: IpAddr, why: Refusal) {
+        metrics::counter!("tandem_sip_refused_total", "why" => why.word()).increment(1);
+        if let Some(more) = self.audit.may_say(why, Instant::now()) {
+            tracing::warn!(target: "audit", %peer, why = why.word(), more, "a SIP request was turned away");
+        }
+    }
+
     fn ha1<'a>(
         &'a self,
         realm: &'a str,

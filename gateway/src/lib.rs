@@ -8,6 +8,7 @@
 pub mod accounts;
 #[allow(clippy::disallowed_methods)]
 pub mod app;
+pub mod audit;
 pub mod bridge;
 pub mod certificate;
 pub mod cli;

@@ -10,7 +10,7 @@ use tandem_xmpp::Server;
 use tracing_subscriber::EnvFilter;
 
 /// What is counted, with the text beside it.
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("tandem_xmpp_logins_refused_total", "XMPP logins with a wrong name or password"),
     ("tandem_sip_logins_refused_total", "SIP requests with a wrong name or password"),
     ("tandem_calls_total", "Calls with a phone in them"),
@@ -18,6 +18,7 @@ const COUNTERS: [(&str, &str); 10] = [
     ("tandem_media_strangers_total", "Datagrams that belonged to no leg, by cause"),
     ("tandem_media_dropped_total", "Packets of ended legs that were dropped, by cause"),
     ("tandem_filter_dropped_total", "Copies of messages that no content filter took"),
+    ("tandem_sip_refused_total", "SIP requests that were turned away unasked, by why"),
     ("tandem_trunk_refused_total", "Numbers that were not dialled"),
     ("tandem_trunk_failed_total", "Calls that a trunk did not take"),
     ("tandem_messages_to_phones_failed_total", "Messages that no phone took"),

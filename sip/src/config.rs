@@ -45,6 +45,8 @@ pub struct Config {
     pub max_connections_per_peer: usize,
     /// Requests without credentials taken from one address a second; more are dropped unanswered.
     pub max_strangers_per_second: u32,
+    /// How the User-Agent field of scanners begins, in lower case: they get no answer.
+    pub scanners: Vec<String>,
     /// A stream connection without traffic is closed after this many seconds.
     pub idle_connection_secs: u32,
     /// How long a call lives without a sign of life (RFC 4028), in seconds; 0: as long as the peer likes. Half of it
@@ -86,6 +88,19 @@ pub struct Source {
     pub port: Option<u16>,
 }
 
+/// What the usual ones call themselves.
+pub const SCANNERS: [&str; 9] = [
+    "friendly-scanner",
+    "friendly-request",
+    "sipvicious",
+    "sipcli",
+    "sip-scan",
+    "sundayddr",
+    "iwar",
+    "vaxsipuseragent",
+    "pplsip",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -105,6 +120,7 @@ impl Default for Config {
             max_connections: 10_000,
             max_connections_per_peer: 200,
             max_strangers_per_second: 5_000,
+            scanners: SCANNERS.iter().map(|name| (*name).to_owned()).collect(),
             idle_connection_secs: 3_600,
             require_tls: false,
             clear_accounts: Vec::new(),

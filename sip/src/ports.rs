@@ -70,6 +70,9 @@ pub trait Accounts: Send + Sync {
 
     /// A password was tried.
     fn tried(&self, peer: IpAddr, account: &str, ok: bool);
+
+    /// Something from this address was turned away before it was asked who it is. Must not block.
+    fn turned_away(&self, peer: IpAddr, why: Refusal);
 }
 
 /// Where the bindings of addresses of record are kept.
@@ -94,6 +97,31 @@ pub trait Bindings: Send + Sync {
 
     /// The phones of an account are now these, one binding each: registered, moved or expired. Must not block.
     fn changed(&self, account: &str, phones: &[Arc<Binding>]);
+}
+
+/// Why something is turned away before it is asked who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// More without credentials than an address may send in a second. No answer.
+    Flood,
+    /// It calls itself what scanners call themselves. No answer.
+    Scanner,
+    /// It came without TLS where that is required. 403.
+    Clear,
+    /// There is too much to do. 503 with Retry-After.
+    Overload,
+}
+
+impl Refusal {
+    /// One word, for counters and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Flood => "flood",
+            Self::Scanner => "scanner",
+            Self::Clear => "clear",
+            Self::Overload => "overload",
+        }
+    }
 }
 
 /// Who takes calls. Called from the one SIP task: must not block.

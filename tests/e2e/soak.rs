@@ -69,11 +69,13 @@ fn scan(socket: &UdpSocket, sip: u16, number: u64) {
             ("INVITE sip:x SIP/2.0\r\nVia", "sip:x".to_owned())
         }
     };
+    // One calls itself by its name, another does not.
+    let agent = if number % 8 < 4 { "friendly-scanner" } else { "Phone 1.0" };
     let text = format!(
         "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.66:{port};branch=z9hG4bK-{number};rport\r\n\
          From: \"sipvicious\"<sip:{number}@127.0.0.1>;tag=s{number}\r\nTo: <sip:{number}@127.0.0.1>\r\n\
          Call-ID: scan-{number}\r\nCSeq: 1 {method}\r\nContact: <sip:{number}@127.0.0.66:{port}>\r\n\
-         User-Agent: friendly-scanner\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+         User-Agent: {agent}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     );
     let _ = socket.send_to(text.as_bytes(), ("127.0.0.1", sip));
     // Nobody reads the answers; they fall away.

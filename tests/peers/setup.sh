@@ -25,6 +25,7 @@ has prosody || missing+=(prosody)
 has openssl || missing+=(openssl)
 has turnserver || missing+=(coturn)
 has kamailio || missing+=(kamailio)
+has svmap || missing+=(sipvicious)
 if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   { apt-get update && apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"; } >&2 ||

@@ -107,6 +107,9 @@ pub struct Phones {
     domain: &'static str,
     port: u16,
     branches: u64,
+    /// The contacts of a REGISTER, where they are not just the socket: how many, and the first.
+    contacts: usize,
+    first_contact: Option<usize>,
 }
 
 impl Phones {
@@ -120,7 +123,9 @@ impl Phones {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let port = socket.local_addr()?.port();
         let address = ([127, 0, 0, 1], server.sip).into();
-        Ok(Self { socket, server: address, domain: server.domain, port, branches: 0 })
+        let domain = server.domain;
+        let (contacts, first_contact) = (1, None);
+        Ok(Self { socket, server: address, domain, port, branches: 0, contacts, first_contact })
     }
 
     fn send(&self, text: &str) -> Result<()> {
@@ -145,11 +150,39 @@ impl Phones {
 
     fn register(&mut self, n: usize, number: u32, credentials: &str) -> Result<()> {
         let (via, name, port, domain) = (self.via(), account(n), self.port, self.domain);
+        // One Call-ID each, so that none is older than another.
+        let (call, contacts) = match self.first_contact {
+            None => (format!("r{n}-{port}"), format!("Contact: <sip:{name}@127.0.0.1:{port}>\r\n")),
+            Some(first) => {
+                let one = |at: usize| format!("Contact: <sip:{name}-{at}@127.0.0.1:{port}>\r\n");
+                let all = (first..first + self.contacts).map(one).collect();
+                (format!("r{n}-{first}-{port}"), all)
+            }
+        };
         self.send(&format!(
             "REGISTER sip:{domain} SIP/2.0\r\n{via}From: <sip:{name}@{domain}>;tag=r{n}\r\n\
-             To: <sip:{name}@{domain}>\r\nCall-ID: r{n}-{port}\r\nCSeq: {number} REGISTER\r\n\
-             Contact: <sip:{name}@127.0.0.1:{port}>\r\nExpires: 600\r\nMax-Forwards: 70\r\n{credentials}\
+             To: <sip:{name}@{domain}>\r\nCall-ID: {call}\r\nCSeq: {number} REGISTER\r\n\
+             {contacts}Expires: 600\r\nMax-Forwards: 70\r\n{credentials}\
              Content-Length: 0\r\n\r\n"
+        ))
+    }
+
+    /// Writes a message; `turn` and `number` name it.
+    fn write(
+        &mut self,
+        from: usize,
+        to: usize,
+        (turn, number): (u64, u32),
+        proof: &str,
+    ) -> Result<()> {
+        let (via, domain) = (self.via(), self.domain);
+        let (name, other, port) = (account(from), account(to), self.port);
+        let body = "a message of a bench, about as long as people write";
+        self.send(&format!(
+            "MESSAGE sip:{other}@{domain} SIP/2.0\r\n{via}From: <sip:{name}@{domain}>;tag=m{turn}\r\n\
+             To: <sip:{other}@{domain}>\r\nCall-ID: m{from}-{turn}-{port}\r\nCSeq: {number} MESSAGE\r\n\
+             Max-Forwards: 70\r\n{proof}Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         ))
     }
 
@@ -434,6 +467,111 @@ pub fn calls(server: Target, window: usize, time: Duration) -> Result<u64> {
         }
     }
     Ok(done)
+}
+
+/// Calls begin `rate` times a second, whatever becomes of them, from each of some accounts in turn; gives how many went from
+/// INVITE to the answered BYE in a second, and how many were refused with a 503.
+///
+/// # Errors
+///
+/// Sockets fail.
+pub fn offered(server: Target, accounts: usize, rate: f64, time: Duration) -> Result<(f64, u64)> {
+    let _callees = Callees::start(server, accounts..2 * accounts, 40_000, false, |_| {})?;
+    let phones = Phones::new(server)?;
+    phones.socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+    let mut callers = Callers { phones, calls: HashMap::new(), serial: 0, rtp: 40_002 };
+    let begun = Instant::now();
+    let (mut done, mut refused, mut offered) = (0_u64, 0, 0_u64);
+    while begun.elapsed() < time {
+        while (offered as f64) < begun.elapsed().as_secs_f64() * rate {
+            let from = usize::try_from(offered)? % accounts;
+            callers.begin(from, from + accounts)?;
+            offered += 1;
+        }
+        // All that has come, and then on.
+        for _ in 0..64 {
+            let Some(answer) = callers.phones.receive()? else { break };
+            if answer.status() == Some(503) {
+                refused += u64::from(callers.calls.remove(answer.get("call-id")).is_some());
+            } else if callers.handle(&answer).is_ok_and(|ended| ended.is_some()) {
+                done += 1;
+            }
+        }
+    }
+    Ok((done as f64 / time.as_secs_f64(), refused))
+}
+
+/// `window` accounts write to as many others, each again once it was answered; gives how many messages got a 2xx.
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn messages(server: Target, window: usize, time: Duration) -> Result<u64> {
+    let _readers = Callees::start(server, window..2 * window, 40_000, false, |_| {})?;
+    let mut phones = Phones::new(server)?;
+    let end = Instant::now() + time;
+    let mut turns = vec![(0_u64, 1_u32, Instant::now()); window];
+    for n in 0..window {
+        phones.write(n, n + window, (0, 1), "")?;
+    }
+    let mut done = 0;
+    while Instant::now() < end {
+        if let Some(answer) = phones.receive()? {
+            let mut name = answer.get("call-id").trim_start_matches('m').split('-');
+            let mut number = || name.next().unwrap_or("").parse::<u64>().ok();
+            let (Some(n), Some(turn)) = (number(), number()) else { continue };
+            let n = usize::try_from(n)?;
+            let Some(state) = turns.get_mut(n).filter(|(known, ..)| *known == turn) else {
+                continue;
+            };
+            let uri = format!("sip:{}@{}", account(n + window), server.domain);
+            let asked: u32 = answer.get("cseq").split(' ').next().unwrap_or("").parse()?;
+            match answer.status() {
+                Some(401 | 407) if asked == state.1 => {
+                    let proof =
+                        credentials(&answer, "MESSAGE", &uri, n).context("no MD5 challenge")?;
+                    *state = (turn, asked + 1, Instant::now());
+                    phones.write(n, n + window, (turn, asked + 1), &proof)?;
+                }
+                Some(200..=299) => {
+                    done += 1;
+                    *state = (turn + 1, 1, Instant::now());
+                    phones.write(n, n + window, (turn + 1, 1), "")?;
+                }
+                Some(300..) if asked == state.1 => {
+                    bail!("{}: a message got {}", server.name, answer.start)
+                }
+                _ => {}
+            }
+        }
+        for n in 0..window {
+            if let Some(state) = turns.get_mut(n).filter(|(.., at)| at.elapsed() > LOST) {
+                *state = (state.0 + 1, 1, Instant::now());
+                let turn = (state.0, 1);
+                phones.write(n, n + window, turn, "")?;
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Registers `each` contacts for each of so many accounts.
+///
+/// # Errors
+///
+/// The server refuses, or sockets fail.
+pub fn contacts(server: Target, accounts: usize, each: usize) -> Result<()> {
+    /// Contacts of one REGISTER.
+    const AT_ONCE: usize = 10;
+    let mut phones = Phones::new(server)?;
+    for n in 0..accounts {
+        for first in (0..each).step_by(AT_ONCE) {
+            phones.first_contact = Some(first);
+            phones.contacts = AT_ONCE.min(each - first);
+            phones.register_once(n)?;
+        }
+    }
+    Ok(())
 }
 
 /// Median and 99th percentile of one way through the server, of packets of `count` calls for `time`, in milliseconds.

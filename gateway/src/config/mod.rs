@@ -132,6 +132,8 @@ pub struct Sip {
     pub max_transactions: usize,
     /// Requests without credentials answered a second, of one address.
     pub max_strangers_per_second: u32,
+    /// How the User-Agent of scanners begins.
+    pub scanners: Vec<String>,
     /// Seconds that a call lives without a sign of life (RFC 4028); 0: as long as the peer likes.
     pub session_expires: u32,
     /// Shortest such time taken from a phone.
@@ -307,6 +309,7 @@ impl Default for Sip {
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
             max_strangers_per_second: usual.max_strangers_per_second,
+            scanners: usual.scanners,
             session_expires: usual.session_expires_secs,
             min_session_expires: usual.min_session_expires_secs,
         }
@@ -474,6 +477,7 @@ impl Config {
             max_message_bytes: self.sip.max_message_bytes,
             max_transactions: self.sip.max_transactions,
             max_strangers_per_second: self.sip.max_strangers_per_second,
+            scanners: self.sip.scanners.clone(),
             session_expires_secs: self.sip.session_expires,
             min_session_expires_secs: self.sip.min_session_expires,
             require_tls: self.sip.security == Security::Required,

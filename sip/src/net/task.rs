@@ -25,6 +25,8 @@ use crate::transport::{Flow, Protocol};
 pub(super) enum Inbound {
     /// A message, or what is wrong with it.
     Message { flow: Flow, message: Box<Result<Message, ParseError>> },
+    /// A socket was read: until nothing was left, or not.
+    Read { socket: u64, drained: bool },
     /// A connection was accepted; `writer` takes what is for it.
     Opened { flow: Flow, writer: mpsc::Sender<Bytes> },
     /// A connection is gone.
@@ -142,6 +144,7 @@ impl Task {
                 Ok(message) => self.core.handle_message(message, flow, now),
                 Err(error) => self.core.handle_bad(&error, flow, now),
             },
+            Inbound::Read { socket, drained } => self.core.socket_read(socket, drained, now),
             Inbound::Opened { flow, writer } => {
                 self.writers.insert(flow.socket, writer);
                 self.core.stream_opened(flow);
@@ -220,6 +223,7 @@ impl Task {
                         let _ = done.send(result);
                     }
                 }
+                Output::TurnedAway(peer, why) => self.ports.accounts.turned_away(peer, why),
                 Output::Tried { peer, account, ok } => {
                     self.ports.accounts.tried(peer, &account, ok)
                 }

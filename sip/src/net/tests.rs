@@ -43,6 +43,7 @@ impl Accounts for Memory {
         None
     }
     fn tried(&self, _: IpAddr, _: &str, _: bool) {}
+    fn turned_away(&self, _: IpAddr, _: crate::ports::Refusal) {}
 }
 
 impl Bindings for Memory {

@@ -62,7 +62,10 @@ impl Reader {
             if self.socket.readable().await.is_err() {
                 return;
             }
-            let mut batch = Vec::new();
+            let socket = self.number;
+            // Whether more waits is said first: it decides what becomes of the rest.
+            let mut batch = vec![Inbound::Read { socket, drained: false }];
+            let mut drained = false;
             for _ in 0..BATCH {
                 match self.socket.try_recv_from(&mut buffer) {
                     Ok((count, peer)) => {
@@ -85,10 +88,16 @@ impl Reader {
                         }
                     }
                     // Nothing left, or the answer to a datagram that nobody took.
-                    Err(_) => break,
+                    Err(_) => {
+                        drained = true;
+                        break;
+                    }
                 }
             }
-            if !batch.is_empty() && inbox.send(batch).await.is_err() {
+            if let Some(first) = batch.first_mut() {
+                *first = Inbound::Read { socket, drained };
+            }
+            if (batch.len() > 1 || drained) && inbox.send(batch).await.is_err() {
                 return;
             }
         }

@@ -8,6 +8,7 @@ use super::notifier::Watch;
 use super::{Core, Owner};
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Headers, Method, Name, Request, Response, SUPPORTED, check_request};
+use crate::ports::Refusal;
 use crate::transaction::{Event, TxId};
 use crate::transport::Flow;
 
@@ -66,6 +67,11 @@ impl Core {
     }
 
     fn handle_request(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
+        if self.is_scanner(&request) {
+            // An answer of any kind tells it that somebody is here.
+            self.turn_away(flow, Refusal::Scanner);
+            return self.layer.forget(tx);
+        }
         let refusal = check_request(&request).err();
         let is_proven = brings_proof(&request) && refusal.is_none();
         if !is_proven && !self.is_inside(&request) && self.is_flood(flow, now) {
@@ -108,6 +114,14 @@ impl Core {
             // A REFER too: outside a call there is nobody to be transferred.
             _ => self.not_allowed(tx, &request, now),
         }
+    }
+
+    fn is_scanner(&self, request: &Request) -> bool {
+        let agent = request.headers.get(Name::UserAgent).unwrap_or_default();
+        let begins = |name: &String| {
+            agent.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        self.config.scanners.iter().any(begins)
     }
 
     /// Whether a request names what only its phone can know: a dialog, or the branch of an INVITE it gives up.

@@ -10,6 +10,7 @@ use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
 use crate::config::Config;
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Host, Method, Name, Request, Uri};
+use crate::ports::Refusal;
 use crate::transaction::TxId;
 use crate::transport::Flow;
 
@@ -71,7 +72,11 @@ impl Core {
     /// Whether this address has sent more without credentials than it may in a second.
     pub(super) fn is_flood(&mut self, flow: Flow, now: Instant) -> bool {
         let bound = self.config.max_strangers_per_second;
-        !self.gate.may_answer(flow.peer.ip(), bound, now)
+        let is_flood = !self.gate.may_answer(flow.peer.ip(), bound, now);
+        if is_flood {
+            self.turn_away(flow, Refusal::Flood);
+        }
+        is_flood
     }
 
     /// The domain a host stands for: itself, or the first one for an address of ours, which people type into phones.
@@ -126,7 +131,7 @@ impl Core {
             && !named.is_some_and(|account| self.config.may_be_clear(&account))
         {
             // Before a password is asked for, which somebody could hear.
-            return self.refuse_clear(tx, &request, now);
+            return self.refuse_clear(tx, &request, flow, now);
         }
         let Some(verifier) = self.gate.verifiers.get(&domain) else { return };
         match verifier.read(&request) {
@@ -148,7 +153,8 @@ impl Core {
     }
 
     /// Says that TLS is wanted.
-    fn refuse_clear(&mut self, tx: TxId, request: &Request, now: Instant) {
+    fn refuse_clear(&mut self, tx: TxId, request: &Request, flow: Flow, now: Instant) {
+        self.turn_away(flow, Refusal::Clear);
         let mut response = self.response(request, 403);
         response.reason = "TLS Required".to_owned();
         response.headers.push("Warning", "399 tandem \"this account is reached by TLS alone\"");
@@ -242,7 +248,7 @@ impl Core {
             return self.answer(tx, &request, 403, now);
         }
         if !flow.protocol.is_secure() && !self.config.may_be_clear(&account) {
-            return self.refuse_clear(tx, &request, now);
+            return self.refuse_clear(tx, &request, flow, now);
         }
         if let Err((status, reason)) = self.identify(&mut request, &account) {
             let mut response = self.response(&request, status);

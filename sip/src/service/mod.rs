@@ -76,10 +76,10 @@ use self::subscriber::Watchings;
 use crate::auth::Algorithm;
 use crate::config::Config;
 use crate::dialog::DialogId;
-use crate::msg::{Message, ParseError, Request};
+use crate::msg::{Message, Method, ParseError, Request};
 use crate::ports::{
     IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
-    StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
+    Refusal, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
 };
 use crate::transaction::timers::Deadlines;
 use crate::transaction::{Layer, TxId};
@@ -120,6 +120,8 @@ pub enum Output {
     Trunk(String, bool),
     /// A message of ours got its final answer.
     MessageDone(Ticket, MessageResult),
+    /// Something was turned away before it was asked who it is.
+    TurnedAway(IpAddr, Refusal),
     /// A password was tried.
     Tried {
         /// From where.
@@ -285,11 +287,17 @@ pub struct Core {
     connects: VecDeque<(Flow, Option<String>)>,
     /// Whose certificate the connections that we opened under TLS have shown.
     stream_names: HashMap<u64, String>,
+    /// Sockets from which more came than was read, and since when.
+    behind: Vec<(u64, Instant)>,
     /// Places that did not answer lately.
     avoided: Avoided,
     outputs: VecDeque<Output>,
 }
 
+/// How long a socket may hold more than is read from it before new calls are refused, and before everything new is. A phone
+/// that is not answered within 500 ms sends again (T1), which makes it worse.
+const NO_CALLS: Duration = Duration::from_millis(100);
+const NOTHING_NEW: Duration = Duration::from_millis(400);
 /// Sockets that the core opens have numbers from here on; what the driver accepts is below.
 const OWN_SOCKETS: u64 = 1 << 63;
 
@@ -336,6 +344,7 @@ impl Core {
             next_socket: OWN_SOCKETS,
             connects: VecDeque::new(),
             stream_names: HashMap::new(),
+            behind: Vec::new(),
             avoided: Avoided::default(),
             outputs: VecDeque::new(),
         };
@@ -364,14 +373,32 @@ impl Core {
     /// A message arrived.
     pub fn handle_message(&mut self, message: Message, flow: Flow, now: Instant) {
         if let Message::Request(request) = &message
-            && self.layer.len() >= self.config.max_transactions
-            && dispatch::may_be_shed(request)
+            && self.is_too_much(request, now)
             && !self.layer.knows(request)
         {
             return self.refuse_statelessly(request, flow, now);
         }
         self.layer.handle_message(message, flow, now);
         self.run_events(now);
+    }
+
+    /// A socket of datagrams was read: until nothing was left, or not.
+    pub fn socket_read(&mut self, socket: u64, drained: bool, now: Instant) {
+        match (drained, self.behind.iter().position(|(known, _)| *known == socket)) {
+            (true, Some(at)) => drop(self.behind.swap_remove(at)),
+            (false, None) => self.behind.push((socket, now)),
+            _ => {}
+        }
+    }
+
+    /// Whether a request is turned away because there is too much to do (RFC 3261 section 21.5.4): calls first, then
+    /// whatever else is new, and never what ends or goes on.
+    fn is_too_much(&self, request: &Request, now: Instant) -> bool {
+        let behind = self.behind.iter().map(|(_, since)| now.saturating_duration_since(*since));
+        let behind = behind.max().unwrap_or_default();
+        let patience = if request.method == Method::INVITE { NO_CALLS } else { NOTHING_NEW };
+        (behind >= patience || self.layer.len() >= self.config.max_transactions)
+            && dispatch::may_be_shed(request)
     }
 
     /// Bytes arrived that are no message we go on with: they are answered without state, or not at all.
@@ -467,6 +494,10 @@ impl Core {
     /// Requests of ours that may still be answered.
     pub fn open_requests(&self) -> usize {
         self.owners.len()
+    }
+
+    fn turn_away(&mut self, flow: Flow, why: Refusal) {
+        self.outputs.push_back(Output::TurnedAway(flow.peer.ip(), why));
     }
 
     fn job(&mut self, waiting: Waiting, job: Job) {

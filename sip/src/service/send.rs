@@ -7,6 +7,7 @@ use super::{Core, Listening, OWN_SOCKETS, Owner};
 use crate::dialog::Dialog;
 use crate::msg::header::{Contact, Via};
 use crate::msg::{Host, Message, Name, NameAddr, Request, Response, Uri};
+use crate::ports::Refusal;
 use crate::transaction::TxId;
 use crate::transaction::layer::reply_flow;
 use crate::transport::{Flow, Protocol};
@@ -101,6 +102,7 @@ impl Core {
         if self.is_flood(flow, now) {
             return;
         }
+        self.turn_away(flow, Refusal::Overload);
         let mut response = self.response(request, 503);
         response.headers.set("Retry-After", "10");
         self.answer_statelessly(response, flow);

@@ -34,6 +34,41 @@ fn beyond_its_transactions_the_server_refuses_what_is_new_and_still_ends_what_ru
 }
 
 #[test]
+fn a_server_that_cannot_keep_up_refuses_calls_first_then_all_that_is_new_and_never_what_runs() {
+    let mut world = World::new();
+    let fields = "Contact: <sip:ana@192.0.2.7>\r\nContent-Type: application/sdp\r\n";
+    let invite = world.ask("INVITE", "sip:carl@example.org", "ana", fields, SDP, udp(5060));
+    let leg = world.legs[0].0;
+    world.core.accept(leg, Bytes::from_static(SDP.as_bytes()), world.now);
+    world.drain();
+    let ok = world.last_response().clone();
+    let ack = inside(&mut world, &invite, &ok, "ACK", "", "");
+    let status = |world: &mut World, method: &str| {
+        let request = world.request(method, "sip:carl@example.org", "ana", fields, SDP);
+        world.receive(Message::Request(request), udp(5060));
+        world.last_response().status
+    };
+    world.core.socket_read(0, false, world.now);
+    assert_eq!(status(&mut world, "INVITE"), 401);
+    world.pass(0.2);
+    world.core.socket_read(0, false, world.now);
+    assert_eq!((status(&mut world, "INVITE"), status(&mut world, "MESSAGE")), (503, 401));
+    assert!(world.sent.iter().any(|(_, message)| {
+        matches!(message, Message::Response(r) if r.headers.get("Retry-After") == Some("10"))
+    }));
+    // Another socket that keeps up does not mean that this one does.
+    world.core.socket_read(1, true, world.now);
+    world.pass(0.3);
+    assert_eq!((status(&mut world, "INVITE"), status(&mut world, "MESSAGE")), (503, 503));
+    world.receive(ack, udp(5060));
+    let bye = inside(&mut world, &invite, &ok, "BYE", "", "");
+    world.receive(bye, udp(5060));
+    assert_eq!(world.last_response().status, 200);
+    world.core.socket_read(0, true, world.now);
+    assert_eq!(status(&mut world, "INVITE"), 401);
+}
+
+#[test]
 fn a_flood_without_credentials_is_not_answered_for_the_rest_of_the_second() {
     let mut world = World::with(Config { max_strangers_per_second: 5, ..config() }, Vec::new());
     let flood = |world: &mut World| {
@@ -165,4 +200,28 @@ fn a_nonce_that_is_not_ours_is_renewed_without_looking_anybody_up() {
     world.core.handle_message(Message::Request(text), udp(5060), world.now);
     let Some(Output::Send(..)) = world.core.poll_output() else { panic!("somebody was asked") };
     assert!(world.core.jobs.is_empty());
+}
+
+#[test]
+fn scanners_hear_nothing_and_what_is_turned_away_is_told() {
+    use crate::ports::Refusal;
+    let mut world = World::new();
+    for (agent, hears) in [
+        ("friendly-scanner", false),
+        ("SIPVicious 1", false),
+        ("sipcli/v1.8", false),
+        ("Linphone", true),
+        ("", true),
+    ] {
+        for method in ["OPTIONS", "REGISTER", "INVITE"] {
+            let fields = format!("User-Agent: {agent}\r\nContact: <sip:x@192.0.2.7>\r\n");
+            let request = world.request(method, "sip:example.org", "ana", &fields, "");
+            world.sent.clear();
+            world.receive(Message::Request(request), udp(5060));
+            assert_eq!(!world.sent.is_empty(), hears, "{agent} {method}");
+            assert_eq!(world.turned_away.pop(), (!hears).then_some(Refusal::Scanner));
+        }
+    }
+    world.pass(40.0);
+    assert!(world.is_empty());
 }
