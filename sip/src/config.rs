@@ -72,8 +72,12 @@ pub struct Trunk {
     pub name: String,
     /// Where its requests come from.
     pub sources: Vec<Source>,
-    /// The registrar that wants to be told where we are: a SIP URI.
-    pub registrar: Option<String>,
+    /// Where it is: a SIP URI.
+    pub uri: String,
+    /// Whether it wants to be told where we are.
+    pub registers: bool,
+    /// Whether it is asked now and then whether it is there (OPTIONS).
+    pub supervised: bool,
     /// Who we are there.
     pub login: Option<Login>,
 }

@@ -24,7 +24,7 @@ fn world(log: &Transcript, more: &str) -> World {
     let (name, password) = LOGIN;
     let sections = format!(
         "[dns]\nservers = [\"{}\"]\n\
-         [[trunks]]\nname = \"dead\"\nuri = \"sip:127.0.0.1:1\"\nprefixes = [\"+49301\"]\nmax_calls = 0\n\
+         [[trunks]]\nname = \"dead\"\nuri = \"sip:127.0.0.1:1;transport=tcp\"\nprefixes = [\"+49301\"]\n\
          [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
          sources = [\"127.0.0.1:{port}\"]\nencrypted = false\nprefixes = [\"+49\"]\ncaller = \"+4930500\"\n\
          [numbers]\ncountry = \"49\"\n{more}\n\

@@ -162,7 +162,7 @@ impl Phones {
         self.send(&format!(
             "REGISTER sip:{domain} SIP/2.0\r\n{via}From: <sip:{name}@{domain}>;tag=r{n}\r\n\
              To: <sip:{name}@{domain}>\r\nCall-ID: {call}\r\nCSeq: {number} REGISTER\r\n\
-             {contacts}Expires: 600\r\nMax-Forwards: 70\r\n{credentials}\
+             {contacts}Expires: 3600\r\nMax-Forwards: 70\r\n{credentials}\
              Content-Length: 0\r\n\r\n"
         ))
     }

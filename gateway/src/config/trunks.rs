@@ -26,6 +26,9 @@ pub struct Trunk {
     /// Whether it has to be told where we are (REGISTER): then it calls us there.
     #[serde(default)]
     pub register: bool,
+    /// Whether it is asked now and then whether it is there (OPTIONS): others are tried before one that is not.
+    #[serde(default = "yes")]
+    pub supervise: bool,
     /// Where its calls come from, as `ADDRESS` or `ADDRESS:PORT`. They need no password.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -37,7 +40,7 @@ pub struct Trunk {
     #[serde(default)]
     pub caller: Option<String>,
     /// Whether its media has to be encrypted (SDES-SRTP).
-    #[serde(default = "encrypted")]
+    #[serde(default = "yes")]
     pub encrypted: bool,
     /// Calls that it carries for us at once.
     #[serde(default = "many_calls")]
@@ -48,7 +51,7 @@ fn every_number() -> Vec<String> {
     vec!["+".into()]
 }
 
-fn encrypted() -> bool {
+fn yes() -> bool {
     true
 }
 
@@ -128,7 +131,9 @@ impl Trunk {
         tandem_sip::config::Trunk {
             name: self.name.clone(),
             sources,
-            registrar: self.register.then(|| self.uri.clone()),
+            uri: self.uri.clone(),
+            registers: self.register,
+            supervised: self.supervise,
             login: self.login(),
         }
     }

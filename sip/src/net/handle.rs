@@ -1,5 +1,6 @@
 //! What the gateway tells the SIP server.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,7 @@ pub struct SipHandle {
     next_watch: Arc<AtomicU64>,
     doorman: Doorman,
     gauges: Arc<Mutex<Gauges>>,
+    away: Arc<Mutex<HashSet<String>>>,
     runtime: Handle,
 }
 
@@ -59,13 +61,13 @@ impl fmt::Debug for SipHandle {
 impl SipHandle {
     pub(super) fn new(
         doorman: Doorman,
-        gauges: Arc<Mutex<Gauges>>,
+        (gauges, away): (Arc<Mutex<Gauges>>, Arc<Mutex<HashSet<String>>>),
         runtime: Handle,
     ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, queue) = mpsc::unbounded_channel();
         // Odd numbers; legs that others start have even ones.
         let (next_leg, next_watch) = (Arc::new(AtomicU64::new(1)), Arc::default());
-        (Self { commands, next_leg, next_watch, doorman, gauges, runtime }, queue)
+        (Self { commands, next_leg, next_watch, doorman, gauges, away, runtime }, queue)
     }
 
     fn tell(&self, command: Command) {
@@ -76,6 +78,11 @@ impl SipHandle {
     /// How much was in work, a second ago at most while there is any.
     pub fn gauges(&self) -> Gauges {
         *self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a trunk does not answer when it is asked whether it is there.
+    pub fn is_away(&self, trunk: &str) -> bool {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(trunk)
     }
 
     /// Where the server runs, until [`SipHandle::shutdown`]: what answers it for each call is best beside it, so that no

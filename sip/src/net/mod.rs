@@ -150,10 +150,10 @@ impl Sip {
         let mut core =
             Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
         core.set_gruu_key(key);
-        let gauges = Arc::default();
-        let (handle, commands) =
-            SipHandle::new(doorman.clone(), Arc::clone(&gauges), runtime.clone());
-        let task = task::Task::new(core, ports, sockets, doorman, gauges);
+        let (gauges, away) = (Arc::default(), Arc::default());
+        let shown = (Arc::clone(&gauges), Arc::clone(&away));
+        let (handle, commands) = SipHandle::new(doorman.clone(), shown, runtime.clone());
+        let task = task::Task::new(core, ports, sockets, doorman, (gauges, away));
         runtime.spawn(async move {
             task.run(events, commands).await;
             drop(alive);

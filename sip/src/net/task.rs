@@ -1,6 +1,6 @@
 //! The task that owns the core: everything in, everything out, jobs beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -52,6 +52,8 @@ pub(super) struct Task {
     next_ticket: u64,
     stopping: Option<(Instant, oneshot::Sender<()>)>,
     gauges: Arc<Mutex<Gauges>>,
+    /// Trunks that do not answer.
+    away: Arc<Mutex<HashSet<String>>>,
     read_at: Instant,
 }
 
@@ -61,7 +63,7 @@ impl Task {
         ports: Ports,
         sockets: Vec<(u64, Arc<UdpSocket>)>,
         doorman: Doorman,
-        gauges: Arc<Mutex<Gauges>>,
+        (gauges, away): (Arc<Mutex<Gauges>>, Arc<Mutex<HashSet<String>>>),
     ) -> Self {
         Self {
             core,
@@ -80,6 +82,7 @@ impl Task {
             next_ticket: 0,
             stopping: None,
             gauges,
+            away,
             read_at: Instant::now(),
         }
     }
@@ -217,6 +220,16 @@ impl Task {
                 Output::Trunk(trunk, true) => tracing::info!(trunk, "registered at a trunk"),
                 Output::Trunk(trunk, false) => {
                     tracing::error!(trunk, "a trunk does not know where we are");
+                }
+                Output::TrunkThere(trunk, is_there) => {
+                    let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+                    if is_there {
+                        tracing::info!(trunk, "a trunk is back");
+                        away.remove(&trunk);
+                    } else {
+                        tracing::error!(trunk, "a trunk does not answer");
+                        away.insert(trunk);
+                    }
                 }
                 Output::MessageDone(ticket, result) => {
                     if let Some(done) = self.tickets.remove(&ticket) {

@@ -17,6 +17,7 @@ pub(super) enum Wish {
     Message(Ticket, Box<OutgoingMessage>),
     Watch(WatchId),
     Trunk(usize),
+    Supervision(usize),
 }
 
 impl Core {
@@ -46,6 +47,7 @@ impl Core {
         match wish {
             Wish::Watch(id) => self.watched_host_found(id, hops, now),
             Wish::Trunk(at) => self.registrar_found(at, hops, now),
+            Wish::Supervision(at) => self.trunk_found(at, hops, now),
             Wish::Invite(leg, mut call) => {
                 call.target = known(call.target, hops);
                 self.invite(leg, *call, now);

@@ -14,7 +14,7 @@
 //! | `locate` | the ways to hosts that nobody registered from |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
 //! | `session`, `change`, `refer` | calls that are up, their changes, transfers |
-//! | `trunk`, `registration` | servers that are no phones of ours: their calls, ours, and that they know where we are |
+//! | `trunk`, `registration`, `supervision` | servers that are no phones of ours: their calls, ours, that they know where we are, and whether they are there |
 //! | `message` | single messages, both ways |
 //! | `events`, `notifier` | what phones can watch, and that they are told |
 //! | `winfo`, `dialog_event`, `message_summary`, `resource_list` | the documents that tell it |
@@ -51,6 +51,7 @@ pub mod resource_list;
 mod send;
 mod session;
 mod subscriber;
+mod supervision;
 #[cfg(test)]
 mod tests;
 mod trunk;
@@ -73,6 +74,7 @@ use self::publish::Publications;
 use self::registrar::Registrar;
 use self::registration::Registration;
 use self::subscriber::Watchings;
+use self::supervision::Supervised;
 use crate::auth::Algorithm;
 use crate::config::Config;
 use crate::dialog::DialogId;
@@ -118,6 +120,8 @@ pub enum Output {
     Watched(WatchId, WatchEvent),
     /// A trunk knows where we are, or does not any more.
     Trunk(String, bool),
+    /// A trunk is there again, or is not.
+    TrunkThere(String, bool),
     /// A message of ours got its final answer.
     MessageDone(Ticket, MessageResult),
     /// Something was turned away before it was asked who it is.
@@ -193,6 +197,8 @@ enum Owner {
     Subscribe(WatchId, Option<DialogId>),
     /// A REGISTER of ours, and the flow it left by.
     Trunk(usize, Flow),
+    /// A question to a trunk.
+    Supervision(usize),
     /// Nobody cares how it ends: BYE, CANCEL.
     Nobody,
 }
@@ -217,6 +223,7 @@ enum Timer {
     Publication(String),
     Registration(String),
     Trunk(usize),
+    Supervision(usize),
 }
 
 /// How much is in work.
@@ -262,6 +269,8 @@ pub struct Core {
     reg_watches: HashMap<String, Vec<SubscriptionId>>,
     /// Ours, at trunks.
     registrations: Vec<Registration>,
+    /// Trunks that are asked whether they are there.
+    supervised: Vec<Supervised>,
     /// Messages that have another way to go.
     resends: HashMap<Ticket, outbound::Resend>,
     legs: HashMap<LegId, Leg>,
@@ -323,6 +332,7 @@ impl Core {
             gruus: Gruus::new(seed),
             reg_watches: HashMap::new(),
             registrations: Vec::new(),
+            supervised: Vec::new(),
             resends: HashMap::new(),
             legs: HashMap::new(),
             leg_of_dialog: HashMap::new(),
@@ -350,6 +360,7 @@ impl Core {
         };
         core.load_bindings(bindings, now);
         core.begin_registrations(now);
+        core.begin_supervision(now);
         core
     }
 
@@ -475,6 +486,7 @@ impl Core {
                 Timer::Publication(account) => self.publications_due(&account, now),
                 Timer::Registration(account) => self.registration_due(&account, at, now),
                 Timer::Trunk(at) => self.register_due(at, now),
+                Timer::Supervision(at) => self.supervision_due(at, now),
             }
             self.run_events(now);
         }

@@ -38,8 +38,8 @@ impl Core {
     /// At the start: all trunks that want it are told where we are.
     pub(super) fn begin_registrations(&mut self, now: Instant) {
         for trunk in self.config.trunks.clone() {
-            let (Some(registrar), Some(login)) = (trunk.registrar, trunk.login) else { continue };
-            let Ok(registrar) = Uri::parse(&registrar) else { continue };
+            let Some(login) = trunk.login.filter(|_| trunk.registers) else { continue };
+            let Ok(registrar) = Uri::parse(&trunk.uri) else { continue };
             let registrar = Uri { user: None, ..registrar };
             self.registrations.push(Registration {
                 trunk: trunk.name,

@@ -172,7 +172,9 @@ impl Exchange {
     }
 
     /// Calls by the first trunk that has room; the others wait for it to fail.
-    fn call_by(&self, entry: &Entry, number: &Dialled, ways: Vec<Arc<Trunk>>) -> Option<Leg> {
+    fn call_by(&self, entry: &Entry, number: &Dialled, mut ways: Vec<Arc<Trunk>>) -> Option<Leg> {
+        // Those that do not answer come last, and are tried all the same.
+        ways.sort_by_key(|trunk| self.parts.sip.is_away(&trunk.name));
         let mut ways = ways.into_iter();
         while let Some(trunk) = ways.next() {
             if self.calls_by(&trunk) >= trunk.max_calls {

@@ -73,9 +73,20 @@ fn a_challenge_without_a_password_or_with_unknown_hashes_is_the_end() {
     over(world);
 }
 
+fn one() -> Trunk {
+    Trunk {
+        name: "world".into(),
+        sources: Vec::new(),
+        uri: "sip:care@192.0.2.7".into(),
+        registers: false,
+        supervised: false,
+        login: None,
+    }
+}
+
 fn trunk() -> World {
     let sources = vec![Source { ip: [192, 0, 2, 7].into(), port: Some(6000) }];
-    let trunks = vec![Trunk { name: "world".into(), sources, registrar: None, login: None }];
+    let trunks = vec![Trunk { sources, ..one() }];
     World::with(Config { trunks, ..config() }, Vec::new())
 }
 
@@ -116,8 +127,7 @@ fn a_trunk_is_known_by_where_it_is_and_says_who_calls() {
 /// A trunk that wants a REGISTER.
 fn registering() -> World {
     let login = Some(Login { username: "care".into(), password: "secret".into() });
-    let registrar = Some("sip:care@192.0.2.7".into());
-    let trunks = vec![Trunk { name: "world".into(), sources: Vec::new(), registrar, login }];
+    let trunks = vec![Trunk { registers: true, login, ..one() }];
     let mut world = World::with(Config { trunks, ..config() }, Vec::new());
     world.pass(0.0);
     world
@@ -194,4 +204,36 @@ fn a_trunk_that_does_not_take_it_is_asked_again_after_longer_and_longer_pauses()
         request = world.last_request().1;
     }
     assert_eq!(methods(&world.sent, &Method::REGISTER), 2);
+}
+
+#[test]
+fn a_trunk_that_does_not_answer_is_down_until_it_does() {
+    let trunks = vec![Trunk { supervised: true, ..one() }];
+    let mut world = World::with(Config { trunks, ..config() }, Vec::new());
+    world.pass(0.0);
+    let answered = |world: &mut World, status: u16| {
+        let (flow, request) = world.last_request();
+        assert_eq!(
+            (request.method.as_str(), flow.peer),
+            ("OPTIONS", ([192, 0, 2, 7], 5060).into())
+        );
+        world.receive(Message::Response(request.response(status, Some("t"))), udp(5060));
+    };
+    // Who asks for a password is there too.
+    for status in [200, 407, 404] {
+        answered(&mut world, status);
+        world.sent.clear();
+        world.pass(30.0);
+    }
+    assert_eq!(world.trunk_is_there, [true; 0]);
+    // The last question, and the one after it.
+    world.pass(29.0);
+    assert_eq!(world.trunk_is_there, [true; 0]);
+    world.pass(10.0);
+    assert_eq!(world.trunk_is_there, [false]);
+    answered(&mut world, 503);
+    world.pass(100.0);
+    assert_eq!(world.trunk_is_there, [false]);
+    answered(&mut world, 200);
+    assert_eq!(world.trunk_is_there, [false, true]);
 }
