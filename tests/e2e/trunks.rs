@@ -102,6 +102,38 @@ fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
 }
 
 #[test]
+fn an_emergency_number_that_is_set_goes_to_its_trunk_whatever_else_has_that_name() {
+    let log = Transcript::default();
+    let names = Names::start().unwrap();
+    names.address(DOMAIN, [127, 0, 0, 1]);
+    let port = Provider::port().unwrap();
+    let (name, password) = LOGIN;
+    let sections = format!(
+        "[dns]\nservers = [\"{}\"]\n\
+         [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
+         encrypted = false\n[numbers]\nmax_calls_per_hour = 0\n[numbers.emergency]\n\"112\" = \"pstn\"\n",
+        names.address
+    );
+    let server = Server::start_with("localhost", &["ana", "112"], &sections).unwrap();
+    let _provider = Provider::start(port, server.sip).unwrap();
+    let mut help = Peer::start("emergency service", "baresip.py", &log).unwrap();
+    help.tell(json!({
+        "cmd": "start", "user": "112", "password": "none", "domain": DOMAIN, "port": port, "tone": 740,
+    }));
+    help.want("registered", &[]);
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    desk.tell(json!({"cmd": "call", "to": "sip:112@localhost"}));
+    help.want("incoming", &[]);
+    help.tell(json!({"cmd": "answer"}));
+    desk.want("established", &[]);
+    desk.hears(740);
+    help.hears(620);
+    help.tell(json!({"cmd": "hangup"}));
+    desk.want("closed", &[]);
+    assert_eq!(server.recorded(1).unwrap()[0].1, "112@tel.localhost");
+}
+
+#[test]
 fn what_may_not_be_dialled_is_refused_and_said() {
     let log = Transcript::default();
     let more = "max_calls_per_hour = 1";

@@ -34,6 +34,8 @@ pub struct Plan {
     numbers: Numbers,
     trunks: Vec<Arc<Trunk>>,
     domain: String,
+    /// Whose accounts may dial.
+    domains: Vec<String>,
 }
 
 impl Plan {
@@ -43,12 +45,18 @@ impl Plan {
             numbers: config.numbers.clone(),
             trunks: config.trunks.iter().cloned().map(Arc::new).collect(),
             domain: config.number_domain(),
+            domains: config.domains.clone(),
         }
     }
 
     /// Whether there is any way to the telephone network.
     pub fn is_empty(&self) -> bool {
         self.trunks.is_empty()
+    }
+
+    /// Whether somebody may call the telephone network: accounts of this server alone.
+    pub fn may_dial(&self, caller: &Jid) -> bool {
+        self.domains.iter().any(|domain| domain == caller.domain())
     }
 
     /// Most calls an account may begin within an hour, and have at once.
@@ -230,5 +238,7 @@ mod tests {
         assert_eq!(address.as_str(), "+4312345@tel.example.org");
         assert_eq!(plan.number(&address), Some(number));
         assert_eq!(plan.number(&ana), None);
+        assert!(plan.may_dial(&ana) && !plan.may_dial(&address));
+        assert!(!plan.may_dial(&Jid::parse("x@elsewhere.example").unwrap()));
     }
 }

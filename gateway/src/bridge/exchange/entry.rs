@@ -49,6 +49,8 @@ pub(super) struct Entry {
     pub(super) caller_codecs: Vec<Codec>,
     /// The caller does not want to be known (RFC 3323): `caller` is nobody.
     pub(super) is_hidden: bool,
+    /// The account that calls the telephone network.
+    pub(super) payer: Option<Jid>,
     /// A resource that was attached for a caller without one, to be detached in the end.
     pub(super) guest: Option<Jid>,
     /// The called account's XMPP devices were told of the call by XEP-0353.

@@ -289,6 +289,7 @@ impl Exchange {
             next_key: CALLER.0,
             caller_codecs: Vec::new(),
             is_hidden: false,
+            payer: None,
             guest: None,
             is_proposed: false,
             busy: Vec::new(),

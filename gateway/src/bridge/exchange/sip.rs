@@ -147,7 +147,7 @@ impl Exchange {
             return Ok(());
         }
         if self.parts.plan.is_number_domain(&entry.callee) {
-            let rung = self.ring_number(key, &mut entry, now);
+            let rung = self.ring_number(key, &mut entry, &caller.bare(), now);
             rung.inspect_err(|_| self.index.forget_call(key))?;
         }
         self.ring_phones(key, &mut entry);
@@ -170,7 +170,8 @@ impl Exchange {
             None => {
                 let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
                 let number = || self.dialled(&invited.to);
-                let callee = identity::sip_to_jid(&invited.to).ok().or_else(number);
+                let named = || identity::sip_to_jid(&invited.to).ok();
+                let callee = self.emergency(&invited.to).or_else(named).or_else(number);
                 Ok((caller, callee.ok_or(404_u16)?))
             }
         }

@@ -88,6 +88,12 @@ impl Exchange {
         is_number.then(|| callee.bare().with_resource(RESOURCE).ok()).flatten()
     }
 
+    /// The address of an emergency number, which no account's name hides.
+    pub(super) fn emergency(&self, to: &Uri) -> Option<Jid> {
+        let number = self.parts.plan.read_uri(to)?;
+        matches!(number, Dialled::Emergency(_)).then(|| self.parts.plan.address(&number)).flatten()
+    }
+
     /// The address of a number that somebody dialled.
     pub(super) fn dialled(&self, to: &Uri) -> Option<Jid> {
         let plan = &self.parts.plan;
@@ -97,34 +103,36 @@ impl Exchange {
         plan.address(&plan.read_uri(to)?)
     }
 
-    /// Rings a number by the trunk that takes it. `Err`: why nobody does, as a SIP status.
+    /// Rings a number by the trunk that takes it, for this account, which the caller may hide. `Err`: why nobody does, as a SIP
+    /// status.
     pub(super) fn ring_number(
         &mut self,
         call: CallKey,
         entry: &mut Entry,
+        account: &Jid,
         now: Instant,
     ) -> Result<(), u16> {
         let Some(number) = self.parts.plan.number(&entry.callee) else { return Err(404) };
-        let account = entry.caller.bare();
-        if self.parts.plan.is_number_domain(&account) {
-            // From the telephone network to the telephone network: nobody here pays for that.
-            return self.refuse_number(&account, &number, "by a trunk", 403);
+        if !self.parts.plan.may_dial(account) {
+            // From the telephone network to the telephone network, or from elsewhere: nobody here pays for that.
+            return self.refuse_number(account, &number, "by a stranger", 403);
         }
         let ways = self.parts.plan.ways(&number);
         if ways.is_empty() {
-            return self.refuse_number(&account, &number, "no trunk takes it", 404);
+            return self.refuse_number(account, &number, "no trunk takes it", 404);
         }
-        if matches!(number, Dialled::International(_)) && !self.may_dial(&account, now) {
-            return self.refuse_number(&account, &number, "too many calls", 403);
+        if matches!(number, Dialled::International(_)) && !self.may_dial(account, now) {
+            return self.refuse_number(account, &number, "too many calls", 403);
         }
         match self.call_by(entry, &number, ways) {
             Some(leg) => {
+                entry.payer = Some(account.clone());
                 let key = LegKey(entry.next_key);
                 self.index_target(call, key, &leg);
                 entry.add_leg(leg);
                 Ok(())
             }
-            None => self.refuse_number(&account, &number, "all trunks are full", 503),
+            None => self.refuse_number(account, &number, "all trunks are full", 503),
         }
     }
 
@@ -134,7 +142,8 @@ impl Exchange {
             return self.ring_phones(call, entry);
         }
         // Without a target the call ends by itself, and the caller is told.
-        let _ = self.ring_number(call, entry, now);
+        let account = entry.caller.bare();
+        let _ = self.ring_number(call, entry, &account, now);
     }
 
     fn refuse_number(
@@ -154,7 +163,7 @@ impl Exchange {
         let (per_hour, at_once) = self.parts.plan.limits();
         let plan = self.parts.plan.clone();
         let goes_out = |entry: &&Entry| {
-            entry.caller.bare() == *account && plan.is_number_domain(&entry.callee)
+            entry.payer.as_ref() == Some(account) && plan.is_number_domain(&entry.callee)
         };
         if self.calls.values().filter(goes_out).count() >= at_once {
             return false;
