@@ -195,23 +195,34 @@ impl Server {
         self.process.id()
     }
 
+    /// The rows of a query on the server's database, which is read beside it.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read.
+    pub fn select(&self, sql: &str) -> Result<Value> {
+        // Python comes with SQLite; the tests need no driver of their own.
+        let script = "import json, sqlite3, sys\n\
+            rows = sqlite3.connect(sys.argv[1]).execute(sys.argv[2])\n\
+            print(json.dumps([list(row) for row in rows]))";
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .arg(self.data().join("tandem.db"))
+            .arg(sql)
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     /// The call records, the oldest first: caller, callee, result and the devices with their codecs.
     ///
     /// # Errors
     ///
     /// When the database cannot be read.
     pub fn calls(&self) -> Result<Vec<(String, String, String, Value)>> {
-        // Python comes with SQLite; the tests need no driver of their own.
-        let script = "import json, sqlite3, sys\n\
-            rows = sqlite3.connect(sys.argv[1]).execute(\n\
-            'SELECT caller, callee, result, legs FROM calls ORDER BY id')\n\
-            print(json.dumps([list(row) for row in rows]))";
-        let output = Command::new("python3")
-            .args(["-c", script])
-            .arg(self.data().join("tandem.db"))
-            .output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let rows: Vec<(String, String, String, String)> = serde_json::from_slice(&output.stdout)?;
+        let sql = "SELECT caller, callee, result, legs FROM calls ORDER BY id";
+        let rows: Vec<(String, String, String, String)> =
+            serde_json::from_value(self.select(sql)?)?;
         rows.into_iter()
             .map(|(caller, callee, result, legs)| {
                 Ok((caller, callee, result, serde_json::from_str(&legs)?))
