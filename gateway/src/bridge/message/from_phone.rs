@@ -127,7 +127,7 @@ impl Chat {
             reply = self.hand_in(stanza, way.to, &id).await;
         }
         if reply.status < 300 {
-            self.state().answered.put(id, reply.status);
+            self.state().answered.put(&id, reply.status);
         }
         Ok(reply)
     }

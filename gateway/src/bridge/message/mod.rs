@@ -39,7 +39,7 @@ use tokio::sync::{Notify, RwLock, oneshot};
 
 use self::edits::Pending;
 use self::receipts::Receipts;
-use self::receipts::Remembered;
+use self::receipts::{FEW_IDS, Remembered};
 use self::threads::Threads;
 use self::typing::Typing;
 use super::contacts::Contacts;
@@ -87,9 +87,9 @@ struct State {
     receipts: Receipts,
     threads: Threads,
     /// The beginnings of messages, by conversation and id, for reactions.
-    texts: Remembered<String>,
+    texts: Remembered<String, FEW_IDS>,
     /// What phones sent and how it was answered: sent again, it is answered again and goes nowhere.
-    answered: Remembered<u16>,
+    answered: Remembered<u16, FEW_IDS>,
     /// Phones that wait for another phone's answer, by stanza id.
     waiting: HashMap<String, oneshot::Sender<Answer>>,
     typing: Typing,
@@ -283,7 +283,7 @@ impl State {
     fn remember_text(&mut self, stanza: &Stanza) {
         if let (Some(id), Some(key), Some(body)) = (stanza.id(), talk(stanza), stanza.body()) {
             let beginning = body.chars().take(QUOTE).collect();
-            self.texts.put(format!("{key} {id}"), beginning);
+            self.texts.put(&format!("{key} {id}"), beginning);
         }
     }
 

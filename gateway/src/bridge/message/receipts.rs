@@ -1,6 +1,7 @@
 //! Delivered and displayed (XEP-0184, XEP-0333) against IMDN (RFC 5438; `interop.md` 3.1 and 3.2).
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 use tandem_sip::ports::MessageReply;
 use tandem_xmpp::jid::Jid;
@@ -13,27 +14,32 @@ use crate::bridge::identity;
 
 /// Ids that are remembered for receipts.
 const MAX_IDS: usize = 50_000;
+/// Of what matters for minutes alone: every message leaves some.
+pub(super) const FEW_IDS: usize = 10_000;
 /// Messages of one conversation that may be marked as read at once.
 const MAX_UNREAD: usize = 100;
 
-/// A bounded memory that forgets the oldest.
-pub(super) struct Remembered<T> {
-    entries: HashMap<String, T>,
-    order: VecDeque<String>,
+/// A bounded memory that forgets the oldest. Names are kept as 128 bits that nobody outside can foresee.
+pub(super) struct Remembered<T, const MOST: usize = MAX_IDS> {
+    entries: HashMap<u128, T>,
+    order: VecDeque<u128>,
+    keys: [RandomState; 2],
 }
 
-impl<T> Default for Remembered<T> {
+impl<T, const MOST: usize> Default for Remembered<T, MOST> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new() }
+        let keys = [RandomState::new(), RandomState::new()];
+        Self { entries: HashMap::new(), order: VecDeque::new(), keys }
     }
 }
 
-impl<T> Remembered<T> {
-    pub(super) fn put(&mut self, id: String, value: T) {
-        if self.entries.insert(id.clone(), value).is_none() {
-            self.order.push_back(id);
+impl<T, const MOST: usize> Remembered<T, MOST> {
+    pub(super) fn put(&mut self, id: &str, value: T) {
+        let name = self.name(id);
+        if self.entries.insert(name, value).is_none() {
+            self.order.push_back(name);
         }
-        if self.order.len() > MAX_IDS
+        if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
             self.entries.remove(&oldest);
@@ -41,7 +47,13 @@ impl<T> Remembered<T> {
     }
 
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut T> {
-        self.entries.get_mut(id)
+        let name = self.name(id);
+        self.entries.get_mut(&name)
+    }
+
+    fn name(&self, id: &str) -> u128 {
+        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(id)));
+        high << 64 | low
     }
 }
 
@@ -117,17 +129,17 @@ impl Receipts {
                         unread.pop_front();
                     }
                 }
-                None => self.unread.put(talk, VecDeque::from([id.to_owned()])),
+                None => self.unread.put(&talk, VecDeque::from([id.to_owned()])),
             }
         }
         let asked = Asked { device: device.clone(), message_id: message_id.to_owned(), wants };
-        self.asked.put(id.to_owned(), asked);
+        self.asked.put(id, asked);
     }
 
     /// A wrapped message leaves for a phone.
     pub(super) fn sent(&mut self, id: String, sent: Sent) {
         self.count += 1;
-        self.sent.put(id, Sent { number: self.count, ..sent });
+        self.sent.put(&id, Sent { number: self.count, ..sent });
     }
 
     /// What a phone is to be told when a client says `status` about a message: one notification of each kind, whoever of
@@ -192,7 +204,7 @@ impl Receipts {
             let talk = talk(&device.bare(), &sender);
             let last = self.displayed.get_mut(&talk).copied().unwrap_or_default();
             if number > last {
-                self.displayed.put(talk, number);
+                self.displayed.put(&talk, number);
                 receipts.push("displayed");
             }
         }

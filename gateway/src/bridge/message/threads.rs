@@ -7,7 +7,7 @@
 use tandem_xmpp::jid::Jid;
 
 use super::new_id;
-use super::receipts::Remembered;
+use super::receipts::{FEW_IDS, Remembered};
 
 /// Longest thread that is mapped, in bytes.
 const MAX_THREAD: usize = 256;
@@ -25,7 +25,7 @@ pub(super) struct Line {
 pub(super) struct Threads {
     lines: Remembered<Line>,
     /// By phone's account and Call-ID: the thread, once it is one.
-    names: Remembered<Option<String>>,
+    names: Remembered<Option<String>, FEW_IDS>,
 }
 
 impl Threads {
@@ -45,9 +45,9 @@ impl Threads {
             self.names.get_mut(&own).is_some_and(|name| name.as_deref() == Some(thread));
         let call_id = if is_theirs { thread.to_owned() } else { new_id() };
         let line = Line { call_id: call_id.clone(), tag: new_id(), cseq: 1 };
-        self.lines.put(key, line.clone());
+        self.lines.put(&key, line.clone());
         if !is_theirs {
-            self.names.put(format!("{} {call_id}", account.bare()), Some(thread.to_owned()));
+            self.names.put(&format!("{} {call_id}", account.bare()), Some(thread.to_owned()));
         }
         Some(line)
     }
@@ -59,7 +59,7 @@ impl Threads {
             Some(Some(thread)) => Some(thread.clone()),
             Some(name) => name.insert(call_id.to_owned()).clone().into(),
             None => {
-                self.names.put(key, None);
+                self.names.put(&key, None);
                 None
             }
         }
