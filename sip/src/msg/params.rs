@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::scan;
+use super::scan::{self, Class};
 
 /// Parameters in their order. Names are compared without case; values are kept as written, quotes included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -103,14 +103,15 @@ fn cut(text: &str) -> Option<impl Iterator<Item = Part<'_>>> {
     }))
 }
 
+/// A URI parameter's name may hold a few more characters than a token (RFC 3261 section 25.1, paramchar).
+static NAME: Class = Class::alphanumeric_and(b"-.!%*_+`'~[]/:&$()");
+
 fn one(part: &str) -> Part<'_> {
     let (name, value) = match memchr::memchr(b'=', part.as_bytes()) {
         Some(at) => (scan::trim(&part[..at]), Some(scan::trim(&part[at + 1..]))),
         None => (part, None),
     };
-    // A URI parameter's name may hold a few more characters than a token (RFC 3261 section 25.1, paramchar).
-    let is_name = |byte: u8| scan::is_token_byte(byte) || b"[]/:&+$()".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_name) && value.is_none_or(is_value))
+    (!name.is_empty() && NAME.has_all(name) && value.is_none_or(is_value))
         .then_some((name, value))
 }
 

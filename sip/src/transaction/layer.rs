@@ -273,7 +273,7 @@ impl Layer {
     /// Sends a request. `branch` is the one of its top Via: unique, or that of the INVITE for a CANCEL.
     pub fn request(&mut self, request: Request, branch: &str, flow: Flow, now: Instant) -> TxId {
         let key = Key::Client(ClientKey::new(branch, &request.method));
-        let bytes = Message::Request(request.clone()).to_bytes();
+        let bytes = request.to_bytes();
         let is_reliable = flow.protocol.is_reliable();
         let (machine, kept) = if request.method == Method::INVITE {
             (Machine::InviteClient(InviteClient::new(is_reliable, now)), Some(Box::new(request)))
