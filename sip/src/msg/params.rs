@@ -30,6 +30,11 @@ impl Params {
         cut(text).is_some_and(|mut parts| parts.all(|part| part.is_some()))
     }
 
+    /// The value of one parameter in the text of all, without allocating.
+    pub(crate) fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+        cut(text)?.flatten().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1
+    }
+
     /// The value as written. `None`: absent, or present without a value (see [`Params::has`]).
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

@@ -239,10 +239,9 @@ impl Layer {
 
     fn handle_response(&mut self, response: Response, now: Instant) {
         // With more than one Via it was for somebody behind us (RFC 3261 section 8.1.3.3).
-        if !response.headers.list::<Via>().is_ok_and(|vias| vias.len() == 1) {
-            return;
-        }
-        let Some(key) = ClientKey::of_response(&response.headers) else { return };
+        let Ok(vias) = response.headers.list::<Via>() else { return };
+        let [via] = vias.as_slice() else { return };
+        let Some(key) = ClientKey::of_response(via, &response.headers) else { return };
         let Some(tx) = self.clients.get(&key).copied() else { return };
         let Some(entry) = self.entries.get_mut(&tx) else { return };
         let deliver = match &mut entry.machine {

@@ -40,6 +40,11 @@ impl NameAddr {
         self.params.get("tag")
     }
 
+    /// The `tag` in the text of an address, without allocating.
+    pub(crate) fn tag_in(text: &str) -> Option<&str> {
+        Params::find(RawNameAddr::split(text)?.params, "tag")
+    }
+
     /// Reads `name-addr` or `addr-spec` with parameters; `None` when it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let raw = RawNameAddr::split(text)?;
