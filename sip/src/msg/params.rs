@@ -116,8 +116,7 @@ fn one(part: &str) -> Part<'_> {
         Some(at) => (scan::trim(&part[..at]), Some(scan::trim(&part[at + 1..]))),
         None => (part, None),
     };
-    (!name.is_empty() && NAME.has_all(name) && value.is_none_or(is_value))
-        .then_some((name, value))
+    (!name.is_empty() && NAME.has_all(name) && value.is_none_or(is_value)).then_some((name, value))
 }
 
 /// A token, a host or a quoted string; loosely: no white space and nothing that would end it early.
