@@ -93,14 +93,13 @@ fn candidate_addresses(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {
 /// A socket that does not block, with room for bursts.
 fn bind_udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified()) {
         socket.set_only_v6(false)?;
     }
     // Best effort: the kernel caps it.
     let _ = socket.set_recv_buffer_size(1 << 20);
     let _ = socket.set_send_buffer_size(1 << 20);
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IoSliceMut};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
@@ -39,13 +40,17 @@ pub(super) enum Control {
 pub(super) struct Started {
     queue: SyncSender<Control>,
     waker: Arc<Waker>,
+    /// Woken, and not at the queue yet: what comes now is found there without another system call.
+    is_awake: Arc<AtomicBool>,
 }
 
 impl Started {
     pub(super) fn send(&self, control: Control) -> Result<(), MediaError> {
         match self.queue.try_send(control) {
             Ok(()) => {
-                let _ = self.waker.wake();
+                if !self.is_awake.swap(true, Ordering::AcqRel) {
+                    let _ = self.waker.wake();
+                }
                 Ok(())
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(MediaError::Busy),
@@ -74,6 +79,7 @@ pub(super) fn start(
     let (queue, control) = sync_channel(CONTROL_QUEUE);
     let (made_in, made) = sync_channel(CONTROL_QUEUE);
     let workers = Workers::start(workers, &made_in, &waker)?;
+    let is_awake = Arc::new(AtomicBool::new(false));
     let mut shard = Shard {
         engine,
         poll,
@@ -83,13 +89,14 @@ pub(super) fn start(
         readable: Vec::new(),
         buffer: vec![0; BUFFER * BATCH_SIZE],
         control,
+        is_awake: is_awake.clone(),
         made,
         workers,
         listener,
     };
     shard.add(Socket::Shared, socket)?;
     std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?;
-    Ok(Started { queue, waker })
+    Ok(Started { queue, waker, is_awake })
 }
 
 struct Port {
@@ -108,6 +115,7 @@ struct Shard {
     readable: Vec<Socket>,
     buffer: Vec<u8>,
     control: Receiver<Control>,
+    is_awake: Arc<AtomicBool>,
     made: Receiver<Made>,
     workers: Workers,
     listener: Listener,
@@ -146,6 +154,8 @@ impl Shard {
     fn take_control(&mut self) -> bool {
         use std::sync::mpsc::TryRecvError;
         let now = Instant::now();
+        // Before the queue is looked at: whoever adds to it from here on wakes us again.
+        self.is_awake.swap(false, Ordering::AcqRel);
         loop {
             match self.control.try_recv() {
                 Ok(Control::Command(command)) => self.engine.handle_command(command, now),

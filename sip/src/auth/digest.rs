@@ -75,7 +75,7 @@ impl Challenge {
         Ok(Challenge {
             realm: params.required("realm")?,
             nonce: params.required("nonce")?,
-            opaque: params.get("opaque").map(str::to_owned),
+            opaque: params.get("opaque"),
             is_stale: params.get("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
             algorithm: params.algorithm()?,
             qop: known,
@@ -148,9 +148,9 @@ impl Credentials {
         let protection = match params.get("qop") {
             None => None,
             Some(qop) => Some(Protection {
-                qop: Qop::parse(qop).ok_or(AuthError::Unknown)?,
+                qop: Qop::parse(&qop).ok_or(AuthError::Unknown)?,
                 cnonce: params.required("cnonce")?,
-                count: count(params.get("nc").ok_or(AuthError::Malformed)?)?,
+                count: count(&params.required("nc")?)?,
             }),
         };
         Ok(Credentials {
@@ -160,7 +160,7 @@ impl Credentials {
             uri: params.required("uri")?,
             response: params.required("response")?,
             algorithm: params.algorithm()?,
-            opaque: params.get("opaque").map(str::to_owned),
+            opaque: params.get("opaque"),
             protection,
         })
     }
@@ -218,40 +218,42 @@ fn count(text: &str) -> Result<u32, AuthError> {
     u32::from_str_radix(text, 16).ok().filter(|_| is_count).ok_or(AuthError::Malformed)
 }
 
-/// The parameters behind `Digest`, unquoted.
-struct AuthParams(Vec<(String, String)>);
+/// The parameters behind `Digest`, as written.
+struct AuthParams<'a>(Vec<(&'a str, &'a str)>);
 
-impl AuthParams {
-    fn parse(value: &str) -> Result<AuthParams, AuthError> {
+impl<'a> AuthParams<'a> {
+    fn parse(value: &'a str) -> Result<Self, AuthError> {
         let (scheme, rest) = scan::trim(value).split_once([' ', '\t']).ok_or(AuthError::Scheme)?;
         if !scheme.eq_ignore_ascii_case("Digest") {
             return Err(AuthError::Scheme);
         }
-        let mut params: Vec<(String, String)> = Vec::new();
+        let mut params: Vec<(&str, &str)> = Vec::with_capacity(12);
         for part in scan::split(rest, b',').filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').ok_or(AuthError::Malformed)?;
-            let (name, value) = (scan::trim(name).to_ascii_lowercase(), scan::trim(value));
+            let (name, value) = scan::split_once(part, b'=').ok_or(AuthError::Malformed)?;
+            let (name, value) = (scan::trim(name), scan::trim(value));
             let is_quoted = value.starts_with('"');
             let is_whole = !is_quoted || scan::quoted_len(value) == Some(value.len());
-            let is_repeated = params.iter().any(|(known, _)| *known == name);
-            if !scan::is_token(&name) || !is_whole || is_repeated {
+            let is_repeated = params.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+            if !scan::is_token(name) || !is_whole || is_repeated {
                 return Err(AuthError::Malformed);
             }
-            params.push((name, scan::unquote(value)));
+            params.push((name, value));
         }
         Ok(AuthParams(params))
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    /// The value without quotes.
+    fn get(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| scan::unquote(value))
     }
 
     fn required(&self, name: &str) -> Result<String, AuthError> {
-        self.get(name).map(str::to_owned).ok_or(AuthError::Malformed)
+        self.get(name).ok_or(AuthError::Malformed)
     }
 
     fn algorithm(&self) -> Result<Algorithm, AuthError> {
         self.get("algorithm")
-            .map_or(Ok(Algorithm::Md5), |name| Algorithm::parse(name).ok_or(AuthError::Unknown))
+            .map_or(Ok(Algorithm::Md5), |name| Algorithm::parse(&name).ok_or(AuthError::Unknown))
     }
 }

@@ -25,7 +25,8 @@ pub enum NonceState {
 
 /// Makes and judges nonces.
 pub struct Nonces {
-    secret: [u8; 32],
+    /// Begun with the secret.
+    mac: Hmac<Sha256>,
     epoch: Instant,
     life: Duration,
     capacity: usize,
@@ -56,7 +57,8 @@ impl Nonces {
     /// are remembered. Beyond it the oldest is forgotten, and it and all that were made before it become stale.
     pub fn new(secret: [u8; 32], life: Duration, capacity: usize, now: Instant) -> Self {
         Nonces {
-            secret,
+            mac: <Hmac<Sha256> as KeyInit>::new_from_slice(&secret)
+                .expect("HMAC takes a key of any length"),
             epoch: now,
             life,
             capacity: capacity.max(1),
@@ -128,8 +130,7 @@ impl Nonces {
     }
 
     fn mac(&self, stamp: &[u8], realm: &str) -> [u8; MAC_LEN] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret)
-            .expect("HMAC takes a key of any length");
+        let mut mac = self.mac.clone();
         mac.update(stamp);
         mac.update(realm.as_bytes());
         let mut out = [0; MAC_LEN];

@@ -23,11 +23,9 @@ impl DialogId {
     /// The dialog that a request of the peer names: our tag is in To.
     pub fn of_request(request: &Request) -> Option<Self> {
         let headers = &request.headers;
-        Some(Self {
-            call_id: headers.call_id().ok()?.0,
-            local_tag: headers.to().ok()?.tag()?.to_owned(),
-            remote_tag: headers.from().ok()?.tag().unwrap_or_default().to_owned(),
-        })
+        let local_tag = headers.to_tag()?.to_owned();
+        let remote_tag = headers.from_tag().unwrap_or_default().to_owned();
+        Some(Self { call_id: headers.call_id().ok()?.0, local_tag, remote_tag })
     }
 }
 

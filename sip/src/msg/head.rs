@@ -1,5 +1,7 @@
 //! Cutting a message's head into start line and fields (RFC 3261 section 7.3.1): lines, folding, limits.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::headers::{Field, Headers};
@@ -29,7 +31,7 @@ pub(crate) fn cut(message: &Bytes, limits: &Limits) -> Head {
         problem: None,
     };
     match lines.next() {
-        Some(line) if line.len() <= limits.line => head.start = line,
+        Some(line) if line.len() <= limits.line => head.start = message.slice(line),
         Some(_) => head.problem = Some("start line too long"),
         None => {
             head.problem = Some("no line end");
@@ -51,7 +53,7 @@ pub(crate) fn cut_fields(part: &Bytes, limits: &Limits) -> Head {
 
 fn fields(head: &mut Head, lines: &mut Lines<'_>, limits: &Limits) {
     loop {
-        let Some(line) = lines.next_folded() else {
+        let Some(line) = lines.next() else {
             note(head, "the head does not end");
             break;
         };
@@ -59,13 +61,25 @@ fn fields(head: &mut Head, lines: &mut Lines<'_>, limits: &Limits) {
             head.body_at = lines.at;
             break;
         }
+        // A line that stands alone is read where it is, without a copy.
+        let joined;
+        let (text, line) = if lines.is_continued() {
+            let Some(whole) = lines.joined(line) else {
+                note(head, "the head does not end");
+                break;
+            };
+            joined = whole;
+            (&joined, 0..joined.len())
+        } else {
+            (lines.message, line)
+        };
         if line.len() > limits.line {
             note(head, "header line too long");
         } else if head.headers.len() >= limits.headers {
             note(head, "too many header fields");
             break;
         } else {
-            match field(&line) {
+            match field(text, line) {
                 Some(field) => head.headers.push_field(field),
                 None => note(head, "malformed header line"),
             }
@@ -79,7 +93,8 @@ fn note(head: &mut Head, problem: &'static str) {
 
 /// `name : value`. A lone CR or LF is refused: another reader could take it for a line end. NUL may stand escaped in a
 /// quoted string (RFC 4475 section 3.1.1.2).
-fn field(line: &Bytes) -> Option<Field> {
+fn field(text: &Bytes, range: Range<usize>) -> Option<Field> {
+    let line = text.get(range.clone())?;
     let colon = memchr::memchr(b':', line)?;
     let name_end = line.get(..colon)?.iter().rposition(|byte| !is_blank(*byte))? + 1;
     let name = line.get(..name_end)?;
@@ -93,8 +108,14 @@ fn field(line: &Bytes) -> Option<Field> {
     if memchr::memchr2(b'\r', b'\n', value).is_some() {
         return None;
     }
-    let from = colon + 1 + start;
-    Some(Field::new(Name::of(name), line.slice(..name_end), line.slice(from..from + value.len())))
+    let id = Name::of(name);
+    let written = match id.as_str() {
+        // The usual spelling is shared by all messages.
+        long if long.as_bytes() == name => Bytes::from_static(long.as_bytes()),
+        _ => text.slice(range.start..range.start + name_end),
+    };
+    let from = range.start + colon + 1 + start;
+    Some(Field::new(id, written, text.slice(from..from + value.len())))
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -108,24 +129,20 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The next line without its CRLF.
-    fn next(&mut self) -> Option<Bytes> {
-        let rest = self.message.get(self.at..)?;
-        let end = find_crlf(rest)?;
-        let line = self.message.slice(self.at..self.at + end);
-        self.at += end + 2;
-        Some(line)
+    /// Where the next line is, without its CRLF.
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        let end = start + find_crlf(self.message.get(start..)?)?;
+        self.at = end + 2;
+        Some(start..end)
     }
 
-    /// The next line joined with the lines that continue it; each joint becomes one space.
-    fn next_folded(&mut self) -> Option<Bytes> {
-        let line = self.next()?;
-        if line.is_empty() || !self.is_continued() {
-            return Some(line);
-        }
-        let mut joined = line.to_vec();
+    /// This line joined with the lines that continue it; each joint becomes one space.
+    fn joined(&mut self, line: Range<usize>) -> Option<Bytes> {
+        let mut joined = self.message.get(line)?.to_vec();
         while self.is_continued() {
             let more = self.next()?;
+            let more = self.message.get(more)?;
             let start = more.iter().position(|byte| !is_blank(*byte)).unwrap_or(more.len());
             joined.push(b' ');
             joined.extend_from_slice(more.get(start..).unwrap_or_default());

@@ -77,17 +77,20 @@ impl Headers {
 
     /// The first field of that name.
     pub fn field(&self, name: impl AsName) -> Option<&Field> {
-        self.0.iter().find(|field| field.is(name.id(), name.text()))
+        let (id, text) = (name.id(), name.text());
+        self.0.iter().find(|field| field.is(id, text))
     }
 
     /// Every value of that name, one a field: lists are not split (see [`Headers::list`]).
     pub fn get_all<'a>(&'a self, name: impl AsName + 'a) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |field| field.is(name.id(), name.text())).filter_map(Field::value)
+        let id = name.id();
+        self.0.iter().filter(move |field| field.is(id, name.text())).filter_map(Field::value)
     }
 
     /// How many fields bear that name.
     pub fn count(&self, name: impl AsName) -> usize {
-        self.0.iter().filter(|field| field.is(name.id(), name.text())).count()
+        let (id, text) = (name.id(), name.text());
+        self.0.iter().filter(|field| field.is(id, text)).count()
     }
 
     /// Whether there is a field of that name.
@@ -107,13 +110,13 @@ impl Headers {
 
     /// Replaces the first field of that name and removes the rest, or appends one.
     pub fn set(&mut self, name: impl AsName, value: impl AsRef<str>) {
-        let at = self.0.iter().position(|field| field.is(name.id(), name.text()));
+        let (id, text) = (name.id(), name.text());
+        let at = self.0.iter().position(|field| field.is(id, text));
         let Some(at) = at else { return self.push(name, value) };
-        let (id, text) = (name.id(), name.text().to_owned());
         let mut index = 0;
         self.0.retain(|field| {
             index += 1;
-            index - 1 <= at || !field.is(id, &text)
+            index - 1 <= at || !field.is(id, text)
         });
         if let Some(slot) = self.0.get_mut(at) {
             *slot = written(name, value.as_ref());
@@ -122,14 +125,15 @@ impl Headers {
 
     /// Removes every field of that name; how many there were.
     pub fn remove(&mut self, name: impl AsName) -> usize {
-        let before = self.0.len();
-        self.0.retain(|field| !field.is(name.id(), name.text()));
+        let (before, id, text) = (self.0.len(), name.id(), name.text());
+        self.0.retain(|field| !field.is(id, text));
         before - self.0.len()
     }
 
     /// Copies every field of that name from `other`, in order.
     pub fn copy_from(&mut self, other: &Headers, name: impl AsName) {
-        self.0.extend(other.0.iter().filter(|field| field.is(name.id(), name.text())).cloned());
+        let (id, text) = (name.id(), name.text());
+        self.0.extend(other.0.iter().filter(|field| field.is(id, text)).cloned());
     }
 
     /// All fields in order.

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::scan;
+use super::scan::{self, Class};
+
+/// What a name or an IPv4 address is written with.
+static NAME: Class = Class::alphanumeric_and(b"-._");
 
 /// The host of a URI or of a Via.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,9 +99,7 @@ pub(crate) fn split(text: &str) -> Option<(HostRef<'_>, Option<u16>)> {
     let end = memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len());
     let (name, after) = (scan::trim(text.get(..end)?), text.get(end..)?);
     let port = port(after)?;
-    if name.is_empty()
-        || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    {
+    if name.is_empty() || !NAME.has_all(name) {
         return None;
     }
     let host = name.parse().map_or(HostRef::Name(name), HostRef::V4);

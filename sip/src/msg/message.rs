@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header::{CSeq, CallId, From, HeaderError, MaxForwards, To, Via};
+use super::header::{CSeq, CallId, From, HeaderError, MaxForwards, NameAddr, To, Via};
 use super::headers::Headers;
 use super::method::Method;
 use super::name::Name;
@@ -65,13 +65,14 @@ impl Message {
 impl Request {
     /// A request without header fields.
     pub fn new(method: Method, uri: Uri) -> Self {
-        Request { method, uri, headers: Headers::new(), body: Bytes::new() }
+        Request { method, uri, headers: Headers::with_capacity(16), body: Bytes::new() }
     }
 
     /// A response to this request (RFC 3261 section 8.2.6): Via, From, To, Call-ID and CSeq are copied. Outside a
     /// dialog, `to_tag` is added to a To without one, except in a 100; a 100 copies the Timestamp too.
     pub fn response(&self, status: u16, to_tag: Option<&str>) -> Response {
         let mut response = Response::new(status);
+        response.headers = Headers::with_capacity(16);
         for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
             response.headers.copy_from(&self.headers, name);
         }
@@ -101,9 +102,10 @@ impl Response {
 
     /// Adds a tag to a To that has none. A To that cannot be read stays.
     pub fn tag_to(&mut self, tag: &str) {
-        let untagged = self.headers.typed::<To>().ok().filter(|to| to.tag().is_none());
-        if let Some(to) = untagged {
-            self.headers.set_typed(&To(to.0.with_tag(tag)));
+        let is_untagged = |to: &&str| NameAddr::check(to) && NameAddr::tag_in(to).is_none();
+        if let Some(to) = self.headers.get(Name::To).filter(is_untagged) {
+            let tagged = format!("{to};tag={tag}");
+            self.headers.set(Name::To, tagged);
         }
     }
 
@@ -139,6 +141,16 @@ impl Headers {
     /// Missing or malformed.
     pub fn to(&self) -> Result<To, HeaderError> {
         self.typed()
+    }
+
+    /// The tag in From; `None` too when From is missing or malformed.
+    pub fn from_tag(&self) -> Option<&str> {
+        self.get(Name::From).and_then(NameAddr::tag_in)
+    }
+
+    /// The tag in To; `None` too when To is missing or malformed.
+    pub fn to_tag(&self) -> Option<&str> {
+        self.get(Name::To).and_then(NameAddr::tag_in)
     }
 
     /// Call-ID.

@@ -87,7 +87,7 @@ pub enum Name {
     Other,
 }
 
-/// Every known name in the spelling of its RFC, the frequent ones first.
+/// Every known name in the spelling of its RFC, the frequent ones first; each at the place of its variant.
 const LONG: &[(&str, Name)] = &[
     ("Via", Name::Via),
     ("From", Name::From),
@@ -186,7 +186,7 @@ impl Name {
 
     /// The long form; empty for `Other`.
     pub fn as_str(self) -> &'static str {
-        LONG.iter().find(|(_, id)| *id == self).map_or("", |(long, _)| long)
+        LONG.get(self as usize).map_or("", |(long, _)| long)
     }
 
     fn of_compact(letter: u8) -> Name {
@@ -247,5 +247,20 @@ impl AsName for &String {
     }
     fn text(&self) -> &str {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_at_the_place_of_its_variant() {
+        for (at, (long, id)) in LONG.iter().enumerate() {
+            assert_eq!(*id as usize, at, "{long}");
+            assert_eq!(Name::of(long.as_bytes()).as_str(), *long);
+        }
+        assert_eq!(Name::Other as usize, LONG.len());
+        assert_eq!(Name::Other.as_str(), "");
     }
 }

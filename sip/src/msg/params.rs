@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::scan;
+use super::scan::{self, Class};
 
 /// Parameters in their order. Names are compared without case; values are kept as written, quotes included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -28,6 +28,11 @@ impl Params {
     /// Whether [`Params::parse`] would succeed, without allocating.
     pub(crate) fn check(text: &str) -> bool {
         cut(text).is_some_and(|mut parts| parts.all(|part| part.is_some()))
+    }
+
+    /// The value of one parameter in the text of all, without allocating.
+    pub(crate) fn find<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+        cut(text)?.flatten().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1
     }
 
     /// The value as written. `None`: absent, or present without a value (see [`Params::has`]).
@@ -103,15 +108,15 @@ fn cut(text: &str) -> Option<impl Iterator<Item = Part<'_>>> {
     }))
 }
 
+/// A URI parameter's name may hold a few more characters than a token (RFC 3261 section 25.1, paramchar).
+static NAME: Class = Class::alphanumeric_and(b"-.!%*_+`'~[]/:&$()");
+
 fn one(part: &str) -> Part<'_> {
     let (name, value) = match memchr::memchr(b'=', part.as_bytes()) {
         Some(at) => (scan::trim(&part[..at]), Some(scan::trim(&part[at + 1..]))),
         None => (part, None),
     };
-    // A URI parameter's name may hold a few more characters than a token (RFC 3261 section 25.1, paramchar).
-    let is_name = |byte: u8| scan::is_token_byte(byte) || b"[]/:&+$()".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_name) && value.is_none_or(is_value))
-        .then_some((name, value))
+    (!name.is_empty() && NAME.has_all(name) && value.is_none_or(is_value)).then_some((name, value))
 }
 
 /// A token, a host or a quoted string; loosely: no white space and nothing that would end it early.

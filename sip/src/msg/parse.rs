@@ -186,9 +186,9 @@ fn check_optional(headers: &Headers) -> Result<(), Fault> {
     }
     let branch_is_empty = headers.get(Name::Via).is_some_and(|via| {
         let first = scan::split(via, b',').next().unwrap_or_default();
-        let params = first.find(';').and_then(|at| first.get(at..)).unwrap_or_default();
+        let params = scan::split_once(first, b';').map_or("", |(_, params)| params);
         scan::split(params, b';').any(|param| {
-            let (name, value) = param.split_once('=').unwrap_or((param, ""));
+            let (name, value) = scan::split_once(param, b'=').unwrap_or((param, ""));
             scan::trim(name).eq_ignore_ascii_case("branch") && scan::trim(value) == "z9hG4bK"
         })
     });

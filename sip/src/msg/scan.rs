@@ -1,19 +1,71 @@
 //! The characters of RFC 3261 section 25.1, and cutting text at separators that are not inside quotes or angle brackets.
 
+/// A set of characters: one look-up tells whether a byte is in it.
+pub(crate) struct Class([bool; 256]);
+
+impl Class {
+    /// ASCII letters and digits, and these.
+    pub(crate) const fn alphanumeric_and(others: &[u8]) -> Class {
+        let mut set = [false; 256];
+        let mut at = 0;
+        while at < others.len() {
+            set[others[at] as usize] = true;
+            at += 1;
+        }
+        let mut byte = 0;
+        while byte < 128 {
+            set[byte] |= (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        Class(set)
+    }
+
+    /// Every byte of printable ASCII but space and these.
+    pub(crate) const fn visible_but(others: &[u8]) -> Class {
+        let mut set = [false; 256];
+        let mut byte = b'!' as usize;
+        while byte <= b'~' as usize {
+            set[byte] = true;
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < others.len() {
+            set[others[at] as usize] = false;
+            at += 1;
+        }
+        Class(set)
+    }
+
+    /// Whether `byte` is in it.
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
+
+    /// Whether all of `text` is in it.
+    pub(crate) fn has_all(&self, text: &str) -> bool {
+        text.bytes().all(|byte| self.has(byte))
+    }
+}
+
+static TOKEN: Class = Class::alphanumeric_and(b"-.!%*_+`'~");
+
 /// Whether `byte` may stand in a `token`.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN.has(byte)
 }
 
 /// Whether `text` is a `token`: not empty, no separators.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && TOKEN.has_all(text)
 }
 
 /// `text` without the white space around it (space, tab, and line ends left by a careless caller).
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    let bytes = text.as_bytes();
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = bytes.iter().position(is_text).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(is_text).map_or(start, |at| at + 1);
+    &text[start..end]
 }
 
 /// The length of the quoted string at the start of `text`, both quotes counted; `None` when it does not end.
@@ -37,6 +89,9 @@ pub(crate) fn unquote(text: &str) -> String {
     let Some(inner) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return text.to_owned();
     };
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return inner.to_owned();
+    }
     let mut out = String::with_capacity(inner.len());
     let mut chars = inner.chars();
     while let Some(c) = chars.next() {
@@ -48,15 +103,22 @@ pub(crate) fn unquote(text: &str) -> String {
     out
 }
 
+/// What stands in a quoted string as it is.
+static PLAIN: Class = Class::visible_but(b"\"\\");
+
 /// `text` as a quoted string. Control characters become spaces: they may not stand in one, not even escaped.
 pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
+    if PLAIN.has_all(text) {
+        out.push_str(text);
+    } else {
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                c if c.is_control() => out.push(' '),
+                c => out.push(c),
+            }
         }
     }
     out.push('"');
@@ -67,21 +129,20 @@ pub(crate) fn quote(text: &str) -> String {
 pub(crate) fn find_outside(text: &str, separator: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    let mut is_bracketed = false;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' if !is_bracketed => {
-                at += quoted_len(text.get(at..)?)?;
-                continue;
-            }
-            b'<' => is_bracketed = true,
-            b'>' => is_bracketed = false,
-            _ if byte == separator && !is_bracketed => return Some(at),
-            _ => {}
-        }
-        at += 1;
+    loop {
+        at += memchr::memchr3(separator, b'"', b'<', bytes.get(at..)?)?;
+        at += match bytes.get(at)? {
+            b'"' => quoted_len(text.get(at..)?)?,
+            b'<' => memchr::memchr(b'>', bytes.get(at..)?)? + 1,
+            _ => return Some(at),
+        };
     }
-    None
+}
+
+/// `text` before and behind the first `separator`, which is ASCII.
+pub(crate) fn split_once(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// The parts of `text` between separators outside quotes and angle brackets, trimmed; empty parts are given too.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::host::{self, Host, HostRef};
 use super::params::Params;
-use super::scan;
+use super::scan::{self, Class};
 
 /// What a URI's scheme is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -210,12 +210,10 @@ enum RawScheme<'a> {
 
 impl<'a> RawUri<'a> {
     pub(crate) fn split(text: &'a str) -> Option<RawUri<'a>> {
-        if text.bytes().any(|byte| {
-            byte <= b' ' || byte >= 0x7f || byte == b'<' || byte == b'>' || byte == b'"'
-        }) {
+        if !URI.has_all(text) {
             return None;
         }
-        let (scheme, rest) = text.split_once(':')?;
+        let (scheme, rest) = scan::split_once(text, b':')?;
         if rest.is_empty() || !is_scheme(scheme) {
             return None;
         }
@@ -237,13 +235,13 @@ impl<'a> RawUri<'a> {
     }
 
     fn split_sip(scheme: RawScheme<'a>, rest: &'a str) -> Option<RawUri<'a>> {
-        let (info, rest) = match rest.split_once('@') {
+        let (info, rest) = match scan::split_once(rest, b'@') {
             Some((info, rest)) => (Some(info), rest),
             None => (None, rest),
         };
         let (user, password) = match info {
             Some(info) => {
-                let (user, password) = match info.split_once(':') {
+                let (user, password) = match scan::split_once(info, b':') {
                     Some((user, password)) => (user, Some(password)),
                     None => (info, None),
                 };
@@ -251,7 +249,7 @@ impl<'a> RawUri<'a> {
             }
             None => (None, None),
         };
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match scan::split_once(rest, b'?') {
             Some((rest, headers)) => (rest, Some(headers)),
             None => (rest, None),
         };
@@ -327,17 +325,17 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
+static URI: Class = Class::visible_but(b"<>\"");
 /// `#` is not allowed raw, but phones dial `*98#` so. COMPAT: Grandstream, Yealink.
+static USER: Class = Class::alphanumeric_and(b"-_.!~*'()&=+$,;?/%#");
+static PASSWORD: Class = Class::alphanumeric_and(b"-_.!~*'()&=+$,%");
+
 fn checked_user(text: &str) -> Option<&str> {
-    let is_allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%#".contains(&byte);
-    (!text.is_empty() && text.bytes().all(is_allowed) && scan::has_whole_escapes(text))
-        .then_some(text)
+    (!text.is_empty() && USER.has_all(text) && scan::has_whole_escapes(text)).then_some(text)
 }
 
 fn checked_password(text: &str) -> Option<&str> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,%".contains(&byte);
-    (text.bytes().all(is_allowed) && scan::has_whole_escapes(text)).then_some(text)
+    (PASSWORD.has_all(text) && scan::has_whole_escapes(text)).then_some(text)
 }
 
 impl fmt::Display for Uri {

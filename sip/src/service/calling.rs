@@ -204,7 +204,7 @@ impl Core {
         let flow = match self.legs.get(&leg) {
             Some(Leg::Calling(calling)) => calling.flow,
             Some(Leg::Up(session)) => {
-                let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+                let tag = response.headers.to_tag().map(str::to_owned);
                 if tag.as_deref() == Some(session.dialog.id.remote_tag.as_str()) {
                     let dialog = session.dialog.clone();
                     return self.ack(&dialog, number);

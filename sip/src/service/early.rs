@@ -34,7 +34,7 @@ pub(super) struct Early {
 impl Core {
     /// A 101 to 199.
     pub(super) fn rings(&mut self, leg: LegId, response: &Response, now: Instant) {
-        let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let tag = response.headers.to_tag().map(str::to_owned);
         if response.status == 199 {
             self.forget_early(leg, tag.as_deref(), now);
         } else if let Some(tag) = &tag

@@ -25,8 +25,7 @@ impl ServerKey {
         let headers = &request.headers;
         let number = headers.cseq().map_or(0, |cseq| cseq.number);
         let call_id = headers.get("Call-ID").unwrap_or_default();
-        let tag =
-            headers.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let tag = headers.from_tag().unwrap_or_default();
         Self(format!("{call_id} {number} {tag} {} {via} {method}", request.uri).into())
     }
 }
@@ -42,9 +41,8 @@ impl ClientKey {
         Self(format!("{branch} {method}").into())
     }
 
-    /// The key that the response's Via and CSeq name; `None` when either is missing.
-    pub fn of_response(headers: &Headers) -> Option<Self> {
-        let via = headers.top_via().ok()?;
+    /// The key that the response's only Via and its CSeq name; `None` without a branch or a CSeq.
+    pub fn of_response(via: &Via, headers: &Headers) -> Option<Self> {
         Some(Self::new(via.branch()?, &headers.cseq().ok()?.method))
     }
 }

@@ -239,10 +239,9 @@ impl Layer {
 
     fn handle_response(&mut self, response: Response, now: Instant) {
         // With more than one Via it was for somebody behind us (RFC 3261 section 8.1.3.3).
-        if !response.headers.list::<Via>().is_ok_and(|vias| vias.len() == 1) {
-            return;
-        }
-        let Some(key) = ClientKey::of_response(&response.headers) else { return };
+        let Ok(vias) = response.headers.list::<Via>() else { return };
+        let [via] = vias.as_slice() else { return };
+        let Some(key) = ClientKey::of_response(via, &response.headers) else { return };
         let Some(tx) = self.clients.get(&key).copied() else { return };
         let Some(entry) = self.entries.get_mut(&tx) else { return };
         let deliver = match &mut entry.machine {
@@ -273,7 +272,7 @@ impl Layer {
     /// Sends a request. `branch` is the one of its top Via: unique, or that of the INVITE for a CANCEL.
     pub fn request(&mut self, request: Request, branch: &str, flow: Flow, now: Instant) -> TxId {
         let key = Key::Client(ClientKey::new(branch, &request.method));
-        let bytes = Message::Request(request.clone()).to_bytes();
+        let bytes = request.to_bytes();
         let is_reliable = flow.protocol.is_reliable();
         let (machine, kept) = if request.method == Method::INVITE {
             (Machine::InviteClient(InviteClient::new(is_reliable, now)), Some(Box::new(request)))

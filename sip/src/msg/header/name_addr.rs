@@ -40,6 +40,11 @@ impl NameAddr {
         self.params.get("tag")
     }
 
+    /// The `tag` in the text of an address, without allocating.
+    pub(crate) fn tag_in(text: &str) -> Option<&str> {
+        Params::find(RawNameAddr::split(text)?.params, "tag")
+    }
+
     /// Reads `name-addr` or `addr-spec` with parameters; `None` when it is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let raw = RawNameAddr::split(text)?;
@@ -66,7 +71,8 @@ impl<'a> RawNameAddr<'a> {
     fn split(text: &'a str) -> Option<Self> {
         let text = scan::trim(text);
         let after_quotes = if text.starts_with('"') { scan::quoted_len(text)? } else { 0 };
-        let open = text.get(after_quotes..)?.find('<').map(|at| at + after_quotes);
+        let unquoted = text.get(after_quotes..)?;
+        let open = memchr::memchr(b'<', unquoted.as_bytes()).map(|at| at + after_quotes);
         // A `<` behind the first `;` belongs to a parameter of an address without brackets; none may hold one.
         let Some(open) = open else { return Self::split_bare(text) };
         let display = scan::trim(text.get(..open)?);
@@ -76,7 +82,7 @@ impl<'a> RawNameAddr<'a> {
             return None;
         }
         let inside = text.get(open + 1..)?;
-        let close = inside.find('>')?;
+        let close = memchr::memchr(b'>', inside.as_bytes())?;
         let params = scan::trim(inside.get(close + 1..)?);
         if !params.is_empty() && !params.starts_with(';') {
             return None;
@@ -90,7 +96,7 @@ impl<'a> RawNameAddr<'a> {
 
     /// Without brackets, a URI may hold neither `;` nor `?` nor `,` (section 20.10): what follows `;` is the field's.
     fn split_bare(text: &'a str) -> Option<Self> {
-        let end = text.find(';').unwrap_or(text.len());
+        let end = memchr::memchr(b';', text.as_bytes()).unwrap_or(text.len());
         let uri = scan::trim(text.get(..end)?);
         if uri.contains(['?', ',']) {
             return None;

@@ -88,13 +88,14 @@ struct RawVia<'a> {
 impl<'a> RawVia<'a> {
     /// `SIP / 2.0 / UDP  host : port ; params`, white space nearly everywhere.
     fn split(text: &'a str) -> Option<RawVia<'a>> {
-        let (protocol, rest) = text.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
+        let (protocol, rest) = scan::split_once(text, b'/')?;
+        let (version, rest) = scan::split_once(rest, b'/')?;
         if !scan::trim(protocol).eq_ignore_ascii_case("SIP") || scan::trim(version) != "2.0" {
             return None;
         }
         let rest = scan::trim(rest);
-        let (transport, rest) = rest.split_once([' ', '\t'])?;
+        let blank = memchr::memchr2(b' ', b'\t', rest.as_bytes())?;
+        let (transport, rest) = (&rest[..blank], &rest[blank + 1..]);
         let (place, params) =
             rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
         scan::is_token(transport).then_some(RawVia {
