@@ -147,7 +147,9 @@ impl App {
         let (phones, phone_events) = mpsc::unbounded_channel();
         let bus =
             Local { echo: echo_queue, legs: legs.clone(), stanzas, presence: desk.clone(), phones };
+        let contacts = Contacts::default();
         let hub = Arc::new(Hub {
+            contacts: contacts.clone(),
             store: store.clone(),
             bus: Arc::new(bus),
             chat: OnceLock::new(),
@@ -188,7 +190,6 @@ impl App {
         let calls = EchoCalls::new(media.clone());
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
-        let contacts = Contacts::default();
         let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
         start_sessions(&config, &certificate, (&chat, &rooms), (&xmpp, &sip, &contacts), &hub)
             .await?;
@@ -536,9 +537,10 @@ async fn follow_phones(
     (chat, rooms): (Chat, RoomPhones),
     mut registrations: mpsc::UnboundedReceiver<hub::Registration>,
 ) {
-    while let Some((account, bindings)) = registrations.recv().await {
+    while let Some((account, change)) = registrations.recv().await {
         rooms.unregistered();
-        for device in contacts::sync(&xmpp, &contacts, &account, &bindings).await {
+        contacts::sync(&xmpp, &contacts, &change).await;
+        for device in change.new {
             let (chat, rooms, account) = (chat.clone(), rooms.clone(), account.clone());
             tokio::spawn(async move {
                 chat.flush(&account, &device).await;

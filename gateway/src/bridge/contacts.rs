@@ -32,6 +32,15 @@ struct State {
     looks: HashMap<Jid, Look>,
 }
 
+/// Phones that came and went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Who came.
+    pub new: Vec<Jid>,
+    /// Who went.
+    pub gone: Vec<Jid>,
+}
+
 /// How a phone says that its user can be reached (RFC 3863).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
@@ -85,7 +94,7 @@ impl Contacts {
     }
 
     /// Replaces the account's phones and says which appeared and which went.
-    fn replace(&self, account: &Jid, bindings: &[Arc<Binding>]) -> (Vec<Jid>, Vec<Jid>) {
+    pub fn replace(&self, account: &Jid, bindings: &[Arc<Binding>]) -> Change {
         let mut state = self.state();
         let before: HashSet<String> =
             state.phones.get(account).map(|b| b.keys().cloned().collect()).unwrap_or_default();
@@ -99,7 +108,7 @@ impl Contacts {
         } else {
             state.phones.insert(account.clone(), after);
         }
-        (new, gone)
+        Change { new, gone }
     }
 
     /// One call more or less on a device. True when it is the first, or was the last.
@@ -165,24 +174,17 @@ impl Contacts {
 /// What an app shows beside a contact who is in a call.
 pub const ON_THE_PHONE: &str = "On the phone";
 
-/// Brings the XMPP side in line with the bindings of `account`; gives the phones that are new.
-pub async fn sync(
-    xmpp: &Server,
-    contacts: &Contacts,
-    account: &Jid,
-    bindings: &[Arc<Binding>],
-) -> Vec<Jid> {
-    let (new, gone) = contacts.replace(account, bindings);
-    for device in gone {
-        xmpp.detach(&device).await;
+/// Brings the XMPP side in line with a change.
+pub async fn sync(xmpp: &Server, contacts: &Contacts, change: &Change) {
+    for device in &change.gone {
+        xmpp.detach(device).await;
     }
-    for device in &new {
+    for device in &change.new {
         xmpp.attach(device, phone()).await;
         if contacts.state().looks.contains_key(device) {
             contacts.show(xmpp, device).await;
         }
     }
-    new
 }
 
 fn phone() -> Attachment {

@@ -15,6 +15,7 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
+use super::contacts::{Change, Contacts};
 use super::message::Chat;
 use super::msrp::MsrpDesk;
 use super::pidf_read::Document as Pidf;
@@ -26,12 +27,14 @@ use crate::store::{Store, sip_fault};
 const JMI: &str = "urn:xmpp:jingle-message:0";
 
 /// The phones of an account are these now.
-pub type Registration = (Jid, Vec<Arc<Binding>>);
+pub type Registration = (Jid, Change);
 
 /// What the ports lead to. One per node, shared.
 pub struct Hub {
     /// Where bindings are kept.
     pub store: Store,
+    /// The registered phones.
+    pub contacts: Contacts,
     /// The way to whoever owns a call, a watcher, a phone.
     pub bus: Arc<dyn Bus>,
     /// The chat; it needs the SIP server, which needs this.
@@ -152,7 +155,9 @@ impl Bindings for Hub {
 
     fn changed(&self, account: &str, bindings: &[Arc<Binding>]) {
         if let Ok(account) = super::account(account) {
-            let _ = self.bus.send(Envelope::Registration((account, bindings.to_vec())));
+            // At once: whoever has its 200 can be called.
+            let change = self.contacts.replace(&account, bindings);
+            let _ = self.bus.send(Envelope::Registration((account, change)));
         }
     }
 }
