@@ -186,7 +186,9 @@ impl Exchange {
         ways.sort_by_key(|trunk| self.parts.sip.is_away(&trunk.name));
         let mut ways = ways.into_iter();
         while let Some(trunk) = ways.next() {
-            if self.calls_by(&trunk) >= trunk.max_calls {
+            let is_full = self.calls_by(&trunk) >= trunk.max_calls;
+            // An emergency is tried all the same.
+            if is_full && matches!(number, Dialled::International(_)) {
                 tracing::warn!(trunk = trunk.name, "a trunk carries all it may");
                 continue;
             }
