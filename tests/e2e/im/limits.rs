@@ -32,14 +32,18 @@ fn one_address_does_not_take_all_connections_before_the_handshake_either() {
     let server = Server::start_set("localhost", &["ana"], limit, "").unwrap();
     for port in [server.xmpps, server.s2s_tls, server.https, server.s2s] {
         let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let silent = [connect(), connect(), connect()];
-        assert!(silent.iter().all(is_kept), "{port}");
+        // Those of before are counted until the server has seen them go, so three are tried until they find room.
+        let three = || {
+            std::thread::sleep(Duration::from_millis(300));
+            let silent = [connect(), connect(), connect()];
+            silent.iter().all(is_kept).then_some(silent)
+        };
+        let silent = (0..30).find_map(|_| three()).expect("room for three");
         assert!(is_refused(&connect()), "{port}");
         assert!(silent.iter().all(is_kept), "{port}");
         drop(silent);
         // When they have gone there is room again.
-        let has_room = (0..30).any(|_| is_kept(&connect()));
-        assert!(has_room, "{port}");
+        assert!((0..30).any(|_| three().is_some()), "{port}");
     }
     // And who means it logs in.
     let story = server.story("login.py", &["localhost", "SCRAM-SHA-256", "direct"]).unwrap();
