@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use crate::auth::Algorithm;
+use crate::msg::header::MaxForwards;
 use crate::msg::{Headers, NameAddr, Uri};
 pub use crate::service::binding::Binding;
 pub use crate::service::events::{Document, Package};
@@ -556,6 +557,9 @@ pub struct OutgoingInvite {
     pub headers: Vec<(String, String)>,
     /// What to answer with who asks who we are.
     pub login: Option<Login>,
+    /// How many more servers may forward it: one less than what the call came with, so that a call that goes in a circle
+    /// over gateways ends (RFC 3261 section 16.6).
+    pub max_forwards: MaxForwards,
 }
 
 /// A name and a password of ours at somebody else's.

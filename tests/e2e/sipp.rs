@@ -9,12 +9,23 @@ use tandem_tests::{Dice, Server, Transcript, free_ports, root};
 
 const PEOPLE: &[&str] = &["ana", "carl"];
 
-/// One run of a scenario, as ana.
+/// One run of a scenario.
 struct Sipp(Child, tempfile::TempDir);
 
 impl Sipp {
-    /// Starts a scenario on a port of ours. `transport` is `u1` or `t1`; `keys` are what the scenario names.
+    /// Starts a scenario as ana on a port of ours. `transport` is `u1` or `t1`; `keys` are what the scenario names.
     fn start(
+        server: &Server,
+        scenario: &str,
+        transport: &str,
+        port: u16,
+        keys: &[(&str, &str)],
+    ) -> Self {
+        Self::start_as("ana", server, scenario, transport, port, keys)
+    }
+
+    fn start_as(
+        account: &str,
         server: &Server,
         scenario: &str,
         transport: &str,
@@ -29,7 +40,8 @@ impl Sipp {
             .arg(root().join("tests/peers").join(scenario))
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport, "-m", "1"])
             .args(["-mp", &free_port().to_string(), "-nostdin", "-timeout", "45"])
-            .args(["-timeout_error", "-s", "ana", "-au", "ana", "-ap", "secret-ana"])
+            .args(["-timeout_error", "-s", account, "-au", account])
+            .args(["-ap", &format!("secret-{account}")])
             .args([
                 "-trace_msg",
                 "-message_file",
@@ -120,6 +132,21 @@ fn sipp_is_written_to_and_called() {
     let text = phone.passes();
     assert!(text.contains("BYE sip:"), "{text}");
     assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
+}
+
+/// What sipp sends with 70 may be forwarded 69 times by those behind us: a call that goes in a circle over gateways ends.
+#[test]
+fn a_call_between_phones_has_one_hop_less() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let port = free_port();
+    Sipp::start_as("carl", &server, "sipp_register.xml", "u1", port, &[]).passes();
+    let phone = Sipp::start_as("carl", &server, "sipp_take_call.xml", "u1", port, &[]);
+    let keys = [("callee", "carl")];
+    Sipp::start(&server, "sipp_invite.xml", "u1", free_port(), &keys).passes();
+    let text = phone.passes();
+    let (_, invite) = text.split_once("INVITE sip:").unwrap();
+    let (invite, _) = invite.split_once("\r\n\r\n").unwrap();
+    assert!(invite.contains("Max-Forwards: 69"), "{text}");
 }
 
 #[test]

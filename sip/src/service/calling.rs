@@ -58,6 +58,7 @@ impl Core {
         let user = call.from.uri.user_decoded().unwrap_or_default();
         let uri = way.uri.clone();
         let mut request = self.outside(Method::INVITE, uri, call.from, call.to, call_id, 1);
+        request.headers.set_typed(&call.max_forwards);
         request.headers.push_typed(&self.contact(&user, way.flow));
         self.introduce(&mut request.headers);
         for (name, value) in call.headers {

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{LocalAudio, Negotiator, Session};
 use tandem_media::{LegId as MediaLeg, LegStats, RemoteTransport};
+use tandem_sip::msg::header::MaxForwards;
 use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     pub(super) rooms: Vec<Arc<Room>>,
     /// The call that will take over whoever stays, while its new party rings.
     pub(super) transferring: Option<CallKey>,
+    /// How many more servers may forward the call.
+    pub(super) max_forwards: MaxForwards,
     /// Transfers that led here.
     pub(super) hops: u8,
     /// The Jingle session id and XEP-0353 message id of this call.

@@ -28,6 +28,7 @@ use std::time::{Instant, SystemTime};
 
 use tandem_media::{LegId as MediaLeg, MediaEvent, MediaHandle};
 use tandem_sip::SipHandle;
+use tandem_sip::msg::header::MaxForwards;
 use tandem_sip::ports::{LegEvent, LegId as SipLeg};
 use tandem_sip::service::dialog_event::DialogState;
 use tandem_xmpp::Server;
@@ -281,6 +282,7 @@ impl Exchange {
             media,
             rooms: Vec::new(),
             transferring: None,
+            max_forwards: MaxForwards::DEFAULT,
             hops: 0,
             sid,
             caller,

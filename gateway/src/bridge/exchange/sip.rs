@@ -6,6 +6,7 @@ use std::time::Instant;
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{Encryption, Session};
 use tandem_sip::msg::NameAddr;
+use tandem_sip::msg::header::MaxForwards;
 use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
 use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
@@ -139,6 +140,8 @@ impl Exchange {
         entry.caller_codecs = codecs;
         entry.guest = guest;
         entry.is_hidden = is_hidden;
+        // One that came with 0 was answered before it came here.
+        entry.max_forwards = invited.headers.max_forwards().next().unwrap_or(MaxForwards(0));
         self.index.set_place(leg, (key, CALLER));
         if callee.node() == Some(echo::NAME) {
             let target = entry.add_leg(Leg::new(Kind::Echo, None));
@@ -242,6 +245,7 @@ impl Exchange {
             offer,
             headers: Vec::new(),
             login: None,
+            max_forwards: entry.max_forwards,
         });
         let binding = binding.clone();
         let way = Way::Phone(binding);

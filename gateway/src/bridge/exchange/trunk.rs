@@ -233,6 +233,7 @@ impl Exchange {
             offer: audio.offer(),
             headers,
             login: trunk.login(),
+            max_forwards: entry.max_forwards,
         });
         let device = entry.callee.bare().with_resource(RESOURCE).ok();
         let kind = Kind::SipTarget { leg, way, audio: Box::new(audio), retried: true };

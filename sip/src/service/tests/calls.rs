@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::msg::NameAddr;
+use crate::msg::header::MaxForwards;
 use crate::ports::{OutgoingInvite, Target};
 
 pub(super) const FIELDS: &str =
@@ -39,6 +40,7 @@ pub(super) fn call(world: &World) -> OutgoingInvite {
         offer: Bytes::from_static(SDP.as_bytes()),
         headers: Vec::new(),
         login: None,
+        max_forwards: MaxForwards::DEFAULT,
     }
 }
 

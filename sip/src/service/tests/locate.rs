@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::msg::NameAddr;
+use crate::msg::header::MaxForwards;
 use crate::ports::{OutgoingInvite, OutgoingMessage, Target};
 use crate::transport::Srv;
 
@@ -35,6 +36,7 @@ fn call(uri: &str, offer: &str) -> OutgoingInvite {
         offer: Bytes::copy_from_slice(offer.as_bytes()),
         headers: Vec::new(),
         login: None,
+        max_forwards: MaxForwards::DEFAULT,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::calls::{events, over};
 use super::*;
 use crate::config::{Source, Trunk};
+use crate::msg::header::MaxForwards;
 use crate::ports::{Login, OutgoingInvite, Target};
 
 /// A call of ours to a host that asks who we are.
@@ -18,6 +19,7 @@ fn invite(world: &mut World, login: Option<(&str, &str)>) -> Request {
             username: username.into(),
             password: password.into(),
         }),
+        max_forwards: MaxForwards::DEFAULT,
     };
     world.core.invite(LegId(1), call, world.now);
     world.drain();
