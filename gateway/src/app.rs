@@ -173,7 +173,7 @@ impl App {
             federation: federation.clone(),
             routes: routes.clone(),
             plan: plan.clone(),
-            bus: hub.bus.clone(),
+            hub: hub.clone(),
         });
         let beyond: (_, _, Arc<dyn Remote>) = (hub.clone() as _, hub.clone() as _, outside);
         let xmpp = xmpp_server(&config, &store, guard.clone(), beyond, depot.clone()).await?;
@@ -190,7 +190,7 @@ impl App {
         let calls = EchoCalls::new(media.clone());
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
         let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
-        let (chat, rooms) = start_chat(&config, &xmpp, &sip, &contacts, &depot, &hub);
+        let (chat, rooms) = start_chat(&config, &xmpp, &sip, (&contacts, &plan), &depot, &hub);
         start_sessions(&config, &certificate, (&chat, &rooms), (&xmpp, &sip, &contacts), &hub)
             .await?;
         let presence =
@@ -331,7 +331,7 @@ struct Outside {
     federation: Federation,
     routes: Arc<dyn Routes>,
     plan: Arc<Plan>,
-    bus: Arc<dyn Bus>,
+    hub: Arc<Hub>,
 }
 
 impl Remote for Outside {
@@ -343,15 +343,19 @@ impl Remote for Outside {
                 return true;
             }
             let resources = vec![to.resource().unwrap_or("trunk").to_owned()];
+            if stanza.kind() == Kind::Message && !hub::is_call(&stanza) {
+                let chat = self.hub.chat.get();
+                return chat.is_some_and(|chat| chat.deliver(&to.bare(), &[], &stanza));
+            }
             let call = exchange::Call { account: to.bare(), resources, stanza };
-            return self.bus.send(Envelope::Call(call)).is_ok();
+            return self.hub.bus.send(Envelope::Call(call)).is_ok();
         }
         if self.routes.target(to).is_some()
             && let Some(presence) =
                 Stanza::parse(stanza.clone()).ok().filter(|s| s.kind() == Kind::Presence)
         {
             let event = presence::Event::Abroad(Box::new(presence));
-            return self.bus.send(Envelope::Presence(event)).is_ok();
+            return self.hub.bus.send(Envelope::Presence(event)).is_ok();
         }
         let component = self.components.send(to.domain(), stanza.clone());
         component.unwrap_or_else(|| self.federation.send(from, to, stanza))
@@ -419,12 +423,18 @@ fn start_chat(
     config: &Config,
     xmpp: &Server,
     sip: &SipHandle,
-    contacts: &Contacts,
+    (contacts, plan): (&Contacts, &Arc<Plan>),
     depot: &Option<Depot>,
     hub: &Arc<Hub>,
 ) -> (Chat, RoomPhones) {
     let (settings, depot) = (config.chat.clone(), depot.clone());
-    let chat = Chat::new(xmpp.clone(), sip.clone(), contacts.clone(), settings.clone(), depot);
+    let chat = Chat::new(
+        xmpp.clone(),
+        sip.clone(),
+        (contacts.clone(), plan.clone()),
+        settings.clone(),
+        depot,
+    );
     let (contacts, store) = (contacts.clone(), hub.store.clone());
     let rooms = RoomPhones::new(
         xmpp.clone(),

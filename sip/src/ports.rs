@@ -249,6 +249,8 @@ pub struct IncomingMessage {
     pub from: NameAddr,
     /// The authenticated account, `user@domain`.
     pub account: String,
+    /// The trunk it comes from; the account is whom it says that writes then.
+    pub trunk: Option<String>,
     /// The Request-URI. An address of ours as host has become the domain.
     pub to: Uri,
     /// Call-ID.
@@ -528,6 +530,8 @@ pub struct OutgoingMessage {
     pub content_type: String,
     /// Body.
     pub body: Bytes,
+    /// What to answer with who asks who we are.
+    pub login: Option<Login>,
 }
 
 /// The final answer to a MESSAGE of ours.

@@ -34,8 +34,11 @@ fn world(log: &Transcript, more: &str) -> World {
     let server = Server::start_with("localhost", &["ana", "carl"], &sections).unwrap();
     let provider = Provider::start(port, server.sip).unwrap();
     let mut stranger = Peer::start("stranger", "baresip.py", log).unwrap();
+    let contacts =
+        ["+4930501", "+4930502", "+4930599"].map(|number| format!("sip:{number}@{DOMAIN}"));
     stranger.tell(json!({
         "cmd": "start", "user": "+4930123", "password": "none", "domain": DOMAIN, "port": port, "tone": 740,
+        "contacts": contacts,
     }));
     stranger.want("registered", &[]);
     World { server, stranger, _provider: provider, _names: names }
@@ -102,6 +105,49 @@ fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
 }
 
 #[test]
+fn texts_cross_both_ways_and_what_does_not_arrive_is_said() {
+    let log = Transcript::default();
+    let World { server, mut stranger, _provider, _names } =
+        world(&log, "max_messages_per_hour = 3");
+    let contacts = ["030123", "030999", "+431234"].map(|number| format!("sip:{number}@localhost"));
+    let mut desk = server.phone("desk phone", "ana", json!({"contacts": contacts}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    // Out: as whose number, whatever it is written from.
+    let mine = |n| format!("sip:+493050{n}@{DOMAIN}");
+    app.tell(json!({"cmd": "message", "to": "+4930123@tel.localhost", "body": "from an app", "id": "t1"}));
+    stranger.want("message", &[("from", &mine(2)), ("body", "from an app")]);
+    desk.tell(json!({"cmd": "message", "to": contacts[0], "body": "from a phone"}));
+    stranger.want("message", &[("from", &mine(1)), ("body", "from a phone")]);
+    // In: the account of the number, on whatever it has; and back to where it came from.
+    stranger.tell(json!({"cmd": "message", "to": mine(1), "body": "to a phone"}));
+    desk.want("message", &[("from", "sip:+4930123@tel.localhost"), ("body", "to a phone")]);
+    stranger.tell(json!({"cmd": "message", "to": mine(2), "body": "to an app"}));
+    app.want("message", &[("from", "+4930123@tel.localhost"), ("body", "to an app")]);
+    // Nobody there, no way there, nobody here.
+    app.tell(json!({"cmd": "message", "to": "+4930999@tel.localhost", "body": "?", "id": "t2"}));
+    app.want("message_error", &[("id", "t2"), ("condition", "item-not-found")]);
+    desk.tell(json!({"cmd": "message", "to": contacts[1], "body": "?"}));
+    desk.want("message_failed", &[("reason", "404")]);
+    desk.tell(json!({"cmd": "message", "to": contacts[2], "body": "?"}));
+    desk.want("message_failed", &[("reason", "404")]);
+    stranger.tell(json!({"cmd": "message", "to": format!("sip:+4930599@{DOMAIN}"), "body": "?"}));
+    stranger.want("message_failed", &[("reason", "404")]);
+    // Three an hour.
+    app.tell(
+        json!({"cmd": "message", "to": "+4930123@tel.localhost", "body": "a third", "id": "t3"}),
+    );
+    stranger.want("message", &[("body", "a third")]);
+    app.tell(
+        json!({"cmd": "message", "to": "+4930123@tel.localhost", "body": "a fourth", "id": "t4"}),
+    );
+    app.want(
+        "message_error",
+        &[("id", "t4"), ("condition", "forbidden"), ("text", "too many within an hour")],
+    );
+    stranger.never("message", &[("body", "a fourth")]);
+}
+
+#[test]
 fn an_emergency_number_that_is_set_goes_to_its_trunk_whatever_else_has_that_name() {
     let log = Transcript::default();
     let names = Names::start().unwrap();
@@ -156,5 +202,5 @@ fn what_may_not_be_dialled_is_refused_and_said() {
     desk.want("closed", &[("reason", "403")]);
     let said =
         |why: &str| server.log().iter().any(|line| line.contains("audit") && line.contains(why));
-    assert!(said("no trunk takes it") && said("too many calls"), "{:#?}", server.log());
+    assert!(said("no trunk takes it") && said("too many within an hour"), "{:#?}", server.log());
 }

@@ -4,7 +4,7 @@
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
   login {jid, password, port, direct?}    over STARTTLS, or TLS at once -> online {jid} | error
   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
-  message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition}
+  message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition, text}
   raw {xml}                               a stanza as it is
   fetch {url}                             -> fetched {status, type, body}
   chat_state {to, state}
@@ -63,7 +63,7 @@ class Softphone:
         xmpp.add_event_handler("failed_all_auth", lambda _: say("error", text="not authorized"))
         xmpp.add_event_handler("disconnected", lambda _: say("offline"))
         xmpp.add_event_handler("message", self._message)
-        xmpp.add_event_handler("message_error", lambda m: say("message_error", **{"from": m["from"].full}, id=m["id"], condition=m["error"]["condition"]))
+        xmpp.add_event_handler("message_error", lambda m: say("message_error", **{"from": m["from"].full}, id=m["id"], condition=m["error"]["condition"], text=m["error"]["text"]))
         xmpp.add_event_handler("receipt_received", lambda m: say("receipt", **{"from": m["from"].full}, id=m["receipt"]))
         xmpp.add_event_handler("chatstate", lambda m: say("chat_state", **{"from": m["from"].full}, state=m["chat_state"]))
         xmpp.add_event_handler("carbon_sent", lambda m: self._carbon(m["carbon_sent"], "sent"))

@@ -55,7 +55,7 @@ impl Hub {
 }
 
 /// Whether a stanza belongs to a call.
-fn is_call(stanza: &Stanza) -> bool {
+pub fn is_call(stanza: &Stanza) -> bool {
     match stanza.kind() {
         Kind::Iq => true,
         Kind::Message => stanza.has_ns(JMI),

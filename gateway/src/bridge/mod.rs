@@ -36,6 +36,7 @@ mod room_visit;
 pub mod sdp_jingle;
 pub mod sdp_webrtc;
 pub mod text;
+pub mod tolls;
 
 use tandem_xmpp::jid::{Jid, JidError};
 

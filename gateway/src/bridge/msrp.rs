@@ -365,6 +365,7 @@ impl MsrpDesk {
         let message = IncomingMessage {
             from: call.from.clone(),
             account: call.account.clone(),
+            trunk: None,
             to: call.to.clone(),
             call_id: call.call_id.clone(),
             cseq: talk.count,

@@ -1,10 +1,14 @@
 //! Telephone numbers (E.164, RFC 3966): what is dialled, which trunk takes it, whose it is.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use tandem_sip::msg::Uri;
+use tandem_sip::msg::{Host, NameAddr, Uri};
+use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
 
+use super::identity;
+use super::tolls::{Item, Payer, Refused, Tolls};
 use crate::config::{Config, Numbers, Trunk};
 
 /// Digits of an international number (E.164 section 6).
@@ -36,6 +40,7 @@ pub struct Plan {
     domain: String,
     /// Whose accounts may dial.
     domains: Vec<String>,
+    tolls: Tolls,
 }
 
 impl Plan {
@@ -46,6 +51,7 @@ impl Plan {
             trunks: config.trunks.iter().cloned().map(Arc::new).collect(),
             domain: config.number_domain(),
             domains: config.domains.clone(),
+            tolls: Tolls::default(),
         }
     }
 
@@ -59,9 +65,61 @@ impl Plan {
         self.domains.iter().any(|domain| domain == caller.domain())
     }
 
-    /// Most calls an account may begin within an hour, and have at once.
-    pub fn limits(&self) -> (usize, usize) {
-        (self.numbers.max_calls_per_hour, self.numbers.max_calls_per_account)
+    /// Most calls an account may have at once.
+    pub fn most_at_once(&self) -> usize {
+        self.numbers.max_calls_per_account
+    }
+
+    /// The trunks by which this account may begin this now, the best first; it is counted.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not. An emergency always may.
+    pub fn admit(
+        &self,
+        account: &Jid,
+        number: &Dialled,
+        item: Item,
+        now: Instant,
+    ) -> Result<Vec<Arc<Trunk>>, Refused> {
+        if !self.may_dial(account) {
+            return Err(Refused::Stranger);
+        }
+        let ways = self.ways(number);
+        let Dialled::International(digits) = number else {
+            return if ways.is_empty() { Err(Refused::NoTrunk) } else { Ok(ways) };
+        };
+        let numbers = &self.numbers;
+        if begins(digits, &numbers.denied).is_some() {
+            return Err(Refused::Denied);
+        }
+        let is_its = |known: &String| Jid::parse(known).is_ok_and(|known| known == account.bare());
+        if begins(digits, &numbers.premium).is_some()
+            && !numbers.premium_accounts.iter().any(is_its)
+        {
+            return Err(Refused::Premium);
+        }
+        if ways.is_empty() {
+            return Err(Refused::NoTrunk);
+        }
+        let per_hour = match item {
+            Item::Call => numbers.max_calls_per_hour,
+            Item::Message => numbers.max_messages_per_hour,
+        };
+        match self.tolls.take(Payer::Account(account.bare()), item, per_hour, now) {
+            true => Ok(ways),
+            false => Err(Refused::Hourly),
+        }
+    }
+
+    /// Whether a trunk carries one more within this hour; it is counted.
+    pub fn has_room(&self, trunk: &Trunk, number: &Dialled, item: Item, now: Instant) -> bool {
+        let per_hour = match item {
+            Item::Call => trunk.max_calls_per_hour,
+            Item::Message => trunk.max_messages_per_hour,
+        };
+        matches!(number, Dialled::Emergency(_))
+            || self.tolls.take(Payer::Trunk(trunk.name.clone()), item, per_hour, now)
     }
 
     /// Reads what somebody dialled: the user of a SIP URI or a `tel` URI. `None`: it is no number, or one that is not dialled.
@@ -105,8 +163,8 @@ impl Plan {
             }
             Dialled::International(number) => {
                 let known = |trunk: &Arc<Trunk>| {
-                    let fits = trunk.prefixes.iter().filter(|p| number.starts_with(p.as_str()));
-                    fits.map(String::len).max()
+                    let known = begins(number, &trunk.prefixes);
+                    known.filter(|_| known > begins(number, &trunk.denied))
                 };
                 let mut ways: Vec<_> = self
                     .trunks
@@ -136,6 +194,71 @@ impl Plan {
         own.map(|(number, _)| number.clone()).or_else(|| trunk.caller.clone())
     }
 
+    /// As whom an account calls or writes by a trunk: From, and the header fields that say who it is (RFC 3325 section 5) and
+    /// that this is hidden.
+    pub fn sender(
+        &self,
+        account: &Jid,
+        trunk: &Trunk,
+        is_hidden: bool,
+    ) -> Option<(NameAddr, Vec<(String, String)>)> {
+        let host: Host = Uri::parse(&trunk.uri).ok()?.host;
+        let shown = self.shown(account, trunk).unwrap_or_else(|| trunk.username.clone());
+        let shown = NameAddr::new(Uri::sip(Some(&shown), host));
+        let mut headers = Vec::new();
+        if trunk.trusted {
+            headers.push(("P-Asserted-Identity".to_owned(), shown.to_string()));
+        }
+        if !is_hidden {
+            return Some((shown, headers));
+        }
+        headers.push(("Privacy".to_owned(), "id".to_owned()));
+        Some((privacy::anonymous(), headers))
+    }
+
+    /// Where a number is reached by a trunk.
+    pub fn target(&self, number: &Dialled, trunk: &Trunk) -> Option<Uri> {
+        let gateway = Uri::parse(&trunk.uri).ok()?;
+        // A plus and digits, which need no escapes.
+        Some(Uri { user: Some(number.as_str().to_owned()), ..gateway })
+    }
+
+    /// Whom a trunk means: the account that has the number, or the name. A trunk that we are registered at calls our contact;
+    /// the number is in To then.
+    pub fn called(&self, request_uri: &Uri, to: Option<&Uri>) -> Option<Jid> {
+        let number = |uri: &Uri| self.read_uri(uri).and_then(|number| self.account(&number));
+        if let Some(account) = [Some(request_uri), to].into_iter().flatten().find_map(number) {
+            return Some(account);
+        }
+        let named = identity::sip_to_jid(request_uri).ok()?;
+        (!self.is_number_domain(&named)).then_some(named)
+    }
+
+    /// Who is behind a trunk: a number, or whatever the trunk calls its user, `user@host`; nobody where that is empty. Never an
+    /// account of ours.
+    pub fn caller(&self, said: &str) -> Option<Jid> {
+        let user = said.rsplit_once('@').map(|(user, _)| user);
+        match user.and_then(|user| self.read(user)) {
+            Some(number @ Dialled::International(_)) => self.address(&number),
+            _ if user.is_none() => self.stranger(identity::NOBODY),
+            _ => self.stranger(&identity::sip_user_to_node(said)?),
+        }
+    }
+
+    /// The address of a number that somebody dialled.
+    pub fn dialled(&self, to: &Uri) -> Option<Jid> {
+        if self.is_empty() {
+            return None;
+        }
+        self.address(&self.read_uri(to)?)
+    }
+
+    /// The address of an emergency number, which no account's name hides.
+    pub fn emergency(&self, to: &Uri) -> Option<Jid> {
+        let number = self.read_uri(to)?;
+        matches!(number, Dialled::Emergency(_)).then(|| self.address(&number)).flatten()
+    }
+
     /// A number as an XMPP address.
     pub fn address(&self, number: &Dialled) -> Option<Jid> {
         Jid::new(Some(number.as_str()), &self.domain, None).ok()
@@ -160,85 +283,21 @@ impl Plan {
     }
 }
 
+/// Whether a refusal is of the trunk itself, so that another may do: what the called person's side says is final.
+pub fn is_of_trunk(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 500..=599)
+}
+
+/// How much the best of these says of how a number begins.
+fn begins(number: &str, known: &[String]) -> Option<usize> {
+    known.iter().filter(|known| number.starts_with(known.as_str())).map(String::len).max()
+}
+
 fn prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     text.strip_prefix(prefix).filter(|_| !prefix.is_empty())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan() -> Plan {
-        let config = Config::parse(
-            "domains = [\"example.org\"]\n\
-             [[trunks]]\nname = \"world\"\nuri = \"sip:world.example\"\ncaller = \"+43100\"\n\
-             [[trunks]]\nname = \"vienna\"\nuri = \"sip:vienna.example\"\nprefixes = [\"+431\", \"+4366\"]\n\
-             [numbers]\ncountry = \"43\"\nemergency = { 112 = \"vienna\" }\n\
-             accounts = { \"+4312345\" = \"ana@example.org\" }\n",
-            "test",
-            [],
-        );
-        Plan::new(&config.unwrap())
-    }
-
-    #[test]
-    fn what_people_dial() {
-        let plan = plan();
-        let table = [
-            ("+4312345", Some("+4312345")),
-            ("004312345", Some("+4312345")),
-            ("0043 1 234-5", Some("+4312345")),
-            ("012345", Some("+4312345")),
-            ("(01) 23.45", Some("+4312345")),
-            ("+1-201-555-0123;phone-context=x", Some("+12015550123")),
-            ("112", Some("112")),
-            ("144", None),
-            ("1", None),
-            ("ana", None),
-            ("+", None),
-            ("+12", None),
-            ("+01234567", None),
-            ("+1234567890123456", None),
-            ("0", None),
-            ("", None),
-            ("+12ab34", None),
-        ];
-        for (dialled, number) in table {
-            assert_eq!(plan.read(dialled).as_ref().map(Dialled::as_str), number, "{dialled}");
-        }
-        let tel = Uri::parse("tel:+43-1-2345").unwrap();
-        assert_eq!(plan.read_uri(&tel).unwrap().as_str(), "+4312345");
-    }
-
-    #[test]
-    fn the_trunk_that_knows_more_is_tried_first_and_emergencies_go_where_they_are_sent() {
-        let plan = plan();
-        let names = |dialled: &str| -> Vec<String> {
-            let number = plan.read(dialled).unwrap();
-            plan.ways(&number).iter().map(|trunk| trunk.name.clone()).collect()
-        };
-        assert_eq!(names("012345"), ["vienna", "world"]);
-        assert_eq!(names("+4930123"), ["world"]);
-        assert_eq!(names("112"), ["vienna"]);
-    }
-
-    #[test]
-    fn numbers_belong_to_accounts_and_are_addresses() {
-        let plan = plan();
-        let number = plan.read("012345").unwrap();
-        let ana = Jid::parse("ana@example.org").unwrap();
-        assert_eq!(plan.account(&number), Some(ana.clone()));
-        let [vienna] = &plan.ways(&plan.read("112").unwrap())[..] else { panic!() };
-        let world = &plan.ways(&plan.read("+4930123").unwrap())[0];
-        assert_eq!(plan.shown(&ana, vienna).as_deref(), Some("+4312345"));
-        let carl = Jid::parse("carl@example.org").unwrap();
-        assert_eq!(plan.shown(&carl, vienna), None);
-        assert_eq!(plan.shown(&carl, world).as_deref(), Some("+43100"));
-        let address = plan.address(&number).unwrap();
-        assert_eq!(address.as_str(), "+4312345@tel.example.org");
-        assert_eq!(plan.number(&address), Some(number));
-        assert_eq!(plan.number(&ana), None);
-        assert!(plan.may_dial(&ana) && !plan.may_dial(&address));
-        assert!(!plan.may_dial(&Jid::parse("x@elsewhere.example").unwrap()));
-    }
-}
+#[path = "numbers_tests.rs"]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
+mod tests;

@@ -395,6 +395,7 @@ impl RoomPhones {
             to: binding.account_uri()?,
             call_id: None,
             cseq: None,
+            login: None,
             headers,
             content_type: content_type.to_owned(),
             body,

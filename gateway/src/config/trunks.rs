@@ -36,15 +36,32 @@ pub struct Trunk {
     /// first.
     #[serde(default = "every_number")]
     pub prefixes: Vec<String>,
+    /// Whether it is told who calls also where that is hidden from the called, and believed who calls us (RFC 3325): a part
+    /// of the trust domain.
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// The number that is shown for accounts that have none.
     #[serde(default)]
     pub caller: Option<String>,
+    /// International numbers it is not asked to take, by how they begin: where one of these says more of a number than one of
+    /// `prefixes`.
+    #[serde(default)]
+    pub denied: Vec<String>,
+    /// Whether it takes text messages (MESSAGE).
+    #[serde(default = "yes")]
+    pub messages: bool,
     /// Whether its media has to be encrypted (SDES-SRTP).
     #[serde(default = "yes")]
     pub encrypted: bool,
     /// Calls that it carries for us at once.
     #[serde(default = "many_calls")]
     pub max_calls: usize,
+    /// Calls that we begin by it within an hour.
+    #[serde(default = "many_an_hour")]
+    pub max_calls_per_hour: usize,
+    /// Messages that we send by it within an hour.
+    #[serde(default = "many_an_hour")]
+    pub max_messages_per_hour: usize,
 }
 
 fn every_number() -> Vec<String> {
@@ -57,6 +74,10 @@ fn yes() -> bool {
 
 fn many_calls() -> usize {
     30
+}
+
+fn many_an_hour() -> usize {
+    600
 }
 
 impl std::fmt::Debug for Trunk {
@@ -85,7 +106,18 @@ pub struct Numbers {
     pub max_calls_per_hour: usize,
     /// Calls to the telephone network that one account may have at once.
     pub max_calls_per_account: usize,
+    /// Messages to the telephone network that one account may send within an hour.
+    pub max_messages_per_hour: usize,
+    /// International numbers that nobody dials, by how they begin.
+    pub denied: Vec<String>,
+    /// International numbers that cost more than others, by how they begin.
+    pub premium: Vec<String>,
+    /// Who may dial those.
+    pub premium_accounts: Vec<String>,
 }
+
+/// What costs more anywhere: satellites, international networks and shared-revenue services (ITU-T E.164.1).
+const PREMIUM: [&str; 6] = ["+870", "+878", "+881", "+882", "+883", "+979"];
 
 impl Default for Numbers {
     fn default() -> Self {
@@ -98,6 +130,10 @@ impl Default for Numbers {
             domain: String::new(),
             max_calls_per_hour: 60,
             max_calls_per_account: 4,
+            max_messages_per_hour: 60,
+            denied: Vec::new(),
+            premium: PREMIUM.iter().map(|prefix| (*prefix).to_owned()).collect(),
+            premium_accounts: Vec::new(),
         }
     }
 }
@@ -119,8 +155,9 @@ impl Trunk {
         if let Some(wrong) = self.sources.iter().find(|text| source(text).is_none()) {
             return fault(&format!("sources: `{wrong}` is no address"));
         }
-        if let Some(wrong) = self.prefixes.iter().find(|text| !is_international(text)) {
-            return fault(&format!("prefixes: `{wrong}` does not begin with +"));
+        let mut numbers = self.prefixes.iter().chain(&self.denied);
+        if let Some(wrong) = numbers.find(|text| !is_international(text)) {
+            return fault(&format!("prefixes, denied: `{wrong}` does not begin with +"));
         }
         None
     }
@@ -167,15 +204,20 @@ impl Numbers {
                 return Some(format!("numbers: `{number}` leads to `{trunk}`, which is no trunk"));
             }
         }
-        for (number, account) in &self.accounts {
+        for number in self.accounts.keys() {
             if !is_international(number) {
                 return Some(format!("numbers: `{number}` does not begin with +"));
             }
-            if Jid::parse(account).map_or(true, |jid| jid.node().is_none() || !jid.is_bare()) {
-                return Some(format!("numbers: `{account}` is no account"));
-            }
         }
-        None
+        let mut dialled = self.denied.iter().chain(&self.premium);
+        if let Some(wrong) = dialled.find(|text| !is_international(text)) {
+            return Some(format!("numbers: `{wrong}` does not begin with +"));
+        }
+        let is_account =
+            |text: &str| Jid::parse(text).is_ok_and(|jid| jid.node().is_some() && jid.is_bare());
+        let mut accounts = self.accounts.values().chain(&self.premium_accounts);
+        let wrong = accounts.find(|account| !is_account(account))?;
+        Some(format!("numbers: `{wrong}` is no account"))
     }
 }
 

@@ -336,6 +336,7 @@ async fn a_phone_whose_connection_broke_is_called_back_and_hears_the_message() {
         to: Uri::parse("sip:ana@example.org").unwrap(),
         call_id: None,
         cseq: None,
+        login: None,
         headers: Vec::new(),
         content_type: "text/plain".into(),
         body: Bytes::from_static(b"hello"),

@@ -36,6 +36,7 @@ fn message(
         to: Uri::parse("sip:ana@example.org").unwrap(),
         call_id: None,
         cseq: None,
+        login: None,
         headers: Vec::new(),
         content_type: "text/plain".into(),
         body: Bytes::from_static(body),

@@ -60,7 +60,7 @@ impl Core {
                 self.watch_answered(*id, dialog.as_ref(), response, now);
             }
             Owner::Trunk(at, flow) => self.register_answered(*at, *flow, response, now),
-            Owner::Supervision(at) => self.trunk_answered(*at, response),
+            Owner::Supervision(at) => self.trunk_answered(*at, response, now),
             Owner::Nobody => {}
         }
         // Further answers may come; `Event::Done` says when none can.

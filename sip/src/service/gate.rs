@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::identity::is_anonymous;
-use super::{Core, Job, JobResult, Output, Waiting};
+use super::{Core, Job, JobResult, Output, Waiting, trunk};
 use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
 use crate::config::Config;
 use crate::dialog::{Dialog, DialogId};
@@ -100,10 +100,10 @@ impl Core {
 
     /// Lets a request in, challenges it, or refuses it.
     pub(super) fn admit(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
-        if request.method == Method::INVITE
+        if trunk::may_send(&request)
             && let Some(trunk) = self.trunk_of(flow)
         {
-            return self.trunk_calls(tx, request, flow, trunk, now);
+            return self.trunk_sends(tx, request, flow, trunk, now);
         }
         if request.method == Method::INVITE && self.is_merged(&request) {
             return self.answer(tx, &request, 482, now);
@@ -270,7 +270,7 @@ impl Core {
         match request.method {
             Method::REGISTER => self.register(tx, request, flow, account, now),
             Method::INVITE => self.invited(tx, request, flow, (account, None), now),
-            Method::MESSAGE => self.message_came(tx, request, flow, account, now),
+            Method::MESSAGE => self.message_came(tx, request, flow, (account, None), now),
             Method::PUBLISH => self.publish(tx, request, flow, account, now),
             _ => self.subscribe(tx, request, flow, account, now),
         }

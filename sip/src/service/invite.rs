@@ -35,6 +35,8 @@ pub(super) struct Called {
     pub(super) invite: Box<Request>,
     pub(super) to_tag: String,
     pub(super) flow: Flow,
+    /// The trunk it comes from.
+    trunk: Option<String>,
     /// The session timer that a 2xx agrees on (RFC 4028).
     agreed: Option<Agreed>,
     /// The early dialog, once a provisional answer told our tag.
@@ -75,12 +77,12 @@ impl Core {
             offer: some(&request.body),
             call_id: call_id.0,
             headers: headers.clone(),
-            binding: self.binding_of(&account, flow),
+            binding: trunk.is_none().then(|| self.binding_of(&account, flow)).flatten(),
             source: flow.peer,
             is_secure: flow.protocol.is_secure(),
             replaces,
             account,
-            trunk,
+            trunk: trunk.clone(),
         };
         let to_tag = self.ids.token();
         if let Some(name) = call_name(&request) {
@@ -91,6 +93,7 @@ impl Core {
             invite: request,
             to_tag,
             flow,
+            trunk,
             agreed,
             early: None,
             told: Told::default(),
@@ -135,7 +138,7 @@ impl Core {
             return self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
         };
         self.forget_invite(&called);
-        let Called { tx, invite, to_tag, flow, agreed, told, .. } = *called;
+        let Called { tx, invite, to_tag, flow, trunk, agreed, told, .. } = *called;
         let user = invite.uri.user_decoded().unwrap_or_default();
         let mut response = invite.response(200, Some(&to_tag));
         response.headers.copy_from(&invite.headers, Name::RecordRoute);
@@ -156,6 +159,7 @@ impl Core {
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
         let number = invite.headers.cseq().map_or(0, |cseq| cseq.number);
         let mut session = Session::new(dialog, user, false);
+        session.trunk = trunk;
         session.unacked = Some(Unacked::new(number, ok, reply, now));
         session.said = sdp;
         session.heard = invite.body.clone();

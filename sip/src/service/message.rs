@@ -14,13 +14,13 @@ use crate::transaction::TxId;
 use crate::transport::{Flow, Protocol};
 
 impl Core {
-    /// A message of an account that proved itself.
+    /// A message of an account that proved itself, or of a trunk.
     pub(super) fn message_came(
         &mut self,
         tx: TxId,
         request: Box<Request>,
         flow: Flow,
-        account: String,
+        (account, trunk): (String, Option<String>),
         now: Instant,
     ) {
         let headers = &request.headers;
@@ -36,9 +36,11 @@ impl Core {
             headers: headers.clone(),
             content_type: headers.get(Name::ContentType).map(str::to_owned),
             body: request.body.clone(),
-            binding: self.binding_of(&account, flow),
+            // Who is behind a trunk has no phone here, whatever the trunk says.
+            binding: trunk.is_none().then(|| self.binding_of(&account, flow)).flatten(),
             source: flow.peer,
             account,
+            trunk,
         };
         self.job(Waiting::Message(tx, request), Job::Message(Box::new(message)));
     }
@@ -88,7 +90,7 @@ impl Core {
             let result = MessageResult { status: 513, reason, retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));
         }
-        self.send_over(ticket, request, way, now);
+        self.send_over(ticket, request, way, message.login, now);
     }
 
     /// A MESSAGE inside a call: the talk of its two ends, to be answered like any other.
@@ -97,6 +99,7 @@ impl Core {
         tx: TxId,
         mut request: Box<Request>,
         (local, remote): (crate::msg::Uri, &crate::msg::Uri),
+        trunk: Option<String>,
         flow: Flow,
         now: Instant,
     ) {
@@ -105,7 +108,7 @@ impl Core {
             return self.answer(tx, &request, 400, now);
         };
         request.uri = local;
-        self.message_came(tx, request, flow, account, now);
+        self.message_came(tx, request, flow, (account, trunk), now);
     }
 
     /// A request outside any dialog, from us with a fresh tag unless it has one.
@@ -130,7 +133,10 @@ impl Core {
     }
 
     pub(super) fn message_done(&mut self, ticket: Ticket, response: &Response, now: Instant) {
-        if response.status < 200 || self.resend(ticket, response, now) {
+        if response.status < 200
+            || self.prove_message(ticket, response, now)
+            || self.resend(ticket, response, now)
+        {
             return;
         }
         let retry_after = response.headers.typed::<RetryAfter>().ok();

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::binding::Binding;
+use super::trunk::proof;
 use super::{Core, Owner, Ticket};
-use crate::msg::header::{Path, RetryAfter, Route};
-use crate::msg::{Header, Request, Response, Uri};
-use crate::ports::Target;
+use crate::msg::header::{CSeq, Path, RetryAfter, Route};
+use crate::msg::{Header, Method, Request, Response, Uri};
+use crate::ports::{Login, Target};
 use crate::transport::{Flow, Hop, PAUSE, Protocol};
 
 /// Bytes of a request that any path carries in a datagram (RFC 3261 section 18.1.1).
@@ -28,11 +29,13 @@ pub(super) struct Way {
     routes: Vec<Route>,
 }
 
-/// A message that may be sent again over another flow.
+/// A message that may be sent again: over another flow, or to who asks for a password.
 pub(super) struct Resend {
     request: Box<Request>,
     flow: Flow,
     others: Vec<Other>,
+    /// What a challenge is answered with.
+    login: Option<Login>,
 }
 
 /// What is tried after a way that failed.
@@ -125,33 +128,59 @@ impl Core {
         Some(Way { flow, uri, routes })
     }
 
-    /// Sends a message, and keeps it where there is another way to try.
+    /// Sends a message, and keeps it where there is another way to try, or a challenge to be answered.
     pub(super) fn send_over(
         &mut self,
         ticket: Ticket,
         mut request: Request,
         (way, others): (Way, Vec<Other>),
+        login: Option<Login>,
         now: Instant,
     ) {
         way.lead(&mut request);
         let (way, others) = self.spare(&request, way, others, now);
-        if !others.is_empty() {
+        if !others.is_empty() || login.is_some() {
             let request = Box::new(request.clone());
-            self.resends.insert(ticket, Resend { request, flow: way.flow, others });
+            self.resends.insert(ticket, Resend { request, flow: way.flow, others, login });
         }
         self.request(request, way.flow, Owner::Message(ticket), now);
     }
 
+    /// A message was challenged; true: it is on its way again, with credentials (RFC 3261 section 22.2).
+    pub(super) fn prove_message(
+        &mut self,
+        ticket: Ticket,
+        response: &Response,
+        now: Instant,
+    ) -> bool {
+        let cnonce = self.ids.token();
+        let Some(Resend { request, flow, login: Some(login), .. }) = self.resends.get_mut(&ticket)
+        else {
+            return false;
+        };
+        let Some((field, proof)) = proof(login, response, request, &cnonce) else { return false };
+        request.headers.set(field, proof);
+        let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
+        request.headers.set_typed(&CSeq::new(number.wrapping_add(1), Method::MESSAGE));
+        let (request, flow) = ((**request).clone(), *flow);
+        self.request(request, flow, Owner::Message(ticket), now);
+        true
+    }
+
     /// A message got its final answer; true: it is on its way again over the next flow.
     pub(super) fn resend(&mut self, ticket: Ticket, response: &Response, now: Instant) -> bool {
-        let Some(Resend { request, flow, others }) = self.resends.remove(&ticket) else {
+        let Some(Resend { mut request, flow, others, login }) = self.resends.remove(&ticket) else {
             return false;
         };
         if !self.goes_on(flow, &others, response, now) {
             return false;
         }
         let Some(next) = self.next_way(others) else { return false };
-        self.send_over(ticket, *request, next, now);
+        // What was proven to one server is nothing to another.
+        for field in ["Authorization", "Proxy-Authorization"] {
+            request.headers.remove(field);
+        }
+        self.send_over(ticket, *request, next, login, now);
         true
     }
 }

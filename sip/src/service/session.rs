@@ -21,6 +21,8 @@ use crate::transport::Flow;
 /// An established dialog of a call.
 pub(super) struct Session {
     pub(super) dialog: Dialog,
+    /// The trunk that called.
+    pub(super) trunk: Option<String>,
     /// Who we are in Contact.
     pub(super) user: String,
     /// Whether the Call-ID is ours.
@@ -71,6 +73,7 @@ impl Session {
     pub(super) fn new(dialog: Dialog, user: String, we_called: bool) -> Self {
         Self {
             dialog,
+            trunk: None,
             user,
             we_called,
             said: Bytes::new(),
@@ -195,7 +198,8 @@ impl Core {
             Method::MESSAGE => {
                 let (local, remote) =
                     (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());
-                self.message_in_call(tx, request, (local, &remote), flow, now);
+                let trunk = session.trunk.clone().or_else(|| self.trunk_at(&remote));
+                self.message_in_call(tx, request, (local, &remote), trunk, flow, now);
             }
             Method::REFER => self.referred(leg, tx, request, now),
             Method::SUBSCRIBE => self.refer_watched(leg, tx, &request, now),

@@ -1,14 +1,15 @@
 //! Whether trunks are there (RFC 3261 section 11): each is asked by OPTIONS, and any answer but a 408 or 503 will do.
 //!
-//! A trunk that did not answer twice in a row is down, and is asked more often until it is back.
+//! One that asks who we are is told (section 22.2): some answer strangers for a while only. A trunk that did not answer twice in a row is down, and is asked more often until it is back.
 
 use std::time::{Duration, Instant};
 
 use super::locate::Wish;
-use super::{Core, Output, Owner, Timer};
-use crate::msg::{Method, NameAddr, Response, Uri};
-use crate::ports::Target;
-use crate::transport::Hop;
+use super::{Core, Output, Owner, Timer, trunk};
+use crate::msg::header::CSeq;
+use crate::msg::{Method, NameAddr, Request, Response, Uri};
+use crate::ports::{Login, Target};
+use crate::transport::{Flow, Hop};
 
 /// Between questions to a trunk that answers.
 const CALM: Duration = Duration::from_secs(30);
@@ -21,6 +22,10 @@ const MISSES: u32 = 2;
 pub(super) struct Supervised {
     trunk: String,
     uri: Uri,
+    /// Who we are there.
+    login: Option<Login>,
+    /// The last question as it left.
+    sent: Option<(Box<Request>, Flow)>,
     /// The last question has no answer yet.
     waits: bool,
     missed: u32,
@@ -33,10 +38,11 @@ impl Core {
         for trunk in self.config.trunks.clone().into_iter().filter(|trunk| trunk.supervised) {
             let Ok(uri) = Uri::parse(&trunk.uri) else { continue };
             let uri = Uri { user: None, ..uri };
-            let trunk = trunk.name;
             self.supervised.push(Supervised {
-                trunk,
+                trunk: trunk.name,
                 uri,
+                login: trunk.login,
+                sent: None,
                 waits: false,
                 missed: 0,
                 is_down: false,
@@ -78,13 +84,21 @@ impl Core {
         let call_id = self.ids.token();
         let mut request = self.outside(Method::OPTIONS, uri, from, to, call_id, 1);
         way.lead(&mut request);
-        self.request(request, way.flow, Owner::Supervision(at), now);
+        self.question(at, request, way.flow, now);
+    }
+
+    fn question(&mut self, at: usize, request: Request, flow: Flow, now: Instant) {
+        if let Some(supervised) = self.supervised.get_mut(at) {
+            supervised.sent = Some((Box::new(request.clone()), flow));
+        }
+        self.request(request, flow, Owner::Supervision(at), now);
     }
 
     /// A trunk answered.
-    pub(super) fn trunk_answered(&mut self, at: usize, response: &Response) {
+    pub(super) fn trunk_answered(&mut self, at: usize, response: &Response, now: Instant) {
         match response.status {
             0..=199 => {}
+            401 | 407 if self.prove_question(at, response, now) => {}
             // Silence and failure are counted when the next question is due.
             408 | 503 => {}
             _ => {
@@ -95,6 +109,25 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Answers a challenge to a question; false: there is nothing to answer with, or it was answered.
+    fn prove_question(&mut self, at: usize, response: &Response, now: Instant) -> bool {
+        let cnonce = self.ids.token();
+        let Some(Supervised { login: Some(login), sent: Some((request, flow)), .. }) =
+            self.supervised.get_mut(at)
+        else {
+            return false;
+        };
+        let Some((field, proof)) = trunk::proof(login, response, request, &cnonce) else {
+            return false;
+        };
+        let (mut request, flow) = ((**request).clone(), *flow);
+        request.headers.set(field, proof);
+        let number = request.headers.cseq().map_or(1, |cseq| cseq.number);
+        request.headers.set_typed(&CSeq::new(number.wrapping_add(1), Method::OPTIONS));
+        self.question(at, request, flow, now);
+        true
     }
 
     fn not_there(&mut self, at: usize) {

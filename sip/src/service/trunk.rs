@@ -9,7 +9,7 @@ use super::invite::Leg;
 use super::{Core, identity};
 use crate::auth::{Algorithm, Challenge};
 use crate::msg::header::{CSeq, PAssertedIdentity};
-use crate::msg::{Method, Request, Response};
+use crate::msg::{Method, Request, Response, Uri};
 use crate::ports::{LegId, Login};
 use crate::transaction::TxId;
 use crate::transport::Flow;
@@ -25,8 +25,16 @@ impl Core {
         trunk.map(|trunk| trunk.name.clone())
     }
 
-    /// A call from a trunk. Who calls is whom the trunk names, in P-Asserted-Identity or else in From.
-    pub(super) fn trunk_calls(
+    /// The trunk behind an address that we called.
+    pub(super) fn trunk_at(&self, remote: &Uri) -> Option<String> {
+        let is_it = |trunk: &&crate::config::Trunk| {
+            Uri::parse(&trunk.uri).is_ok_and(|uri| uri.host.is_same(&remote.host))
+        };
+        self.config.trunks.iter().find(is_it).map(|trunk| trunk.name.clone())
+    }
+
+    /// A call or a message from a trunk. Who calls or writes is whom the trunk names, in P-Asserted-Identity or else in From.
+    pub(super) fn trunk_sends(
         &mut self,
         tx: TxId,
         request: Box<Request>,
@@ -43,14 +51,21 @@ impl Core {
         else {
             return self.answer(tx, &request, 400, now);
         };
-        if self.is_merged(&request) {
-            return self.answer(tx, &request, 482, now);
-        }
         let user = caller.user_decoded().unwrap_or_default();
         let account = match identity::is_anonymous(&caller) {
             true => String::new(),
             false => format!("{user}@{}", caller.host),
         };
+        if request.method == Method::MESSAGE {
+            if account.is_empty() || identity::is_private(&request.headers) {
+                // Nobody could be answered (RFC 5079).
+                return self.answer(tx, &request, 433, now);
+            }
+            return self.message_came(tx, request, flow, (account, Some(trunk)), now);
+        }
+        if self.is_merged(&request) {
+            return self.answer(tx, &request, 482, now);
+        }
         self.invited(tx, request, flow, (account, Some(trunk)), now);
     }
 
@@ -76,6 +91,11 @@ impl Core {
         self.send_invite(leg, request, (flow, others), (least, Some(login)), now);
         true
     }
+}
+
+/// Whether a request is one that trunks send.
+pub(super) fn may_send(request: &Request) -> bool {
+    matches!(request.method, Method::INVITE | Method::MESSAGE)
 }
 
 /// The header field that answers a challenge to a request of ours, by the best hash that both know. `None`: there is no such

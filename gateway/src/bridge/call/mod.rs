@@ -145,6 +145,21 @@ impl Call {
         call
     }
 
+    /// A call that is refused before anybody rings.
+    pub fn refused(cause: Cause, now: Instant) -> Self {
+        let patience = Patience::default();
+        let mut call = Self {
+            state: State::Alerting { give_up_at: now + patience.ringing },
+            targets: Vec::new(),
+            others_ring: false,
+            rung: false,
+            patience,
+            actions: VecDeque::new(),
+        };
+        call.refuse(cause);
+        call
+    }
+
     /// Adds a target that turned up while the call rings (a branch tried again with other media). Ignored later.
     pub fn add_target(&mut self, key: LegKey) {
         if matches!(self.state, State::Alerting { .. }) {

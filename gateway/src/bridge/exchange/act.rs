@@ -11,9 +11,10 @@ use super::audio::Security;
 use super::entry::{CallKey, Kind, Leg};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi};
 use crate::bridge::call::Action;
+use crate::bridge::tolls::Refused;
 use crate::telemetry::Telemetry;
 
-/// Why a phone cannot be answered.
+/// How a phone's call is refused.
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
@@ -22,6 +23,18 @@ pub(super) struct Refusal {
 impl Refusal {
     fn new(status: u16) -> Self {
         Self { status, headers: Vec::new() }
+    }
+}
+
+impl From<u16> for Refusal {
+    fn from(status: u16) -> Self {
+        Self::new(status)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self { status: refused.status(), headers: refused.headers() }
     }
 }
 

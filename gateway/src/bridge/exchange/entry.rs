@@ -17,6 +17,7 @@ use crate::bridge::call::{Call, LegKey};
 use crate::bridge::jingle_leg::JingleLeg;
 use crate::bridge::numbers::Dialled;
 use crate::bridge::sdp_webrtc::WebAudio;
+use crate::bridge::tolls::Refused;
 use crate::config::Trunk;
 
 /// Names a call on this node.
@@ -54,6 +55,8 @@ pub(super) struct Entry {
     pub(super) is_hidden: bool,
     /// The account that calls the telephone network.
     pub(super) payer: Option<Jid>,
+    /// Why the number that was called is not dialled.
+    pub(super) refused: Option<Refused>,
     /// A resource that was attached for a caller without one, to be detached in the end.
     pub(super) guest: Option<Jid>,
     /// The called account's XMPP devices were told of the call by XEP-0353.

@@ -42,7 +42,6 @@ use self::index::Index;
 use self::passing::Passing;
 use self::record::Records;
 use self::transfer::Room;
-use self::trunk::Begun;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
 use super::numbers::Plan;
@@ -130,7 +129,6 @@ pub struct Exchange {
     passing: HashMap<(String, Jid), Passing>,
     /// Transfers that apps asked for: who is meant has to be looked up.
     wishes: Vec<Wish>,
-    begun: Begun,
     next_call: u64,
 }
 
@@ -152,7 +150,6 @@ impl Exchange {
             by_media: HashMap::new(),
             passing: HashMap::new(),
             wishes: Vec::new(),
-            begun: Begun::new(),
             next_call: 0,
         }
     }
@@ -292,6 +289,7 @@ impl Exchange {
             caller_codecs: Vec::new(),
             is_hidden: false,
             payer: None,
+            refused: None,
             guest: None,
             is_proposed: false,
             busy: Vec::new(),
@@ -309,7 +307,13 @@ impl Exchange {
             entry.legs.keys().copied().filter(|key| *key != CALLER).collect();
         tracing::info!(call = key.0, targets = targets.len(), others_ring, "call");
         metrics::counter!("tandem_calls_total").increment(1);
-        entry.machine = Machine::new(targets, others_ring, Patience::default(), now);
+        entry.machine = match entry.refused.take() {
+            Some(refused) => {
+                let reason = Some(refused.reason());
+                Machine::refused(Cause::Sip { status: refused.status(), reason }, now)
+            }
+            None => Machine::new(targets, others_ring, Patience::default(), now),
+        };
         self.index.set_call(&entry.sid, &entry.caller, key);
         self.index.set_call(&entry.sid, &entry.callee, key);
         self.calls.insert(key, entry);

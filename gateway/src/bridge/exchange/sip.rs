@@ -12,6 +12,7 @@ use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
+use super::act::Refusal;
 use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
@@ -20,8 +21,8 @@ use crate::bridge::{call_reason, echo, identity, sdp_webrtc};
 impl Exchange {
     pub(super) async fn handle_sip(&mut self, leg: SipLeg, event: LegEvent, now: Instant) {
         if let LegEvent::Invited(invited) = event {
-            if let Err(status) = self.invited(leg, *invited, now).await {
-                self.parts.sip.reject(leg, status, None, Vec::new());
+            if let Err(refusal) = self.invited(leg, *invited, now).await {
+                self.parts.sip.reject(leg, refusal.status, None, refusal.headers);
             }
             return;
         }
@@ -67,47 +68,45 @@ impl Exchange {
         }
     }
 
-    /// A phone calls: find who is meant, ring all of their devices. `Err` is the status it is refused with.
-    async fn invited(&mut self, leg: SipLeg, invited: Invited, now: Instant) -> Result<(), u16> {
+    /// A phone calls: find who is meant, ring all of their devices. `Err` is how it is refused.
+    async fn invited(
+        &mut self,
+        leg: SipLeg,
+        invited: Invited,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         if self.is_full() {
-            return Err(503);
+            return Err(503.into());
         }
         let sid = self.new_sid();
         let (caller, mut callee) = self.parties(&invited, &sid)?;
         if let Some(replaced) = invited.replaces {
             let place = self.index.place(replaced).ok_or(481_u16)?;
-            let offer = match &invited.offer {
-                Some(body) => {
-                    Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?)
-                }
-                None => None,
-            };
+            let offer = offer_of(&invited)?;
             let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
             let is_web = offer.as_ref().is_some_and(sdp_webrtc::wants_web);
             let secure = invited.is_secure;
             let strict = self.parts.protection.must_encrypt(&caller);
             let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
-            return self.replaces(leg, place, &caller, Leg::new(kind, device), now);
+            return Ok(self.replaces(leg, place, &caller, Leg::new(kind, device), now)?);
         }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
         if !exists.map_err(|_| 500_u16)? && !self.parts.plan.is_number_domain(&callee) {
-            let number = invited.trunk.is_none().then(|| self.dialled(&invited.to)).flatten();
+            let plan = &self.parts.plan;
+            let number = invited.trunk.is_none().then(|| plan.dialled(&invited.to)).flatten();
             callee = number.ok_or(404_u16)?;
         }
         if self.is_cut_off(&caller, &callee).await.map_err(|_| 500_u16)? {
-            return Err(480);
+            return Err(480.into());
         }
-        let offer = match &invited.offer {
-            Some(body) => Some(Session::parse(body).map_err(tandem_media::sdp::SdpError::status)?),
-            None => None,
-        };
+        let offer = offer_of(&invited)?;
         let codecs: Vec<Codec> = offer
             .as_ref()
             .and_then(Session::audio)
             .map(|audio| audio.audio_formats().iter().filter_map(|f| f.encoding.codec()).collect())
             .unwrap_or_default();
         if offer.is_some() && codecs.is_empty() {
-            return Err(488);
+            return Err(488.into());
         }
         let key = self.new_key();
         let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
@@ -121,7 +120,7 @@ impl Exchange {
             Some(_) => None,
         };
         if is_hidden && guest.is_none() && invited.trunk.is_none() {
-            return Err(433);
+            return Err(433.into());
         }
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
         let is_web = match &offer {
@@ -151,7 +150,7 @@ impl Exchange {
         }
         if self.parts.plan.is_number_domain(&entry.callee) {
             let rung = self.ring_number(key, &mut entry, &caller.bare(), now);
-            rung.inspect_err(|_| self.index.forget_call(key))?;
+            rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
         }
         self.ring_phones(key, &mut entry);
         if let Some(guest) = &entry.guest {
@@ -172,9 +171,10 @@ impl Exchange {
             }
             None => {
                 let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
-                let number = || self.dialled(&invited.to);
+                let plan = &self.parts.plan;
+                let number = || plan.dialled(&invited.to);
                 let named = || identity::sip_to_jid(&invited.to).ok();
-                let callee = self.emergency(&invited.to).or_else(named).or_else(number);
+                let callee = plan.emergency(&invited.to).or_else(named).or_else(number);
                 Ok((caller, callee.ok_or(404_u16)?))
             }
         }
@@ -331,7 +331,7 @@ impl Exchange {
         now: Instant,
     ) {
         if matches!(status, 488 | 415 | 606) && self.retry_phone(call, key)
-            || self.next_trunk(call, key, status)
+            || self.next_trunk(call, key, status, now)
         {
             return;
         }
@@ -371,4 +371,10 @@ impl Exchange {
         let random = (self.parts.random)();
         random.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// What a phone that calls offers.
+fn offer_of(invited: &Invited) -> Result<Option<Session>, u16> {
+    let offer = invited.offer.as_ref().map(|body| Session::parse(body));
+    offer.transpose().map_err(tandem_media::sdp::SdpError::status)
 }

@@ -3,12 +3,10 @@
 //! A number is an XMPP address in a domain of its own, so that apps call it and are called by it like anybody. Nobody answers
 //! there but this file: what else is asked of it gets an error.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tandem_media::sdp::Encryption;
-use tandem_sip::msg::{NameAddr, Uri};
 use tandem_sip::ports::{Invited, OutgoingInvite, Target};
 use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
@@ -18,44 +16,26 @@ use tandem_xmpp::xml::{Element, ns};
 use super::audio::{self, Security};
 use super::entry::{CallKey, Entry, Kind, Leg, Way};
 use super::{Exchange, LegKey};
-use crate::bridge::identity;
-use crate::bridge::numbers::Dialled;
+use crate::bridge::numbers::{Dialled, is_of_trunk};
+use crate::bridge::tolls::{Item, Refused};
 use crate::config::Trunk;
 
 const DISCO: &str = "http://jabber.org/protocol/disco#info";
-const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 /// The resource by which a called number speaks.
 const RESOURCE: &str = "trunk";
 
-/// When accounts began to call the telephone network, within the last hour.
-pub(super) type Begun = HashMap<Jid, Vec<Instant>>;
-
 impl Exchange {
-    /// Who is called by a trunk: the account that has the number, or the name.
+    /// Who is called by a trunk.
     pub(super) fn called_by_trunk(&self, invited: &Invited) -> Option<Jid> {
-        let plan = &self.parts.plan;
-        // A trunk that we are registered at calls our contact; the number is in To then.
         let to = invited.headers.to().map(|to| to.0.uri);
-        let called = [Some(&invited.to), to.as_ref().ok()];
-        let number = |uri: &Uri| plan.read_uri(uri).and_then(|number| plan.account(&number));
-        if let Some(account) = called.into_iter().flatten().find_map(number) {
-            return Some(account);
-        }
-        let named = identity::sip_to_jid(&invited.to).ok()?;
-        (!plan.is_number_domain(&named)).then_some(named)
+        self.parts.plan.called(&invited.to, to.as_ref().ok())
     }
 
-    /// Who calls by a trunk: a number, or whatever the trunk calls its user. Never an account of ours.
+    /// Who calls by a trunk.
     pub(super) fn caller_of_trunk(&self, invited: &Invited, sid: &str) -> Option<Jid> {
-        let plan = &self.parts.plan;
         let is_hidden = privacy::is_private(&invited.headers);
-        let user = invited.account.rsplit_once('@').map(|(user, _)| user).filter(|_| !is_hidden);
-        let caller = match user.and_then(|user| plan.read(user)) {
-            Some(number @ Dialled::International(_)) => plan.address(&number)?,
-            _ if user.is_none() => plan.stranger(identity::NOBODY)?,
-            _ => plan.stranger(&identity::sip_user_to_node(&invited.account)?)?,
-        };
-        caller.with_resource(&format!("call-{sid}")).ok()
+        let said = if is_hidden { "" } else { invited.account.as_str() };
+        self.parts.plan.caller(said)?.with_resource(&format!("call-{sid}")).ok()
     }
 
     /// What may be asked about a number by XMPP: what it can do (XEP-0030).
@@ -88,52 +68,43 @@ impl Exchange {
         is_number.then(|| callee.bare().with_resource(RESOURCE).ok()).flatten()
     }
 
-    /// The address of an emergency number, which no account's name hides.
-    pub(super) fn emergency(&self, to: &Uri) -> Option<Jid> {
-        let number = self.parts.plan.read_uri(to)?;
-        matches!(number, Dialled::Emergency(_)).then(|| self.parts.plan.address(&number)).flatten()
-    }
-
-    /// The address of a number that somebody dialled.
-    pub(super) fn dialled(&self, to: &Uri) -> Option<Jid> {
-        let plan = &self.parts.plan;
-        if plan.is_empty() {
-            return None;
-        }
-        plan.address(&plan.read_uri(to)?)
-    }
-
-    /// Rings a number by the trunk that takes it, for this account, which the caller may hide. `Err`: why nobody does, as a SIP
-    /// status.
+    /// Rings a number by the trunk that takes it, for this account, which the caller may hide. `Err`: why nobody does.
     pub(super) fn ring_number(
         &mut self,
         call: CallKey,
         entry: &mut Entry,
         account: &Jid,
         now: Instant,
-    ) -> Result<(), u16> {
-        let Some(number) = self.parts.plan.number(&entry.callee) else { return Err(404) };
-        if !self.parts.plan.may_dial(account) {
-            // From the telephone network to the telephone network, or from elsewhere: nobody here pays for that.
-            return self.refuse_number(account, &number, "by a stranger", 403);
+    ) -> Result<(), Refused> {
+        let rung = match self.parts.plan.number(&entry.callee) {
+            Some(number) => self.ring_by_trunk(call, entry, account, &number, now),
+            None => Err(Refused::NoTrunk),
+        };
+        rung.inspect_err(|refused| {
+            refused.audit(account, entry.callee.node().unwrap_or_default());
+        })
+    }
+
+    fn ring_by_trunk(
+        &mut self,
+        call: CallKey,
+        entry: &mut Entry,
+        account: &Jid,
+        number: &Dialled,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let plan = self.parts.plan.clone();
+        let is_counted = matches!(number, Dialled::International(_));
+        if is_counted && self.calls_of(account) >= plan.most_at_once() {
+            return Err(Refused::AtOnce);
         }
-        let ways = self.parts.plan.ways(&number);
-        if ways.is_empty() {
-            return self.refuse_number(account, &number, "no trunk takes it", 404);
-        }
-        if matches!(number, Dialled::International(_)) && !self.may_dial(account, now) {
-            return self.refuse_number(account, &number, "too many calls", 403);
-        }
-        match self.call_by(entry, &number, ways) {
-            Some(leg) => {
-                entry.payer = Some(account.clone());
-                let key = LegKey(entry.next_key);
-                self.index_target(call, key, &leg);
-                entry.add_leg(leg);
-                Ok(())
-            }
-            None => self.refuse_number(account, &number, "all trunks are full", 503),
-        }
+        let ways = plan.admit(account, number, Item::Call, now)?;
+        entry.payer = Some(account.clone());
+        let leg = self.call_by(entry, number, ways, now).ok_or(Refused::Full)?;
+        let key = LegKey(entry.next_key);
+        self.index_target(call, key, &leg);
+        entry.add_leg(leg);
+        Ok(())
     }
 
     /// Rings what an app calls.
@@ -141,47 +112,28 @@ impl Exchange {
         if !self.parts.plan.is_number_domain(&entry.callee) {
             return self.ring_phones(call, entry);
         }
-        // Without a target the call ends by itself, and the caller is told.
         let account = entry.caller.bare();
-        let _ = self.ring_number(call, entry, &account, now);
+        let rung = self.ring_number(call, entry, &account, now);
+        // Without a target the call ends by itself, and the caller is told.
+        entry.refused = rung.err();
     }
 
-    fn refuse_number(
-        &self,
-        account: &Jid,
-        number: &Dialled,
-        why: &str,
-        status: u16,
-    ) -> Result<(), u16> {
-        tracing::warn!(target: "audit", %account, number = number.as_str(), why, "a number was not dialled");
-        metrics::counter!("tandem_trunk_refused_total").increment(1);
-        Err(status)
-    }
-
-    /// Whether an account may begin one more call to the telephone network; counts it.
-    fn may_dial(&mut self, account: &Jid, now: Instant) -> bool {
-        let (per_hour, at_once) = self.parts.plan.limits();
-        let plan = self.parts.plan.clone();
+    /// Calls to the telephone network that an account has now.
+    fn calls_of(&self, account: &Jid) -> usize {
         let goes_out = |entry: &&Entry| {
-            entry.payer.as_ref() == Some(account) && plan.is_number_domain(&entry.callee)
+            entry.payer.as_ref() == Some(account) && self.parts.plan.is_number_domain(&entry.callee)
         };
-        if self.calls.values().filter(goes_out).count() >= at_once {
-            return false;
-        }
-        self.begun.retain(|_, times| {
-            times.retain(|at| now.saturating_duration_since(*at) < AN_HOUR);
-            !times.is_empty()
-        });
-        let times = self.begun.entry(account.clone()).or_default();
-        let may = times.len() < per_hour;
-        if may {
-            times.push(now);
-        }
-        may
+        self.calls.values().filter(goes_out).count()
     }
 
     /// Calls by the first trunk that has room; the others wait for it to fail.
-    fn call_by(&self, entry: &Entry, number: &Dialled, mut ways: Vec<Arc<Trunk>>) -> Option<Leg> {
+    fn call_by(
+        &self,
+        entry: &Entry,
+        number: &Dialled,
+        mut ways: Vec<Arc<Trunk>>,
+        now: Instant,
+    ) -> Option<Leg> {
         // Those that do not answer come last, and are tried all the same.
         ways.sort_by_key(|trunk| self.parts.sip.is_away(&trunk.name));
         let mut ways = ways.into_iter();
@@ -189,7 +141,11 @@ impl Exchange {
             let is_full = self.calls_by(&trunk) >= trunk.max_calls;
             // An emergency is tried all the same.
             if is_full && matches!(number, Dialled::International(_)) {
-                tracing::warn!(trunk = trunk.name, "a trunk carries all it may");
+                tracing::warn!(target: "audit", trunk = trunk.name, "a trunk carries all it may");
+                continue;
+            }
+            if !self.parts.plan.has_room(&trunk, number, Item::Call, now) {
+                tracing::warn!(target: "audit", trunk = trunk.name, "a trunk has taken its calls of this hour");
                 continue;
             }
             let way = Way::Trunk { trunk, number: number.clone(), others: ways.clone().collect() };
@@ -212,20 +168,10 @@ impl Exchange {
             false => Encryption::Off,
         };
         let (media, mut audio) = self.open_audio(entry, Security::Rtp(encryption))?;
-        let gateway = Uri::parse(&trunk.uri).ok()?;
-        // A plus and digits, which need no escapes.
-        let uri = Uri { user: Some(number.as_str().to_owned()), ..gateway.clone() };
-        let own = |user: &str| NameAddr::new(Uri::sip(Some(user), gateway.host.clone()));
-        let mut headers = Vec::new();
-        let shown = self.parts.plan.shown(&entry.caller, trunk);
-        let from = match shown {
-            _ if entry.is_hidden => {
-                headers.push(("Privacy".to_owned(), "id".to_owned()));
-                privacy::anonymous()
-            }
-            Some(shown) => own(&shown),
-            None => own(&trunk.username),
-        };
+        let uri = self.parts.plan.target(number, trunk)?;
+        // Who pays is shown, also where somebody else goes on talking.
+        let account = entry.payer.as_ref().unwrap_or(&entry.caller);
+        let (from, headers) = self.parts.plan.sender(account, trunk, entry.is_hidden)?;
         let leg = self.parts.sip.invite(OutgoingInvite {
             to: uri.clone(),
             target: Target::Uri(uri),
@@ -243,19 +189,26 @@ impl Exchange {
     }
 
     /// A trunk cannot be reached, or does not work: the next takes the call. False: there is none.
-    pub(super) fn next_trunk(&mut self, call: CallKey, key: LegKey, status: u16) -> bool {
+    pub(super) fn next_trunk(
+        &mut self,
+        call: CallKey,
+        key: LegKey,
+        status: u16,
+        now: Instant,
+    ) -> bool {
         let Some(entry) = self.calls.get(&call) else { return false };
         let old = entry.legs.get(&key).map(|leg| &leg.kind);
         let Some(Kind::SipTarget { way: Way::Trunk { trunk, number, others }, .. }) = old else {
             return false;
         };
-        // What the called person's side says is final.
-        if !matches!(status, 401 | 403 | 407 | 408 | 500..=599) {
+        if !is_of_trunk(status) {
             return false;
         }
         tracing::warn!(trunk = trunk.name, status, "a trunk did not take a call");
         metrics::counter!("tandem_trunk_failed_total").increment(1);
-        let Some(leg) = self.call_by(entry, &number.clone(), others.clone()) else { return false };
+        let Some(leg) = self.call_by(entry, &number.clone(), others.clone(), now) else {
+            return false;
+        };
         self.close_media(call, key);
         self.index_target(call, key, &leg);
         if let Some(entry) = self.calls.get_mut(&call) {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{Answer, Chat, MARKERS, RECEIPTS};
 use crate::bridge::body::{self, File, Part};
 use crate::bridge::cpim::{Cpim, CpimError};
-use crate::bridge::{identity, reason, text};
+use crate::bridge::{reason, text};
 
 /// What a phone may send; told with 415.
 const ACCEPT: &str = "text/plain, message/cpim, application/im-iscomposing+xml, message/imdn+xml, text/html, \
@@ -32,18 +32,23 @@ const MAX_SUBJECT: usize = 200;
 
 /// Between whom a message goes.
 #[derive(Clone, Copy)]
-struct Way<'a> {
-    from: &'a Jid,
-    to: &'a Jid,
+pub(super) struct Way<'a> {
+    pub(super) from: &'a Jid,
+    pub(super) to: &'a Jid,
 }
 
 impl Chat {
-    /// A MESSAGE of an authenticated phone.
+    /// A MESSAGE of an authenticated phone, or of a trunk.
     pub async fn from_phone(&self, message: IncomingMessage) -> MessageReply {
-        let (Ok(account), Ok(to)) =
-            (crate::bridge::account(&message.account), identity::sip_to_jid(&message.to))
-        else {
+        if message.trunk.is_some() {
+            return self.trunk_wrote(&message).await.unwrap_or_else(MessageReply::new);
+        }
+        let Ok(account) = crate::bridge::account(&message.account) else {
             return MessageReply::new(404);
+        };
+        let to = match self.addressee(&message.to).await {
+            Ok(to) => to,
+            Err(status) => return MessageReply::new(status),
         };
         let device = self.0.contacts.device(&account, message.binding.as_deref());
         if let Some((rooms, room)) = self.0.rooms.get().and_then(|r| Some((r, r.room_of(&to)?))) {
@@ -55,7 +60,7 @@ impl Chat {
     }
 
     /// `Err` is an answer too: the one that ends the reading early.
-    async fn read_phone(
+    pub(super) async fn read_phone(
         &self,
         message: &IncomingMessage,
         way: Way<'_>,
@@ -107,8 +112,10 @@ impl Chat {
         }
         // All files first: a message of which a part cannot be taken is not taken at all.
         let mut links = Vec::new();
+        // A trunk has no room of its own for files.
+        let owner = if message.trunk.is_some() { way.to.bare() } else { way.from.bare() };
         for file in files {
-            links.push(self.keep_file(&way.from.bare(), file).await?);
+            links.push(self.keep_file(&owner, file).await?);
         }
         let mut reply = MessageReply::new(200);
         if !texts.is_empty() {
@@ -211,8 +218,9 @@ impl Chat {
         let (answered, answer) = oneshot::channel();
         self.state().waiting.insert(id.to_owned(), answered);
         let outcome = self.0.xmpp.inject(stanza).await;
+        let is_number = self.0.plan.is_number_domain(to);
         let status = match outcome {
-            Outcome::Delivered { sessions: 0, .. } => {
+            Outcome::Delivered { .. } | Outcome::Sent if waits(&outcome, is_number) => {
                 match tokio::time::timeout(PATIENCE, answer).await {
                     Ok(Ok(Answer::Delivered(status) | Answer::Refused(status))) => status,
                     Ok(Ok(Answer::Stored)) => 202,
@@ -227,6 +235,15 @@ impl Chat {
         self.state().waiting.remove(id);
         // A 401 or 407 of the other phone is between it and us.
         MessageReply::new(if matches!(status, 401 | 407) { 403 } else { status })
+    }
+}
+
+/// Whether what becomes of a message is said by a phone or a trunk.
+fn waits(outcome: &Outcome, is_number: bool) -> bool {
+    match outcome {
+        Outcome::Delivered { sessions, .. } => *sessions == 0,
+        Outcome::Sent => is_number,
+        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `edits` | corrections and retractions of what still waits |
 //! | `waiting` | what waited for phones that were away |
 //! | `receipts` | XEP-0184 and XEP-0333 against IMDN |
+//! | `trunk` | texts to and from telephone numbers |
 //! | `typing` | XEP-0085 against isComposing, with their timers |
 
 mod edits;
@@ -19,6 +20,7 @@ pub(super) mod from_phone;
 mod receipts;
 mod threads;
 pub(super) mod to_phone;
+mod trunk;
 mod typing;
 mod waiting;
 
@@ -45,6 +47,7 @@ use self::typing::Typing;
 use super::contacts::Contacts;
 use super::identity;
 use super::msrp::MsrpDesk;
+use super::numbers::Plan;
 use super::room_phone::RoomPhones;
 use crate::config;
 use crate::uploads::Depot;
@@ -66,6 +69,8 @@ struct Inner {
     xmpp: Server,
     sip: SipHandle,
     contacts: Contacts,
+    /// Numbers and trunks.
+    plan: Arc<Plan>,
     settings: config::Chat,
     /// Where files go that phones send, and texts that are too long for them.
     depot: Option<Depot>,
@@ -127,13 +132,14 @@ impl Chat {
     pub fn new(
         xmpp: Server,
         sip: SipHandle,
-        contacts: Contacts,
+        (contacts, plan): (Contacts, Arc<Plan>),
         settings: config::Chat,
         depot: Option<Depot>,
     ) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
         let (rooms, sessions) = (OnceLock::new(), OnceLock::new());
-        let inner = Inner { xmpp, sip, contacts, settings, depot, rooms, sessions, state, changed };
+        let inner =
+            Inner { xmpp, sip, contacts, plan, settings, depot, rooms, sessions, state, changed };
         let chat = Self(Arc::new(inner));
         tokio::spawn(chat.clone().keep_typing());
         chat
@@ -321,6 +327,7 @@ fn request(
         to: binding.account_uri()?,
         call_id: None,
         cseq: None,
+        login: None,
         headers: Vec::new(),
         content_type: content_type.to_owned(),
         body: body.into(),

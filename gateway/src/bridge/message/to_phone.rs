@@ -16,7 +16,7 @@ use crate::bridge::text::{self, PhoneText};
 use crate::bridge::{identity, reason};
 use crate::config::LongTexts;
 
-const TEXT: &str = "text/plain;charset=utf-8";
+pub(super) const TEXT: &str = "text/plain;charset=utf-8";
 /// Bytes of text over connections, where size does no harm.
 const MAX_TEXT: usize = 64 * 1024;
 /// Characters that stand before the link to a long text.
@@ -38,6 +38,9 @@ pub(super) struct Taken {
 
 impl Chat {
     pub(super) async fn send(&self, letter: Letter) {
+        if self.0.plan.is_number_domain(&letter.account) {
+            return self.send_to_number(&letter).await;
+        }
         match self.shown(&letter) {
             PhoneText::Text(body) => {
                 self.state().typing.sent(&letter);
@@ -54,7 +57,7 @@ impl Chat {
     }
 
     /// What a phone gets of a stanza.
-    fn shown(&self, letter: &Letter) -> PhoneText {
+    pub(super) fn shown(&self, letter: &Letter) -> PhoneText {
         let stanza = &letter.stanza;
         if letter.edited
             && let Some(body) = stanza.body()
@@ -190,7 +193,7 @@ impl Chat {
     }
 
     /// Puts on a request what table 1 of RFC 7572 has besides the body, and the time where it waited.
-    fn dressed(
+    pub(super) fn dressed(
         &self,
         letter: &Letter,
         message: Option<OutgoingMessage>,
@@ -244,7 +247,7 @@ impl Chat {
         self.refuse(&letter.stanza, status, &error).await;
     }
 
-    async fn refuse(&self, stanza: &Stanza, status: u16, error: &StanzaError) {
+    pub(super) async fn refuse(&self, stanza: &Stanza, status: u16, error: &StanzaError) {
         self.answer(stanza, Answer::Refused(status));
         if let Some(reply) = stanza.error_reply(error) {
             self.0.xmpp.inject(reply).await;

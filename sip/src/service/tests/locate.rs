@@ -85,6 +85,7 @@ fn a_503_moves_a_message_on_and_another_refusal_does_not() {
             to: uri,
             call_id: None,
             cseq: None,
+            login: None,
             headers: Vec::new(),
             content_type: "text/plain".into(),
             body: Bytes::from_static(b"hello"),

@@ -13,6 +13,7 @@ pub(super) fn message(binding: &Binding) -> OutgoingMessage {
         to: uri("sip:ana@example.org"),
         call_id: None,
         cseq: None,
+        login: None,
         headers: Vec::new(),
         content_type: "text/plain".into(),
         body: Bytes::from_static(b"hello"),

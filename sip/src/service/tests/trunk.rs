@@ -4,7 +4,7 @@ use super::calls::{events, over};
 use super::*;
 use crate::config::{Source, Trunk};
 use crate::msg::header::MaxForwards;
-use crate::ports::{Login, OutgoingInvite, Target};
+use crate::ports::{Login, OutgoingInvite, OutgoingMessage, Target};
 
 /// A call of ours to a host that asks who we are.
 fn invite(world: &mut World, login: Option<(&str, &str)>) -> Request {
@@ -86,6 +86,52 @@ fn one() -> Trunk {
     }
 }
 
+#[test]
+fn a_message_is_proven_as_a_call_is_and_another_server_is_asked_afresh() {
+    let mut world = World::new();
+    let to = uri("sip:+4930123@192.0.2.7");
+    let login = Some(Login { username: "care".into(), password: "secret".into() });
+    let message = |login| OutgoingMessage {
+        target: Target::Uri(to.clone()),
+        from: crate::msg::NameAddr::new(uri("sip:+431@192.0.2.7")),
+        to: to.clone(),
+        call_id: Some("c".into()),
+        cseq: Some(4),
+        headers: Vec::new(),
+        login,
+        content_type: "text/plain".into(),
+        body: Bytes::from_static(b"hello"),
+    };
+    world.core.send_message(Ticket(1), message(login.clone()), world.now);
+    world.drain();
+    let (_, first) = world.last_request();
+    assert!(!first.headers.has("Proxy-Authorization"));
+    world.receive(challenge(&first, "n1", ""), udp(5060));
+    let (_, second) = world.last_request();
+    let proof = Credentials::parse(second.headers.get("Proxy-Authorization").unwrap()).unwrap();
+    let ha1 = Algorithm::Sha256.ha1("care", "world", "secret");
+    assert_eq!(proof.response, proof.expected(&ha1, "MESSAGE", b"hello"));
+    assert_eq!(
+        (second.headers.get("CSeq"), second.headers.get("Call-ID")),
+        (Some("5 MESSAGE"), Some("c"))
+    );
+    assert_eq!(world.results, []);
+    world.receive(Message::Response(second.response(202, Some("t"))), udp(5060));
+    assert_eq!(world.results.pop().unwrap().1.status, 202);
+    // Who is not believed is told so, and so is who has nothing to say.
+    for (login, asked) in [(login, 2), (None, 1)] {
+        world.core.send_message(Ticket(2), message(login), world.now);
+        world.drain();
+        for nonce in ["a", "b", "c"].iter().take(asked) {
+            assert_eq!(world.results, []);
+            let (_, request) = world.last_request();
+            world.receive(challenge(&request, nonce, ""), udp(5060));
+        }
+        assert_eq!(world.results.pop().unwrap().1.status, 407);
+    }
+    over(world);
+}
+
 fn trunk() -> World {
     let sources = vec![Source { ip: [192, 0, 2, 7].into(), port: Some(6000) }];
     let trunks = vec![Trunk { sources, ..one() }];
@@ -124,6 +170,55 @@ fn a_trunk_is_known_by_where_it_is_and_says_who_calls() {
     world.receive(Message::Request(register), udp(6000));
     assert_eq!(world.last_response().status, 401);
     assert!(world.legs.is_empty());
+}
+
+#[test]
+fn a_trunk_brings_messages_of_whom_it_names_but_of_nobody_who_hides() {
+    let table = [
+        ("", Ok("+4930123@world.example")),
+        ("P-Asserted-Identity: <sip:+4930999@world.example>\r\n", Ok("+4930999@world.example")),
+        ("P-Asserted-Identity: <sip:anonymous@anonymous.invalid>\r\n", Err(433)),
+        ("Privacy: id\r\n", Err(433)),
+    ];
+    for (fields, expected) in table {
+        let mut world = trunk();
+        let fields = format!("Content-Type: text/plain\r\n{fields}");
+        let mut message =
+            world.request("MESSAGE", "sip:+4312345@example.org", "x", &fields, "hello");
+        message.headers.set("From", "<sip:+4930123@world.example>;tag=f");
+        world.receive(Message::Request(message), udp(6000));
+        match expected {
+            Ok(account) => {
+                let message = world.messages.pop().unwrap();
+                assert_eq!(
+                    (message.account.as_str(), message.trunk.as_deref()),
+                    (account, Some("world"))
+                );
+                assert_eq!(world.last_response().status, 200);
+            }
+            Err(status) => {
+                assert!(world.messages.is_empty());
+                assert_eq!(world.last_response().status, status);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_trunk_writes_in_a_call_is_no_account_of_ours() {
+    let mut world = trunk();
+    let mut invite = incoming(&mut world, "");
+    invite.headers.set("From", "<sip:ana@example.org>;tag=f");
+    world.receive(Message::Request(invite.clone()), udp(6000));
+    let (leg, _) = world.legs.pop().unwrap();
+    world.core.accept(leg, Bytes::from_static(SDP.as_bytes()), world.now);
+    world.drain();
+    let ok = world.last_response().clone();
+    let ack = inside(&mut world, &invite, &ok, "ACK", "", "");
+    world.receive(ack, udp(6000));
+    let message = inside(&mut world, &invite, &ok, "MESSAGE", "Content-Type: text/plain\r\n", "hi");
+    world.receive(message, udp(6000));
+    assert_eq!(world.messages.pop().unwrap().trunk.as_deref(), Some("world"));
 }
 
 /// A trunk that wants a REGISTER.
@@ -238,4 +333,32 @@ fn a_trunk_that_does_not_answer_is_down_until_it_does() {
     assert_eq!(world.trunk_is_there, [false]);
     answered(&mut world, 200);
     assert_eq!(world.trunk_is_there, [false, true]);
+}
+
+#[test]
+fn a_trunk_that_asks_who_asks_is_told_and_asked_once_more() {
+    let login = Some(Login { username: "care".into(), password: "secret".into() });
+    let trunks = vec![Trunk { supervised: true, login, ..one() }];
+    let mut world = World::with(Config { trunks, ..config() }, Vec::new());
+    world.pass(0.0);
+    let (_, first) = world.last_request();
+    world.receive(challenge(&first, "n", ""), udp(5060));
+    let (_, second) = world.last_request();
+    let proof = Credentials::parse(second.headers.get("Proxy-Authorization").unwrap()).unwrap();
+    let ha1 = Algorithm::Sha256.ha1("care", "world", "secret");
+    assert_eq!(proof.response, proof.expected(&ha1, "OPTIONS", b""));
+    assert_eq!(second.headers.get("Call-ID"), first.headers.get("Call-ID"));
+    assert_eq!(second.headers.cseq().unwrap().number, 2);
+    // One that does not believe us is there all the same, and is left alone until the next question.
+    let before = methods(&world.sent, &Method::OPTIONS);
+    world.receive(challenge(&second, "m", ""), udp(5060));
+    assert_eq!(methods(&world.sent, &Method::OPTIONS), before);
+    world.pass(29.0);
+    assert_eq!(world.trunk_is_there, [true; 0]);
+    world.pass(2.0);
+    let (_, next) = world.last_request();
+    assert_eq!(
+        (next.headers.cseq().unwrap().number, next.headers.has("Proxy-Authorization")),
+        (1, false)
+    );
 }
