@@ -148,6 +148,64 @@ fn texts_cross_both_ways_and_what_does_not_arrive_is_said() {
 }
 
 #[test]
+fn who_transfers_to_a_number_pays_for_it_and_is_shown() {
+    let log = Transcript::default();
+    let World { server, mut stranger, _provider, _names } = world(&log, "max_calls_per_hour = 1");
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    desk.tell(json!({"cmd": "auto_answer"}));
+    let call = |app: &mut Peer, desk: &mut Peer| {
+        app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500, "codecs": ["PCMA"]}));
+        app.want("connected", &[]);
+        desk.want("established", &[]);
+    };
+    // A phone hands an app on to a number that it dials.
+    call(&mut app, &mut desk);
+    desk.tell(json!({"cmd": "transfer", "to": "sip:030123@localhost"}));
+    stranger.want("incoming", &[("from", "+4930501@")]);
+    stranger.tell(json!({"cmd": "answer"}));
+    desk.want("closed", &[]);
+    app.hears(740);
+    stranger.hears(500);
+    app.tell(json!({"cmd": "hangup"}));
+    stranger.want("closed", &[]);
+    // An app hands a phone on: that one is the app's own call of this hour.
+    call(&mut app, &mut desk);
+    app.tell(json!({"cmd": "transfer", "to": "+4930123@tel.localhost"}));
+    stranger.want("incoming", &[("from", "+4930502@")]);
+    stranger.tell(json!({"cmd": "answer"}));
+    app.want("ended", &[("by", "terminate"), ("reason", "success")]);
+    desk.hears(740);
+    stranger.hears(620);
+    desk.tell(json!({"cmd": "hangup"}));
+    stranger.want("closed", &[]);
+    // Both have had theirs.
+    call(&mut app, &mut desk);
+    desk.tell(json!({"cmd": "transfer", "to": "sip:030123@localhost"}));
+    desk.want("transfer_failed", &[]);
+    desk.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "terminate")]);
+    let calls = server.recorded(5).unwrap();
+    let paid = |payer: &str| calls.iter().any(|call| call.3[1]["payer"] == payer);
+    assert!(paid("ana@localhost") && paid("carl@localhost"), "{calls:?}");
+}
+
+#[test]
+fn who_calls_from_the_telephone_network_transfers_nobody_back_to_it() {
+    let log = Transcript::default();
+    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    desk.tell(json!({"cmd": "auto_answer"}));
+    stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930501@{DOMAIN}")}));
+    stranger.want("established", &[]);
+    stranger.tell(json!({"cmd": "transfer", "to": "sip:+4930124@localhost"}));
+    stranger.want("transfer_failed", &[]);
+    stranger.tell(json!({"cmd": "hangup"}));
+    desk.want("closed", &[]);
+    assert_eq!(server.recorded(1).unwrap().len(), 1);
+}
+
+#[test]
 fn an_emergency_number_that_is_set_goes_to_its_trunk_whatever_else_has_that_name() {
     let log = Transcript::default();
     let names = Names::start().unwrap();
@@ -192,7 +250,8 @@ fn what_may_not_be_dialled_is_refused_and_said() {
         desk.want("closed", &[("reason", status)]);
     }
     app.tell(json!({"cmd": "call", "to": "+431234@tel.localhost", "tone": 500}));
-    app.want("ended", &[("by", "reject")]);
+    let why = [("by", "reject"), ("reason", "gone"), ("text", "no trunk takes it")];
+    app.want("ended", &why);
     // One call an hour.
     desk.tell(json!({"cmd": "call", "to": "sip:+4930123@localhost"}));
     stranger.want("incoming", &[]);

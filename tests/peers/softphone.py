@@ -20,7 +20,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
 Unasked: presence {from, type, show, status}, message {from, to, body, id, type, receipt, subject, thread, lang, delay, url, carbon: sent|received}, chat_state {from, state},
   incoming {from, sid, via: propose|jingle}, connected {sid}, finish {sid, from, reason}, offline, error {text},
   where XEP-0353 says it (incoming, ringing, proceeding, finish, ended): form, as in "chat, stored, to all";
-  ended {sid, by, reason}; by is us, terminate, reject, retract, elsewhere (another device of ours), error or media.
+  ended {sid, by, reason, text}; by is us, terminate, reject, retract, elsewhere (another device of ours), error or media.
 """
 import asyncio, ssl, urllib.request, uuid
 from xml.etree import ElementTree as ET
@@ -157,7 +157,7 @@ class Softphone:
                 say("proceeding", sid=sid, **{"from": m["from"].full}, form=self._form)
                 self._later(self._offer(call))
             case "reject" | "retract":
-                self._over(action, reason_of(element))
+                self._over(action, reason_of(element), text_of(element))
 
     def _proposed(self, peer, sid):
         if self._call:
@@ -227,9 +227,9 @@ class Softphone:
             element.set("sid", sid)
         await self._send(self._now(), "session-info", element)
 
-    def _over(self, by, reason):
+    def _over(self, by, reason, text=None):
         call, self._call = self._call, None
-        say("ended", sid=call.sid, by=by, reason=reason, form=self._form if by in ("reject", "retract") else None)
+        say("ended", sid=call.sid, by=by, reason=reason, text=text, form=self._form if by in ("reject", "retract") else None)
         if call.media:
             self._later(call.media.close())
         if call.proposed and call.state != "proposed":
@@ -330,7 +330,7 @@ class Softphone:
                 for info in jingle:
                     say(info.tag.partition("}")[2], sid=sid, **{"from": iq["from"].full})
             case "session-terminate":
-                self._over("terminate", reason_of(jingle))
+                self._over("terminate", reason_of(jingle), text_of(jingle))
 
     def _initiated(self, peer, sid, jingle):
         call = self._call
@@ -385,6 +385,10 @@ def form_of(m):
 def reason_of(element):
     found = element.find(f"{JINGLE}reason/*")
     return None if found is None else found.tag.removeprefix(JINGLE)
+
+
+def text_of(element):
+    return element.findtext(f"{JINGLE}reason/{JINGLE}text")
 
 
 async def main():

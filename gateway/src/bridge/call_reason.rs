@@ -190,12 +190,13 @@ pub fn sip_to_jingle(status: u16, reason: Option<&str>) -> Reason {
     }
 }
 
-/// A text for a reason that says too little by itself.
-pub fn sip_to_text(status: u16) -> Option<&'static str> {
-    match status {
-        404 | 410 | 484 | 485 | 604 => Some("unknown number or user"),
-        _ => None,
-    }
+/// A text for a reason that says too little by itself: the one of the `Reason` header, where there is one.
+pub fn sip_to_text(status: u16, header: Option<&str>) -> Option<String> {
+    let said = parse_reason(header.unwrap_or_default()).into_iter().find_map(|value| value.text);
+    let said = said.map(|text| text.chars().filter(|c| !c.is_control()).collect::<String>());
+    said.filter(|text| !text.is_empty()).or_else(|| {
+        matches!(status, 404 | 410 | 484 | 485 | 604).then(|| "unknown number or user".to_owned())
+    })
 }
 
 /// What an XMPP party is told when a phone hangs up after the answer.

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::stanza::jingle::{Action, Content, Group, Info, Jingle, JingleCondition, Reason};
+use tandem_xmpp::stanza::jingle::{
+    Action, Content, Group, Info, Jingle, JingleCondition, Reason, ReasonElement,
+};
 use tandem_xmpp::stanza::{Condition, ErrorType, StanzaError};
 use tandem_xmpp::xml::Element;
 
@@ -200,7 +202,7 @@ impl JingleLeg {
     }
 
     /// Ends the session. Harmless when it has ended already.
-    pub fn terminate(&mut self, reason: Reason) {
+    pub fn terminate(&mut self, reason: impl Into<ReasonElement>) {
         if self.is_over() {
             return;
         }

@@ -192,6 +192,10 @@ impl MsrpDesk {
         if self.state().talks.len() >= MAX_SESSIONS {
             return Err(503);
         }
+        if invited.trunk.is_some() {
+            // Whom a trunk names is nobody's account, and the telephone network has no such sessions.
+            return Err(488);
+        }
         let parts = &self.0.parts;
         let peer = identity::sip_to_jid(&invited.to).map_err(|_| 404_u16)?;
         let account = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;

@@ -82,7 +82,8 @@ impl Plan {
         item: Item,
         now: Instant,
     ) -> Result<Vec<Arc<Trunk>>, Refused> {
-        if !self.may_dial(account) {
+        // Who hides and is known by nothing else cannot be asked to pay.
+        if !self.may_dial(account) || account.node() == Some(identity::NOBODY) {
             return Err(Refused::Stranger);
         }
         let ways = self.ways(number);

@@ -106,6 +106,7 @@ fn what_costs_too_much_or_goes_nowhere_is_refused_by_name() {
         ("carl@example.org", "+4319345", Err(Refused::NoTrunk)),
         ("carl@elsewhere.example", "+4930123", Err(Refused::Stranger)),
         ("+4930123@tel.example.org", "+4930123", Err(Refused::Stranger)),
+        ("anonymous@example.org", "+4930123", Err(Refused::Stranger)),
     ];
     for (account, number, expected) in table {
         let account = Jid::parse(account).unwrap();

@@ -1,6 +1,6 @@
 //! Why a leg of a call ended, in words that both protocols can be told (`bridge::call_reason` holds the tables).
 
-use tandem_xmpp::stanza::jingle::Reason;
+use tandem_xmpp::stanza::jingle::{Reason, ReasonElement};
 
 /// Why a leg ended or is ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +103,17 @@ impl Cause {
             }
             Self::Jingle(reason) => reason.clone(),
         }
+    }
+
+    /// The same with what the telephone network says of it in words.
+    pub fn to_jingle_in_words(&self) -> ReasonElement {
+        let text = match self {
+            Self::Sip { status, reason } => {
+                crate::bridge::call_reason::sip_to_text(*status, reason.as_deref())
+            }
+            _ => None,
+        };
+        ReasonElement { reason: self.to_jingle(), text }
     }
 
     /// One word for the call record.

@@ -235,6 +235,11 @@ impl Exchange {
             _ => None,
         });
         let others_have_it = *cause == Cause::AnsweredElsewhere;
+        // A person's device says no more than it has to; the telephone network may say what is wrong.
+        let told = || match self.parts.plan.is_number_domain(&callee) {
+            true => cause.to_jingle_in_words(),
+            false => cause.to_jingle().into(),
+        };
         if let Some(leg) = entry.legs.get_mut(&key) {
             match &mut leg.kind {
                 Kind::SipCaller { leg, audio: None, .. } => {
@@ -246,7 +251,7 @@ impl Exchange {
                     self.parts.sip.hang_up(*leg, cause.to_sip_reason());
                 }
                 Kind::JingleCaller { session: Some(session), peer, proceeded, .. } => {
-                    session.terminate(cause.to_jingle());
+                    session.terminate(told());
                     if let Some(phone) = proceeded {
                         self.finish(phone, peer, session.sid(), cause);
                     }
@@ -254,7 +259,7 @@ impl Exchange {
                 Kind::JingleCaller { session: None, peer, proceeded, .. } => {
                     let voice = || self.voice_of(&callee);
                     if let Some(phone) = proceeded.clone().or(phone).or_else(voice) {
-                        let reason = Some(cause.to_jingle().into());
+                        let reason = Some(told());
                         let action = match proceeded {
                             Some(_) => JmiAction::Finish { reason, migrated: None },
                             None => JmiAction::Reject { reason, tie_break: false },

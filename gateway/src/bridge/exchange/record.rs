@@ -160,9 +160,11 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
                 Kind::SipTarget { way: Way::Trunk { trunk, .. }, .. } => Some(trunk.name.as_str()),
                 _ => None,
             };
+            let payer = entry.payer.as_ref().filter(|_| trunk.is_some());
             serde_json::json!({
                 "protocol": leg.kind.protocol(),
                 "trunk": trunk,
+                "payer": payer.map(ToString::to_string),
                 "signalling": leg.kind.signalling_protection(),
                 "media": leg.kind.media_protection(),
                 "device": leg.device.as_ref().map(ToString::to_string),

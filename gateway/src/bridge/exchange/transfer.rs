@@ -1,18 +1,20 @@
 //! Transfers (RFC 3515, RFC 3891, RFC 5589, XEP-0251; `interop.md` 6.9): done here, whoever asks for them. Neither a phone
 //! nor an app is ever told to call somebody else.
 //!
-//! Blind: the new party is rung as a call of its own, whose caller is a leg that only waits ([`Kind::Waiting`]). When it is
+//! A number is rung with the rights of who transfers, who pays for it. Blind: the new party is rung as a call of its own, whose caller is a leg that only waits ([`Kind::Waiting`]). When it is
 //! taken, whoever stays moves over from the old call into that leg. Attended: whoever stays moves into the place that the
 //! transferor has in its other call. An INVITE with Replaces moves the new leg into the place of the old one.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use tandem_sip::msg::Uri;
 use tandem_sip::ports::{LegId as SipLeg, Refer};
 use tandem_xmpp::jid::Jid;
 
 use super::entry::{CallKey, Entry, Kind, Leg, Waiting};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, Wish};
+use crate::bridge::tolls::Refused;
 use crate::bridge::{echo, identity};
 
 /// Transfers of one call in a row.
@@ -41,12 +43,7 @@ impl Exchange {
             }
             return;
         }
-        let target = identity::sip_to_jid(&refer.to).map_err(|_| 404_u16);
-        let result = match target {
-            Ok(target) => self.may_be_rung(&target).await.map(|()| target),
-            Err(status) => Err(status),
-        };
-        match result {
+        match self.meant(&refer.to).await {
             Ok(target) => {
                 self.parts.sip.answer_refer(dialog, 200);
                 let wakes = self.can_wake(&target).await;
@@ -90,7 +87,26 @@ impl Exchange {
         }
     }
 
+    /// Whom a phone means: an address, or a number that it would dial.
+    async fn meant(&self, to: &Uri) -> Result<Jid, u16> {
+        let plan = &self.parts.plan;
+        if let Some(emergency) = plan.emergency(to) {
+            return Ok(emergency);
+        }
+        let rung = match identity::sip_to_jid(to) {
+            Ok(named) => self.may_be_rung(&named).await.map(|()| named),
+            Err(_) => Err(404),
+        };
+        match rung {
+            Err(404) => plan.dialled(to).ok_or(404),
+            other => other,
+        }
+    }
+
     async fn may_be_rung(&self, target: &Jid) -> Result<(), u16> {
+        if self.parts.plan.is_number_domain(target) {
+            return Ok(());
+        }
         let exists = self.parts.xmpp.ports().accounts.exists(&target.bare()).await;
         match exists {
             Ok(true) => Ok(()),
@@ -119,6 +135,7 @@ impl Exchange {
         let (hops, media) = (entry.hops + 1, entry.media.clone());
         let codecs = entry.legs.get(&rest).and_then(|leg| leg.codec).into_iter().collect();
         let party = entry.party(rest);
+        let (payer, is_hidden) = (entry.party(by).bare(), entry.is_hidden && by == CALLER);
         // Who hides, or has no resource of its own, has one that moves along.
         let lent = (rest == CALLER && entry.guest.is_some()).then(|| entry.caller.clone());
         let phone = entry.legs.get(&rest).and_then(|leg| leg.kind.dialog().and(leg.device.clone()));
@@ -136,11 +153,18 @@ impl Exchange {
         new.hops = hops;
         new.caller_codecs = codecs;
         new.guest = guest;
+        if self.parts.plan.is_number_domain(&new.callee) {
+            // Who transfers pays, and shows its number.
+            new.is_hidden = is_hidden;
+            let rung = self.ring_number(child, &mut new, &payer, now);
+            rung.map_err(Refused::status)?;
+        } else {
+            self.ring_phones(child, &mut new);
+            self.ring_clients(child, &mut new, wakes);
+        }
         if let Some(guest) = &new.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
         }
-        self.ring_phones(child, &mut new);
-        self.ring_clients(child, &mut new, wakes);
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.transferring = Some(child);
         }
