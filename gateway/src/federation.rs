@@ -7,6 +7,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tandem_sip::net::certificates::DomainVerifier;
 use tandem_xmpp::net::s2s::{AnyCertificate, Federation, Settings};
 
 use crate::certificate::CertificateError;
@@ -55,7 +56,7 @@ pub fn prepare(
 }
 
 /// TLS of phones and of other SIP servers: those show the certificate of the domain that was asked for (RFC 5922
-/// section 4), and ours is shown to them.
+/// section 4), and ours is shown to them. Trunks that are known by their certificate are asked for it.
 ///
 /// # Errors
 ///
@@ -65,12 +66,20 @@ pub fn phones(
     certificate: &LiveCertificate,
 ) -> Result<tandem_sip::Tls, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
+    let roots = roots(config)?;
+    let client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
-        .with_root_certificates(roots(config)?)
+        .dangerous()
+        .with_custom_certificate_verifier(DomainVerifier::new(roots.clone(), provider))
         .with_client_cert_resolver(certificate.shown());
-    Ok(tandem_sip::Tls { server: certificate.server_config()?, client: Some(Arc::new(client)) })
+    let client = Some(Arc::new(client));
+    // Phones have no certificates, and some stumble over the question.
+    let (server, roots) = match config.trunks.iter().any(|trunk| !trunk.tls_names.is_empty()) {
+        true => (incoming(certificate, &[])?, Some(Arc::new(roots))),
+        false => (certificate.server_config()?, None),
+    };
+    Ok(tandem_sip::Tls { server, client, roots })
 }
 
 /// The authorities of the system and those of the configuration.

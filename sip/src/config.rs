@@ -1,6 +1,6 @@
 //! Settings of the SIP server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
@@ -64,7 +64,7 @@ pub struct Config {
     pub software: String,
 }
 
-/// A server that is known by where it is.
+/// A server that is known by where it is, by the certificate that it shows, or by a password of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trunk {
@@ -72,6 +72,14 @@ pub struct Trunk {
     pub name: String,
     /// Where its requests come from.
     pub sources: Vec<Source>,
+    /// The domains that its certificate names, one of which will do (RFC 5922).
+    pub tls_names: Vec<String>,
+    /// Who it is here: what it answers our challenge with.
+    pub account: Option<Login>,
+    /// Whether it may prove that under TLS alone.
+    pub secure: bool,
+    /// Whether what it says of callers in P-Asserted-Identity is believed (RFC 3325).
+    pub trusted: bool,
     /// Where it is: a SIP URI.
     pub uri: String,
     /// Whether it wants to be told where we are.
@@ -90,6 +98,13 @@ pub struct Source {
     pub ip: IpAddr,
     /// The port; any without one.
     pub port: Option<u16>,
+}
+
+impl Source {
+    /// Whether this is it.
+    pub(crate) fn has(&self, peer: SocketAddr) -> bool {
+        self.ip == peer.ip().to_canonical() && self.port.is_none_or(|port| port == peer.port())
+    }
 }
 
 /// What the usual ones call themselves.

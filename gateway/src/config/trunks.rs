@@ -29,9 +29,18 @@ pub struct Trunk {
     /// Whether it is asked now and then whether it is there (OPTIONS): others are tried before one that is not.
     #[serde(default = "yes")]
     pub supervise: bool,
-    /// Where its calls come from, as `ADDRESS` or `ADDRESS:PORT`. They need no password.
+    /// Where its calls and messages come from, as `ADDRESS` or `ADDRESS:PORT`. They need no password.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// Or the domains that its certificate names, one of which it has to prove under TLS (RFC 5922).
+    #[serde(default)]
+    pub tls_names: Vec<String>,
+    /// Or who it is here, as it answers our challenge (digest).
+    #[serde(default)]
+    pub inbound_username: String,
+    /// And how that is proven.
+    #[serde(default)]
+    pub inbound_password: String,
     /// The international numbers it takes, by how they begin; of several trunks the one that knows more of a number is tried
     /// first.
     #[serde(default = "every_number")]
@@ -50,7 +59,7 @@ pub struct Trunk {
     /// Whether it takes text messages (MESSAGE).
     #[serde(default = "yes")]
     pub messages: bool,
-    /// Whether its media has to be encrypted (SDES-SRTP).
+    /// Whether its media has to be encrypted (SDES-SRTP), and its inbound password be proven under TLS.
     #[serde(default = "yes")]
     pub encrypted: bool,
     /// Calls that it carries for us at once.
@@ -155,6 +164,9 @@ impl Trunk {
         if let Some(wrong) = self.sources.iter().find(|text| source(text).is_none()) {
             return fault(&format!("sources: `{wrong}` is no address"));
         }
+        if self.inbound_username.is_empty() != self.inbound_password.is_empty() {
+            return fault("inbound_username and inbound_password go together");
+        }
         let mut numbers = self.prefixes.iter().chain(&self.denied);
         if let Some(wrong) = numbers.find(|text| !is_international(text)) {
             return fault(&format!("prefixes, denied: `{wrong}` does not begin with +"));
@@ -168,6 +180,10 @@ impl Trunk {
         tandem_sip::config::Trunk {
             name: self.name.clone(),
             sources,
+            tls_names: self.tls_names.clone(),
+            account: login(&self.inbound_username, &self.inbound_password),
+            secure: self.encrypted,
+            trusted: self.trusted,
             uri: self.uri.clone(),
             registers: self.register,
             supervised: self.supervise,
@@ -185,8 +201,7 @@ impl Trunk {
 
     /// Who we are there.
     pub(crate) fn login(&self) -> Option<Login> {
-        let (username, password) = (self.username.clone(), self.password.clone());
-        (!username.is_empty()).then_some(Login { username, password })
+        login(&self.username, &self.password)
     }
 }
 
@@ -219,6 +234,11 @@ impl Numbers {
         let wrong = accounts.find(|account| !is_account(account))?;
         Some(format!("numbers: `{wrong}` is no account"))
     }
+}
+
+fn login(username: &str, password: &str) -> Option<Login> {
+    let (username, password) = (username.to_owned(), password.to_owned());
+    (!username.is_empty()).then_some(Login { username, password })
 }
 
 fn is_international(text: &str) -> bool {

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod address_tests;
+pub mod certificates;
 mod handle;
 pub mod msrp;
 mod pinned;
@@ -80,6 +81,8 @@ pub struct Tls {
     pub server: Arc<rustls::ServerConfig>,
     /// For servers that we connect to; `None`: none under TLS. It has to verify names.
     pub client: Option<Arc<rustls::ClientConfig>>,
+    /// The authorities that are believed where somebody who connects to us shows a certificate.
+    pub roots: Option<Arc<rustls::RootCertStore>>,
 }
 
 /// Starts the server.
@@ -107,6 +110,7 @@ impl Sip {
             inbox.clone(),
             limits,
             tls.as_ref().and_then(|tls| tls.client.clone()).map(Into::into),
+            tls.as_ref().and_then(|tls| tls.roots.clone()),
         );
         let mut listening = Vec::new();
         let mut bound = Vec::new();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::certificates::proven;
 use super::task::Inbound;
 use super::udp::OwnAddress;
 use crate::config::Config;
@@ -37,6 +39,8 @@ pub(super) struct Doorman {
     pub(super) limits: Limits,
     pub(super) idle: Duration,
     connector: Option<TlsConnector>,
+    /// Whose word counts for certificates that are shown to us.
+    roots: Option<Arc<RootCertStore>>,
     next_socket: Arc<AtomicU64>,
     guests: Arc<Guests>,
     /// Where connections live.
@@ -94,6 +98,7 @@ impl Doorman {
         inbox: mpsc::Sender<Vec<Inbound>>,
         limits: Limits,
         connector: Option<TlsConnector>,
+        roots: Option<Arc<RootCertStore>>,
     ) -> Self {
         let guests = Guests {
             present: Mutex::default(),
@@ -105,6 +110,7 @@ impl Doorman {
             limits,
             idle: Duration::from_secs(u64::from(config.idle_connection_secs)),
             connector,
+            roots,
             // Numbers below belong to listeners.
             next_socket: Arc::new(AtomicU64::new(1_000)),
             guests: Arc::new(guests),
@@ -155,6 +161,12 @@ impl Doorman {
             None => self.serve(tcp, flow, Some(writer), queue).await,
             Some(acceptor) => {
                 if let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(tcp)).await {
+                    let chain = stream.get_ref().1.peer_certificates();
+                    let names = self.roots.as_ref().map(|roots| proven(chain, roots));
+                    if let Some(names) = names.filter(|names| !names.is_empty()) {
+                        let proven = Inbound::Proven { socket: flow.socket, names };
+                        let _ = self.inbox.send(vec![proven]).await;
+                    }
                     self.serve(stream, flow, Some(writer), queue).await;
                 }
             }

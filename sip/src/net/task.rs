@@ -29,6 +29,8 @@ pub(super) enum Inbound {
     Read { socket: u64, drained: bool },
     /// A connection was accepted; `writer` takes what is for it.
     Opened { flow: Flow, writer: mpsc::Sender<Bytes> },
+    /// Who is about to open a connection has shown a certificate that speaks for these domains.
+    Proven { socket: u64, names: Vec<String> },
     /// A connection is gone.
     Closed { socket: u64 },
 }
@@ -152,6 +154,7 @@ impl Task {
                 self.writers.insert(flow.socket, writer);
                 self.core.stream_opened(flow);
             }
+            Inbound::Proven { socket, names } => self.core.stream_proven(socket, names),
             Inbound::Closed { socket } => {
                 self.writers.remove(&socket);
                 self.core.stream_closed(socket, now);

@@ -374,7 +374,7 @@ async fn a_stop_closes_every_connection() {
 /// A doorman without sockets, in virtual time.
 fn serve(theirs: tokio::io::DuplexStream) -> mpsc::Receiver<Vec<Inbound>> {
     let (inbox, events) = mpsc::channel(64);
-    let doorman = stream::Doorman::new(&config(), inbox, Limits::default(), None);
+    let doorman = stream::Doorman::new(&config(), inbox, Limits::default(), None, None);
     let peer = ([192, 0, 2, 7], 5060).into();
     let flow = crate::transport::Flow { protocol: Protocol::Tcp, socket: 1, peer, local: peer };
     tokio::spawn(async move {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::identity::is_anonymous;
-use super::{Core, Job, JobResult, Output, Waiting, trunk};
+use super::{Core, Job, JobResult, Output, Waiting};
 use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
 use crate::config::Config;
 use crate::dialog::{Dialog, DialogId};
@@ -38,6 +38,8 @@ pub(super) struct Gated {
     flow: Flow,
     domain: String,
     credentials: Box<Credentials>,
+    /// A trunk says who it is; else an account does.
+    is_trunk: bool,
 }
 
 impl Gate {
@@ -51,6 +53,14 @@ impl Gate {
         };
         let verifiers = config.domains.iter().map(verifier).collect();
         Self { verifiers, second: now, challenged: HashMap::new() }
+    }
+
+    /// Whose answer a request brings for this realm.
+    pub(super) fn user(&self, realm: &str, request: &Request) -> Option<String> {
+        match self.verifiers.get(realm)?.read(request) {
+            Presented::Answer(credentials) => Some(credentials.username),
+            Presented::Nothing => None,
+        }
     }
 
     /// Whether this address may be answered once more in this second.
@@ -100,10 +110,13 @@ impl Core {
 
     /// Lets a request in, challenges it, or refuses it.
     pub(super) fn admit(&mut self, tx: TxId, request: Box<Request>, flow: Flow, now: Instant) {
-        if trunk::may_send(&request)
-            && let Some(trunk) = self.trunk_of(flow)
-        {
-            return self.trunk_sends(tx, request, flow, trunk, now);
+        if self.may_be_trunk(&request) {
+            if let Some(trunk) = self.trunk_of(flow) {
+                return self.trunk_sends(tx, request, flow, trunk, now);
+            }
+            if let Some(domain) = self.trunk_door(&request, flow) {
+                return self.examine(tx, request, &domain, flow, true, now);
+            }
         }
         if request.method == Method::INVITE && self.is_merged(&request) {
             return self.answer(tx, &request, 482, now);
@@ -133,6 +146,20 @@ impl Core {
             // Before a password is asked for, which somebody could hear.
             return self.refuse_clear(tx, &request, flow, now);
         }
+        self.examine(tx, request, &domain, flow, false, now);
+    }
+
+    /// Asks who it is, or whether what it answered is right.
+    fn examine(
+        &mut self,
+        tx: TxId,
+        request: Box<Request>,
+        domain: &str,
+        flow: Flow,
+        is_trunk: bool,
+        now: Instant,
+    ) {
+        let domain = domain.to_owned();
         let Some(verifier) = self.gate.verifiers.get(&domain) else { return };
         match verifier.read(&request) {
             Presented::Nothing => self.challenge(tx, &request, &domain, false, flow, now),
@@ -147,13 +174,14 @@ impl Core {
                     algorithm: credentials.algorithm,
                     peer: flow.peer.ip(),
                 };
-                self.job(Waiting::Gate(Gated { tx, request, flow, domain, credentials }), job);
+                let gated = Gated { tx, request, flow, domain, credentials, is_trunk };
+                self.job(Waiting::Gate(gated), job);
             }
         }
     }
 
     /// Says that TLS is wanted.
-    fn refuse_clear(&mut self, tx: TxId, request: &Request, flow: Flow, now: Instant) {
+    pub(super) fn refuse_clear(&mut self, tx: TxId, request: &Request, flow: Flow, now: Instant) {
         self.turn_away(flow, Refusal::Clear);
         let mut response = self.response(request, 403);
         response.reason = "TLS Required".to_owned();
@@ -193,8 +221,9 @@ impl Core {
     }
 
     pub(super) fn password_found(&mut self, gated: Gated, result: JobResult, now: Instant) {
-        let Gated { tx, request, flow, domain, credentials } = gated;
+        let Gated { tx, request, flow, domain, credentials, is_trunk } = gated;
         let ha1 = match result {
+            JobResult::Password(_) if is_trunk => self.trunk_hash(&credentials, &domain),
             JobResult::Password(Ok(ha1)) => ha1,
             JobResult::MustWait(time) => {
                 let mut response = self.response(&request, 503);
@@ -218,6 +247,9 @@ impl Core {
             }
             Outcome::Granted => {
                 self.outputs.push_back(Output::Tried { peer, account: account.clone(), ok: true });
+                if is_trunk {
+                    return self.trunk_enters(tx, request, flow, &credentials.username, now);
+                }
                 self.enter(tx, request, flow, account, &credentials.username, now);
             }
         }

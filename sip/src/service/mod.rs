@@ -296,6 +296,8 @@ pub struct Core {
     connects: VecDeque<(Flow, Option<String>)>,
     /// Whose certificate the connections that we opened under TLS have shown.
     stream_names: HashMap<u64, String>,
+    /// What the certificates of those who opened one to us have proven (RFC 5922).
+    shown_names: HashMap<u64, Vec<String>>,
     /// Sockets from which more came than was read, and since when.
     behind: Vec<(u64, Instant)>,
     /// Places that did not answer lately.
@@ -354,6 +356,7 @@ impl Core {
             next_socket: OWN_SOCKETS,
             connects: VecDeque::new(),
             stream_names: HashMap::new(),
+            shown_names: HashMap::new(),
             behind: Vec::new(),
             avoided: Avoided::default(),
             outputs: VecDeque::new(),
@@ -429,6 +432,11 @@ impl Core {
         self.stream_to.insert((flow.protocol, flow.peer), flow.socket);
     }
 
+    /// Whoever opened a connection to us has proven these names by its certificate.
+    pub fn stream_proven(&mut self, socket: u64, names: Vec<String>) {
+        self.shown_names.insert(socket, names);
+    }
+
     /// A connection is gone, or could not be opened.
     pub fn stream_closed(&mut self, socket: u64, now: Instant) {
         if let Some(flow) = self.streams.remove(&socket) {
@@ -438,6 +446,7 @@ impl Core {
             }
         }
         self.stream_names.remove(&socket);
+        self.shown_names.remove(&socket);
         self.layer.flow_lost(socket);
         self.run_events(now);
     }

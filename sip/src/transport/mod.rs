@@ -1,6 +1,7 @@
 //! Transport rules (RFC 3261 18, RFC 3581): protocols and flows; where a request goes (RFC 3263).
 
 mod avoid;
+pub mod certificate;
 mod locate;
 #[cfg(test)]
 mod locate_tests;

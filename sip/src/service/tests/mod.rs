@@ -19,6 +19,7 @@ mod requests;
 mod timers;
 mod torture;
 mod trunk;
+mod trunk_door;
 mod upkeep;
 mod watching;
 

@@ -79,6 +79,10 @@ fn one() -> Trunk {
     Trunk {
         name: "world".into(),
         sources: Vec::new(),
+        tls_names: Vec::new(),
+        account: None,
+        secure: false,
+        trusted: true,
         uri: "sip:care@192.0.2.7".into(),
         registers: false,
         supervised: false,
