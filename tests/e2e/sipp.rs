@@ -21,11 +21,12 @@ impl Sipp {
         port: u16,
         keys: &[(&str, &str)],
     ) -> Self {
-        Self::start_as("ana", server, scenario, transport, port, keys)
+        Self::start_as(("ana", "ana", "secret-ana"), server, scenario, transport, port, keys)
     }
 
+    /// The same as somebody: as whom, with what name and password.
     fn start_as(
-        account: &str,
+        (account, user, password): (&str, &str, &str),
         server: &Server,
         scenario: &str,
         transport: &str,
@@ -40,8 +41,7 @@ impl Sipp {
             .arg(root().join("tests/peers").join(scenario))
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport, "-m", "1"])
             .args(["-mp", &free_port().to_string(), "-nostdin", "-timeout", "45"])
-            .args(["-timeout_error", "-s", account, "-au", account])
-            .args(["-ap", &format!("secret-{account}")])
+            .args(["-timeout_error", "-s", account, "-au", user, "-ap", password])
             .args([
                 "-trace_msg",
                 "-message_file",
@@ -51,7 +51,9 @@ impl Sipp {
                 "errors",
             ])
             .args(["-key", "domain", "localhost"]);
-        for (key, value) in keys {
+        let home = ("home", "localhost");
+        let home = if keys.iter().any(|(key, _)| *key == home.0) { None } else { Some(&home) };
+        for (key, value) in keys.iter().chain(home) {
             command.args(["-key", key, value]);
         }
         let process = command
@@ -139,8 +141,16 @@ fn sipp_is_written_to_and_called() {
 fn a_call_between_phones_has_one_hop_less() {
     let server = Server::start("localhost", PEOPLE).unwrap();
     let port = free_port();
-    Sipp::start_as("carl", &server, "sipp_register.xml", "u1", port, &[]).passes();
-    let phone = Sipp::start_as("carl", &server, "sipp_take_call.xml", "u1", port, &[]);
+    Sipp::start_as(("carl", "carl", "secret-carl"), &server, "sipp_register.xml", "u1", port, &[])
+        .passes();
+    let phone = Sipp::start_as(
+        ("carl", "carl", "secret-carl"),
+        &server,
+        "sipp_take_call.xml",
+        "u1",
+        port,
+        &[],
+    );
     let keys = [("callee", "carl")];
     Sipp::start(&server, "sipp_invite.xml", "u1", free_port(), &keys).passes();
     let text = phone.passes();
@@ -160,4 +170,52 @@ fn a_caller_that_was_answered_elsewhere_leaves_no_missed_call() {
     app.want("ended", &[("reason", "cancel")]);
     caller.passes();
     assert_eq!(server.recorded(1).unwrap()[0].2, "answered elsewhere");
+}
+
+#[test]
+fn sipp_is_a_trunk_that_proves_itself_by_a_password_of_its_own() {
+    let sections = "[[trunks]]\nname = \"world\"\nuri = \"sip:pstn.example\"\nsupervise = false\nencrypted = false\n\
+        inbound_username = \"provider\"\ninbound_password = \"of-its-own\"\n\
+        [numbers.accounts]\n\"+4930501\" = \"carl@localhost\"\n";
+    let server = Server::start_with("localhost", PEOPLE, sections).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let trunk = |scenario: &str, transport: &str, keys: &[(&str, &str)]| {
+        let login = ("+4930123", "provider", "of-its-own");
+        let keys = [keys, &[("callee", "+4930501"), ("home", "pstn.example")]].concat();
+        Sipp::start_as(login, &server, scenario, transport, free_port(), &keys)
+    };
+    app.tell(json!({"cmd": "auto_answer", "tone": 500, "codecs": ["PCMA"]}));
+    for transport in ["u1", "t1"] {
+        let body = Dice.word();
+        trunk("sipp_message.xml", transport, &[("body", &body)]).passes();
+        app.want("message", &[("from", "+4930123@tel.localhost"), ("body", &body)]);
+        let call = trunk("sipp_invite.xml", transport, &[]);
+        app.want("incoming", &[("from", "+4930123@tel.localhost/")]);
+        call.passes();
+        app.want("ended", &[]);
+    }
+    let calls = server.recorded(2).unwrap();
+    assert!(calls.iter().all(|call| call.0 == "+4930123@tel.localhost"), "{calls:?}");
+}
+
+#[test]
+fn who_may_not_dial_a_number_learns_why() {
+    let sections = "[[trunks]]\nname = \"world\"\nuri = \"sip:pstn.example\"\nsupervise = false\n\
+        [numbers]\ndenied = [\"+49900\"]\n";
+    let server = Server::start_with("localhost", PEOPLE, sections).unwrap();
+    for (number, why) in [
+        ("+49900123", "this number is not dialled"),
+        ("+88213000", "premium numbers are not dialled"),
+    ] {
+        let keys = [("callee", number)];
+        let text = Sipp::start(&server, "sipp_denied.xml", "u1", free_port(), &keys).passes();
+        assert!(text.contains(&format!("Warning: 399 tandem \"{why}\"")), "{text}");
+        assert!(text.contains(&format!("Reason: Q.850;cause=21;text=\"{why}\"")), "{text}");
+        let is_said =
+            |line: &String| line.contains("audit") && line.contains(why) && line.contains(number);
+        assert!(server.log().iter().any(is_said), "{:#?}", server.log());
+        let counted = format!("tandem_trunk_refused_total{{why=\"{why}\"}} 1");
+        assert!(server.http("/metrics").unwrap().contains(&counted));
+    }
 }

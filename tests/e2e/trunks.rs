@@ -215,7 +215,8 @@ fn an_emergency_number_that_is_set_goes_to_its_trunk_whatever_else_has_that_name
     let sections = format!(
         "[dns]\nservers = [\"{}\"]\n\
          [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
-         encrypted = false\nmax_calls = 0\n[numbers]\nmax_calls_per_hour = 0\n[numbers.emergency]\n\"112\" = \"pstn\"\n",
+         encrypted = false\nmax_calls = 0\n\
+         max_calls_per_hour = 0\ndenied = [\"+\"]\n[numbers]\nmax_calls_per_hour = 0\nmax_calls_per_account = 0\ndenied = [\"+\"]\n[numbers.emergency]\n\"112\" = \"pstn\"\n",
         names.address
     );
     let server = Server::start_with("localhost", &["ana", "112"], &sections).unwrap();

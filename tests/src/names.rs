@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
 use crate::Dice;
 
@@ -158,16 +158,21 @@ impl Authority {
         self.dir.path().join("root.pem")
     }
 
-    /// A certificate for these names, and its key.
+    /// A certificate for these names, and its key. What begins with `sip:` is a URI.
     ///
     /// # Errors
     ///
     /// When it cannot be made or written.
     pub fn issue(&self, names: &[&str]) -> Result<(PathBuf, PathBuf)> {
-        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let first = names.first().context("no name")?.clone();
+        let (uris, names): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| name.starts_with("sip:"));
+        let first = uris.first().or(names.first()).context("no name")?.replace("sip:", "");
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        }
         // COMPAT ejabberd 23.01 sets a timer for the end, which may not be further away than 49 days.
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         params.not_after =
