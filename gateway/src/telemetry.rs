@@ -19,7 +19,7 @@ const COUNTERS: [(&str, &str); 11] = [
     ("tandem_media_dropped_total", "Packets of ended legs that were dropped, by cause"),
     ("tandem_filter_dropped_total", "Copies of messages that no content filter took"),
     ("tandem_sip_refused_total", "SIP requests that were turned away unasked, by why"),
-    ("tandem_trunk_refused_total", "Numbers that were not dialled"),
+    ("tandem_trunk_refused_total", "Numbers that were not dialled, by why"),
     ("tandem_trunk_failed_total", "Calls that a trunk did not take"),
     ("tandem_messages_to_phones_failed_total", "Messages that no phone took"),
 ];

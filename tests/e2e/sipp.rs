@@ -219,3 +219,27 @@ fn who_may_not_dial_a_number_learns_why() {
         assert!(server.http("/metrics").unwrap().contains(&counted));
     }
 }
+
+/// Privacy of who calls by a trunk is kept (RFC 3325 section 7): who is called hears of nobody.
+#[test]
+fn who_hides_behind_a_trunk_is_nobody_to_the_called() {
+    let port = free_port();
+    let sections = "[[trunks]]\nname = \"world\"\nuri = \"sip:pstn.example\"\nsupervise = false\nencrypted = false\n\
+         inbound_username = \"provider\"\ninbound_password = \"of-its-own\"\n\
+         [numbers.accounts]\n\"+4930501\" = \"carl@localhost\"\n";
+    let server = Server::start_with("localhost", PEOPLE, sections).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    app.tell(json!({"cmd": "auto_answer", "tone": 500, "codecs": ["PCMA"]}));
+    let dir = tempfile::tempdir().unwrap();
+    let scenario = dir.path().join("private.xml");
+    let open = std::fs::read_to_string(root().join("tests/peers/sipp_invite.xml")).unwrap();
+    let fields = "Privacy: id\n    P-Asserted-Identity: <sip:+4930123@pstn.example>\n    Max-Forwards: 70\n    Content-Type";
+    std::fs::write(&scenario, open.replace("Max-Forwards: 70\n    Content-Type", fields)).unwrap();
+    let login = ("+4930123", "provider", "of-its-own");
+    let keys = [("callee", "+4930501"), ("home", "pstn.example")];
+    let call = Sipp::start_as(login, &server, scenario.to_str().unwrap(), "u1", port, &keys);
+    app.want("incoming", &[("from", "anonymous@tel.localhost/")]);
+    assert!(call.passes().contains("Privacy: id"));
+    assert_eq!(server.recorded(1).unwrap()[0].0, "anonymous@tel.localhost");
+}

@@ -12,7 +12,7 @@ use tandem_tests::{Peer, Server, Transcript};
 struct World {
     server: Server,
     stranger: Peer,
-    _provider: Provider,
+    provider: Provider,
     _names: Names,
 }
 
@@ -25,6 +25,7 @@ fn world(log: &Transcript, more: &str) -> World {
     let sections = format!(
         "[dns]\nservers = [\"{}\"]\n\
          [[trunks]]\nname = \"dead\"\nuri = \"sip:127.0.0.1:1;transport=tcp\"\nprefixes = [\"+49301\"]\n\
+         [[trunks]]\nname = \"mute\"\nuri = \"sip:127.0.0.1:1;transport=tcp\"\nprefixes = [\"+432\"]\nmessages = false\n\
          [[trunks]]\nname = \"pstn\"\nuri = \"sip:{DOMAIN}:{port}\"\nusername = \"{name}\"\npassword = \"{password}\"\n\
          sources = [\"127.0.0.1:{port}\"]\nencrypted = false\nprefixes = [\"+49\"]\ncaller = \"+4930500\"\n\
          [numbers]\ncountry = \"49\"\n{more}\n\
@@ -41,13 +42,13 @@ fn world(log: &Transcript, more: &str) -> World {
         "contacts": contacts,
     }));
     stranger.want("registered", &[]);
-    World { server, stranger, _provider: provider, _names: names }
+    World { server, stranger, provider, _names: names }
 }
 
 #[test]
 fn phones_and_apps_call_numbers_and_show_their_own() {
     let log = Transcript::default();
-    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let World { server, mut stranger, provider: _provider, _names } = world(&log, "");
     let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
     let mut app = server.softphone("app", "carl", &log).unwrap();
     for dialled in ["sip:030123@localhost", "sip:+4930123@localhost"] {
@@ -78,7 +79,7 @@ fn phones_and_apps_call_numbers_and_show_their_own() {
 #[test]
 fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
     let log = Transcript::default();
-    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let World { server, mut stranger, provider: _provider, _names } = world(&log, "");
     let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
     let mut app = server.softphone("app", "carl", &log).unwrap();
     stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930501@{DOMAIN}")}));
@@ -107,8 +108,8 @@ fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
 #[test]
 fn texts_cross_both_ways_and_what_does_not_arrive_is_said() {
     let log = Transcript::default();
-    let World { server, mut stranger, _provider, _names } =
-        world(&log, "max_messages_per_hour = 3");
+    let World { server, mut stranger, provider: _provider, _names } =
+        world(&log, "max_messages_per_hour = 4");
     let contacts = ["030123", "030999", "+431234"].map(|number| format!("sip:{number}@localhost"));
     let mut desk = server.phone("desk phone", "ana", json!({"contacts": contacts}), &log).unwrap();
     let mut app = server.softphone("app", "carl", &log).unwrap();
@@ -132,7 +133,10 @@ fn texts_cross_both_ways_and_what_does_not_arrive_is_said() {
     desk.want("message_failed", &[("reason", "404")]);
     stranger.tell(json!({"cmd": "message", "to": format!("sip:+4930599@{DOMAIN}"), "body": "?"}));
     stranger.want("message_failed", &[("reason", "404")]);
-    // Three an hour.
+    // There is a way there, but not for texts.
+    app.tell(json!({"cmd": "message", "to": "+432345@tel.localhost", "body": "?", "id": "t5"}));
+    app.want("message_error", &[("id", "t5"), ("text", "no trunk takes it")]);
+    // Four an hour.
     app.tell(
         json!({"cmd": "message", "to": "+4930123@tel.localhost", "body": "a third", "id": "t3"}),
     );
@@ -150,7 +154,8 @@ fn texts_cross_both_ways_and_what_does_not_arrive_is_said() {
 #[test]
 fn who_transfers_to_a_number_pays_for_it_and_is_shown() {
     let log = Transcript::default();
-    let World { server, mut stranger, _provider, _names } = world(&log, "max_calls_per_hour = 1");
+    let World { server, mut stranger, provider: _provider, _names } =
+        world(&log, "max_calls_per_hour = 1");
     let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
     let mut app = server.softphone("app", "carl", &log).unwrap();
     desk.tell(json!({"cmd": "auto_answer"}));
@@ -191,9 +196,48 @@ fn who_transfers_to_a_number_pays_for_it_and_is_shown() {
 }
 
 #[test]
+fn who_called_from_the_telephone_network_is_transferred_to_an_app_and_to_another_number() {
+    let log = Transcript::default();
+    let World { server, mut stranger, provider, _names } = world(&log, "");
+    let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let mut other = Peer::start("other", "baresip.py", &log).unwrap();
+    other.tell(json!({
+        "cmd": "start", "user": "+4930124", "password": "none", "domain": DOMAIN, "port": provider.port, "tone": 860,
+    }));
+    other.want("registered", &[]);
+    desk.tell(json!({"cmd": "auto_answer"}));
+    let call = |stranger: &mut Peer, desk: &mut Peer| {
+        stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930501@{DOMAIN}")}));
+        stranger.want("established", &[]);
+        desk.want("established", &[]);
+    };
+    call(&mut stranger, &mut desk);
+    desk.tell(json!({"cmd": "transfer", "to": "sip:carl@localhost"}));
+    app.want("incoming", &[("from", "+4930123@tel.localhost/")]);
+    app.tell(json!({"cmd": "answer", "tone": 500}));
+    desk.want("closed", &[]);
+    app.hears(740);
+    stranger.hears(500);
+    app.tell(json!({"cmd": "hangup"}));
+    stranger.want("closed", &[]);
+    call(&mut stranger, &mut desk);
+    desk.tell(json!({"cmd": "transfer", "to": "sip:030124@localhost"}));
+    other.want("incoming", &[("from", "+4930501@")]);
+    other.tell(json!({"cmd": "answer"}));
+    desk.want("closed", &[]);
+    other.hears(740);
+    stranger.hears(860);
+    stranger.tell(json!({"cmd": "hangup"}));
+    other.want("closed", &[]);
+    let calls = server.recorded(4).unwrap();
+    assert!(calls.iter().any(|call| call.3[1]["payer"] == "ana@localhost"), "{calls:?}");
+}
+
+#[test]
 fn who_calls_from_the_telephone_network_transfers_nobody_back_to_it() {
     let log = Transcript::default();
-    let World { server, mut stranger, _provider, _names } = world(&log, "");
+    let World { server, mut stranger, provider: _provider, _names } = world(&log, "");
     let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
     desk.tell(json!({"cmd": "auto_answer"}));
     stranger.tell(json!({"cmd": "call", "to": format!("sip:+4930501@{DOMAIN}")}));
@@ -242,7 +286,7 @@ fn an_emergency_number_that_is_set_goes_to_its_trunk_whatever_else_has_that_name
 fn what_may_not_be_dialled_is_refused_and_said() {
     let log = Transcript::default();
     let more = "max_calls_per_hour = 1";
-    let World { server, mut stranger, _provider, _names } = world(&log, more);
+    let World { server, mut stranger, provider: _provider, _names } = world(&log, more);
     let mut desk = server.phone("desk phone", "ana", json!({"tone": 620}), &log).unwrap();
     let mut app = server.softphone("app", "carl", &log).unwrap();
     // No trunk goes there; no emergency number is set.

@@ -14,6 +14,8 @@ pub const LOGIN: (&str, &str) = ("care", "secret-care");
 
 /// A running Kamailio. Killed when dropped.
 pub struct Provider {
+    /// Where it listens.
+    pub port: u16,
     process: Child,
     _dir: tempfile::TempDir,
 }
@@ -74,7 +76,7 @@ impl Provider {
             .context("the Debian package kamailio is missing")?;
         for _ in 0..200 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Ok(Self { process, _dir: dir });
+                return Ok(Self { port, process, _dir: dir });
             }
             if let Some(status) = process.try_wait()? {
                 bail!("kamailio ended: {status}");

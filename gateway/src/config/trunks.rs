@@ -252,3 +252,43 @@ fn source(text: &str) -> Option<Source> {
     let address: SocketAddr = text.parse().ok()?;
     Some(Source { ip: address.ip(), port: Some(address.port()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn what_is_wrong_with_a_trunk_or_a_number_is_said() {
+        let one = "[[trunks]]\nname = \"world\"\nuri = \"sip:world.example\"\n";
+        let read = |text: &str| {
+            let text = format!("domains = [\"example.org\"]\n{text}");
+            Config::parse(&text, "test", []).map_err(|fault| fault.to_string())
+        };
+        let table = [
+            ("[[trunks]]\nname = \"\"\nuri = \"sip:a\"\n", "no name"),
+            ("[[trunks]]\nname = \"a\"\nuri = \"tel:+43\"\n", "no SIP URI"),
+            (&format!("{one}register = true\n"), "needs a username"),
+            (&format!("{one}sources = [\"here\"]\n"), "no address"),
+            (&format!("{one}prefixes = [\"43\"]\n"), "begin with +"),
+            (&format!("{one}denied = [\"0043\"]\n"), "begin with +"),
+            (&format!("{one}inbound_username = \"a\"\n"), "go together"),
+            (&format!("{one}inbound_password = \"a\"\n"), "go together"),
+            ("[numbers]\npremium = [\"900\"]\n", "begin with +"),
+            ("[numbers]\ndenied = [\"+49x\"]\n", "begin with +"),
+            ("[numbers]\npremium_accounts = [\"ana\"]\n", "no account"),
+            ("[numbers.emergency]\n112 = \"nobody\"\n", "no trunk"),
+        ];
+        for (text, expected) in table {
+            let fault = read(text).unwrap_err();
+            assert!(fault.contains(expected), "{text}: {fault}");
+        }
+        let whole = format!(
+            "{one}sources = [\"192.0.2.1:5060\", \"2001:db8::1\"]\ntls_names = [\"world.example\"]\n\
+             inbound_username = \"a\"\ninbound_password = \"b\"\ndenied = [\"+4390\"]\n"
+        );
+        let peer = read(&whole).unwrap().trunks[0].peer();
+        assert_eq!((peer.sources.len(), peer.tls_names.len()), (2, 1));
+        assert_eq!(peer.account.map(|login| login.password), Some("b".to_owned()));
+        assert!(peer.secure && peer.trusted && peer.login.is_none());
+    }
+}

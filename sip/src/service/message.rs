@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::locate::Wish;
-use super::outbound::{MAX_DATAGRAM, STAMP};
+use super::outbound::{MAX_DATAGRAM, PROOF, STAMP};
 use super::{Core, Job, Output, Ticket, Waiting};
 use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
 use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
@@ -85,7 +85,9 @@ impl Core {
             request.headers.push(name.as_str(), value);
         }
         let request = request.with_body(&message.content_type, message.body);
-        if way.0.flow.protocol == Protocol::Udp && request.wire_len() + STAMP > MAX_DATAGRAM {
+        // Who may be asked for a password has to have room for it.
+        let more = if message.login.is_some() { STAMP + PROOF } else { STAMP };
+        if way.0.flow.protocol == Protocol::Udp && request.wire_len() + more > MAX_DATAGRAM {
             let reason = format!("at most {MAX_DATAGRAM} bytes reach this phone over UDP");
             let result = MessageResult { status: 513, reason, retry_after: None };
             return self.outputs.push_back(Output::MessageDone(ticket, result));

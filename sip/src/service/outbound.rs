@@ -18,6 +18,8 @@ use crate::transport::{Flow, Hop, PAUSE, Protocol};
 pub(super) const MAX_DATAGRAM: usize = 1_300;
 /// Room for what is put on every request: Via and User-Agent.
 pub(super) const STAMP: usize = 160;
+/// Room for the answer to a challenge (RFC 7616 section 3.4).
+pub(super) const PROOF: usize = 400;
 /// How long a peer that took no connection is written to by datagrams, whatever their size.
 const NO_STREAM: Duration = Duration::from_secs(600);
 

@@ -144,6 +144,8 @@ impl Exchange {
         // An app that stays is spoken for by a resource of ours: what is answered to it has to come here.
         let guest = match phone.as_ref().or(lent.as_ref()) {
             Some(_) => None,
+            // Numbers have addresses, which need no lending.
+            None if self.parts.plan.is_number_domain(&party) => None,
             None => party.bare().with_resource(&format!("call-{sid}")).ok(),
         };
         let known = lent.or(phone).or_else(|| guest.clone()).unwrap_or(party);

@@ -1,7 +1,7 @@
 //! Texts to and from telephone numbers, by trunks (RFC 3428, RFC 7572).
 //!
 //! A number is an XMPP address in a domain of its own, and nobody's account: what no trunk takes goes back to its sender, and
-//! is kept for nobody.
+//! is kept for nobody. A trunk's 200 says that it took a text, not that a person's phone did: no receipt is made of it.
 
 use std::time::Instant;
 

@@ -122,6 +122,18 @@ fn a_message_is_proven_as_a_call_is_and_another_server_is_asked_afresh() {
     assert_eq!(world.results, []);
     world.receive(Message::Response(second.response(202, Some("t"))), udp(5060));
     assert_eq!(world.results.pop().unwrap().1.status, 202);
+    // What is too large for a datagram once it is proven is not sent at all.
+    for (size, login, statuses) in [(900, login.clone(), vec![513]), (900, None, vec![])] {
+        let body = Bytes::from(vec![b'x'; size]);
+        let large = OutgoingMessage { body, ..message(login) };
+        world.core.send_message(Ticket(3), large, world.now);
+        world.drain();
+        let told: Vec<u16> = world.results.drain(..).map(|(_, result)| result.status).collect();
+        assert_eq!(told, statuses);
+    }
+    let (_, fits) = world.last_request();
+    world.receive(Message::Response(fits.response(200, Some("t"))), udp(5060));
+    world.results.clear();
     // Who is not believed is told so, and so is who has nothing to say.
     for (login, asked) in [(login, 2), (None, 1)] {
         world.core.send_message(Ticket(2), message(login), world.now);
