@@ -297,6 +297,9 @@ fn what_may_not_be_dialled_is_refused_and_said() {
     app.tell(json!({"cmd": "call", "to": "+431234@tel.localhost", "tone": 500}));
     let why = [("by", "reject"), ("reason", "gone"), ("text", "no trunk takes it")];
     app.want("ended", &why);
+    // What a trunk says of it is said, too.
+    app.tell(json!({"cmd": "call", "to": "+4930999@tel.localhost", "tone": 500}));
+    app.want("ended", &[("reason", "gone"), ("text", "unknown number or user")]);
     // One call an hour.
     desk.tell(json!({"cmd": "call", "to": "sip:+4930123@localhost"}));
     stranger.want("incoming", &[]);

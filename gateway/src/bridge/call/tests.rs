@@ -23,6 +23,14 @@ fn run(targets: &[LegKey], others: bool, inputs: Vec<Input>) -> Vec<Action> {
 }
 
 #[test]
+fn a_call_that_is_refused_before_anybody_rings_is_over_at_once() {
+    let mut call = Call::refused(busy(), Instant::now());
+    let said = vec![Action::RefuseCaller(busy()), Action::Record(Outcome::Missed(busy()))];
+    assert_eq!(drain(&mut call), said);
+    assert!(call.is_ended() && call.poll_timeout().is_none());
+}
+
+#[test]
 #[allow(clippy::too_many_lines)]
 fn follows_the_table() {
     use Action::*;

@@ -22,7 +22,7 @@ use crate::bridge::{reason, text};
 const ACCEPT: &str = "text/plain, message/cpim, application/im-iscomposing+xml, message/imdn+xml, text/html, \
     multipart/mixed, multipart/alternative, image/*, audio/*, video/*";
 /// How long a phone's MESSAGE to another phone waits for that one's answer, below the sender's timer F.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A message that is older says when it was written.
 const FRESH_SECS: i64 = 10;
 const OOB: &str = "jabber:x:oob";

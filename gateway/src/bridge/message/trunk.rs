@@ -10,7 +10,7 @@ use tandem_sip::ports::{IncomingMessage, MessageReply, OutgoingMessage, Target};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Condition, StanzaError};
 
-use super::from_phone::Way;
+use super::from_phone::{PATIENCE, Way};
 use super::to_phone::TEXT;
 use super::{Answer, Chat, Letter};
 use crate::bridge::numbers::{Dialled, is_of_trunk};
@@ -101,6 +101,10 @@ impl Chat {
         ways.sort_by_key(|trunk| self.0.sip.is_away(&trunk.name));
         let mut last = None;
         for trunk in ways {
+            if last.is_some() && now.elapsed() > PATIENCE {
+                // Who wrote it has been told that it took too long, and would be wrong if it arrived.
+                break;
+            }
             if !plan.has_room(&trunk, &number, Item::Message, now) {
                 continue;
             }

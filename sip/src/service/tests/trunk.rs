@@ -237,6 +237,28 @@ fn what_a_trunk_writes_in_a_call_is_no_account_of_ours() {
     assert_eq!(world.messages.pop().unwrap().trunk.as_deref(), Some("world"));
 }
 
+#[test]
+fn what_a_trunk_that_we_called_writes_in_the_call_is_the_trunks() {
+    let mut world = World::with(Config { trunks: vec![one()], ..config() }, Vec::new());
+    let first = invite(&mut world, None);
+    world.receive(answer(&first, 200, "t", SDP), udp(5060));
+    let header = |name: &str| first.headers.get(name).unwrap().to_owned();
+    let text = format!(
+        "MESSAGE sip:+431@192.0.2.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKm\r\n\
+         From: {};tag=t\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 MESSAGE\r\nMax-Forwards: 70\r\n\
+         Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi",
+        header("To"),
+        header("From"),
+        header("Call-ID"),
+    );
+    world.receive(Message::Request(request(text)), udp(5060));
+    let message = world.messages.pop().unwrap();
+    assert_eq!(
+        (message.account.as_str(), message.trunk.as_deref()),
+        ("+4930123@192.0.2.7", Some("world"))
+    );
+}
+
 /// A trunk that wants a REGISTER.
 fn registering() -> World {
     let login = Some(Login { username: "care".into(), password: "secret".into() });
