@@ -45,6 +45,7 @@ use crate::federation::Incoming;
 use crate::guard::Guard;
 use crate::live_certificate::{Front, LiveCertificate};
 use crate::patient::Patient;
+use crate::push::PushPlaces;
 use crate::relays::ConfiguredRelays;
 use crate::removal::{self, Control};
 use crate::store::{Store, random_password};
@@ -525,7 +526,9 @@ async fn start_sip(
     let accounts = Arc::new(PhoneAccounts::new(store.clone(), guard));
     let listeners = config.sip_listeners();
     let names = Arc::new(crate::dns::Resolver::new(&config.dns));
-    let ports = hub::ports(hub, accounts, names);
+    let client = crate::federation::web_client(config)?;
+    let waker = Arc::new(PushPlaces::new(&config.sip.push, client));
+    let ports = hub::ports(hub, accounts, names, waker);
     let tls = crate::federation::phones(config, certificate)?;
     let (sip, bound) =
         Sip::start(config.sip_config(), ports, &listeners, Some(tls), random(), Place::OwnThread)

@@ -82,6 +82,21 @@ pub fn phones(
     Ok(tandem_sip::Tls { server, client, roots })
 }
 
+/// TLS towards web servers.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn web_client(config: &Config) -> Result<Arc<ClientConfig>, CertificateError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots(config)?)
+        .with_no_client_auth();
+    Ok(Arc::new(client))
+}
+
 /// The authorities of the system and those of the configuration.
 fn roots(config: &Config) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();

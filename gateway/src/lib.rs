@@ -23,6 +23,7 @@ pub mod guard;
 pub mod live_certificate;
 mod patient;
 #[allow(clippy::disallowed_methods)]
+pub mod push;
 pub mod relays;
 pub mod removal;
 #[allow(clippy::disallowed_methods)]

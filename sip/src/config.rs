@@ -60,6 +60,11 @@ pub struct Config {
     pub clear_accounts: Vec<String>,
     /// Servers whose calls are let in without a password.
     pub trunks: Vec<Trunk>,
+    /// The push services by which sleeping phones are woken (RFC 8599), in lower case. Without any, what phones say of push
+    /// services is left alone.
+    pub push_services: Vec<String>,
+    /// How many seconds a call waits for a phone that was woken.
+    pub push_wait_secs: u32,
     /// What Server and User-Agent say.
     pub software: String,
 }
@@ -146,6 +151,8 @@ impl Default for Config {
             trunks: Vec::new(),
             session_expires_secs: 1_800,
             min_session_expires_secs: 90,
+            push_services: Vec::new(),
+            push_wait_secs: 20,
             software: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

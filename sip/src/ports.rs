@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 pub use crate::auth::Algorithm;
 use crate::msg::header::MaxForwards;
+pub use crate::msg::header::Push;
 use crate::msg::{Headers, NameAddr, Uri};
 pub use crate::service::binding::Binding;
 pub use crate::service::events::{Document, Package};
@@ -96,8 +97,15 @@ pub trait Bindings: Send + Sync {
     /// phone has its 200 already; what a crash takes is the lengthened time. Must not block.
     fn refreshed(&self, account: &str, bindings: &[Arc<Binding>]);
 
-    /// The phones of an account are now these, one binding each: registered, moved or expired. Must not block.
-    fn changed(&self, account: &str, phones: &[Arc<Binding>]);
+    /// The phones of an account are now these, one binding each: registered, moved or expired; and these have no
+    /// registration any more, but can be woken. Must not block.
+    fn changed(&self, account: &str, phones: &[Arc<Binding>], asleep: &[Arc<Binding>]);
+}
+
+/// Who wakes phones that sleep (RFC 8599).
+pub trait Waker: Send + Sync {
+    /// Asks the phone's push service to wake it. False: nobody took that on. Must end within some seconds.
+    fn wake<'a>(&'a self, push: &'a Push) -> BoxFuture<'a, bool>;
 }
 
 /// Why something is turned away before it is asked who it is.
@@ -487,6 +495,8 @@ pub struct Ports {
     pub events: Arc<dyn Events>,
     /// Names of other hosts.
     pub names: Arc<dyn Names>,
+    /// What wakes phones.
+    pub waker: Arc<dyn Waker>,
 }
 
 /// To whom a request goes.

@@ -1,9 +1,12 @@
 //! A phone calls somebody whose app is away: it is woken (XEP-0357) and takes the call, or learns later that it was called
-//! (XEP-0353 section 3.3, XEP-0313). Sound is proven by the tone that is heard.
+//! (XEP-0353 section 3.3, XEP-0313). Phones are woken by their own push services (RFC 8599). Sound is proven by the tone that is heard.
 
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
-use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
 use tandem_tests::{Peer, Server, Transcript, free_ports};
 
 #[test]
@@ -51,4 +54,55 @@ fn who_was_away_learns_of_the_call_when_it_comes_back() {
     let mut app = server.softphone("app", "carl", &log).unwrap();
     app.want("incoming", &[("from", "ana@localhost/phone-")]);
     app.want("ended", &[("by", "retract")]);
+}
+
+/// A push service: the next push, taken with this answer.
+fn pushed(service: &TcpListener, answer: &str) -> Value {
+    let (mut stream, _) = service.accept().unwrap();
+    let mut heard = Vec::new();
+    let mut buffer = [0; 1024];
+    while !heard.ends_with(b"}") {
+        let read = stream.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "the push broke off");
+        heard.extend_from_slice(&buffer[..read]);
+    }
+    stream.write_all(answer.as_bytes()).unwrap();
+    let text = String::from_utf8(heard).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /acme HTTP/1.1\r\n"), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn a_phone_whose_registration_has_ended_is_woken_by_its_push_service_also_after_a_crash() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("http://{}/acme", service.local_addr().unwrap());
+    let settings = format!(
+        "[sip]\nsecurity = \"optional\"\nmin_expires = 1\npush = {{ acme = \"{place}\" }}\n"
+    );
+    let mut server = Server::start_with("localhost", &["ana", "carl"], &settings).unwrap();
+    let log = Transcript::default();
+    let mut phone = Peer::start("phone", "rawphone.py", &log).unwrap();
+    phone.tell(json!({
+        "cmd": "start", "user": "ana", "password": "secret-ana", "domain": "localhost", "port": server.sip,
+        "seconds": 2, "uri": ";pn-provider=acme;pn-prid=anas%3A1;pn-param=app",
+    }));
+    let registered = phone.want("registered", &[("status", "200")]);
+    let fields = registered["headers"].as_array().unwrap();
+    let caps = fields.iter().find(|field| field[0] == "Feature-Caps").unwrap();
+    assert_eq!(caps[1], "*;+sip.pns=\"acme\"");
+    // Its time runs out while it sleeps.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    server.crash_and_restart().unwrap();
+
+    let mut caller = server.phone("caller", "carl", json!({}), &log).unwrap();
+    caller.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    let push = pushed(&service, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(push, json!({"provider": "acme", "prid": "anas:1", "param": "app"}));
+    caller.want("ringing", &[]);
+    phone.never("request", &[]);
+    phone.tell(json!({"cmd": "answer", "status": 486}));
+    phone.tell(json!({"cmd": "refresh"}));
+    phone.want("request", &[("method", "INVITE")]);
+    caller.want("closed", &[("reason", "486")]);
 }

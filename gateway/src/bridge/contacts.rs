@@ -26,6 +26,8 @@ const PHONE_FEATURES: [&str; 6] = [
 struct State {
     /// By account and by the resource a phone appears as.
     phones: HashMap<Jid, HashMap<String, Arc<Binding>>>,
+    /// Phones that are not registered any more, but can be woken (RFC 8599).
+    asleep: HashMap<Jid, Vec<(Jid, Arc<Binding>)>>,
     /// Full JIDs with the number of their calls.
     in_call: HashMap<Jid, usize>,
     /// What phones say of themselves.
@@ -76,6 +78,24 @@ impl Contacts {
             .collect();
         phones.sort_by(|(a, x), (b, y)| y.q.cmp(&x.q).then_with(|| a.cmp(b)));
         phones
+    }
+
+    /// The phones of an account that sleep, with the JID each had.
+    pub fn asleep(&self, account: &Jid) -> Vec<(Jid, Arc<Binding>)> {
+        self.state().asleep.get(account).cloned().unwrap_or_default()
+    }
+
+    /// Replaces those.
+    pub fn set_asleep(&self, account: &Jid, asleep: &[Arc<Binding>]) {
+        let phone = |binding: &Arc<Binding>| {
+            Some((account.with_resource(&binding.id).ok()?, binding.clone()))
+        };
+        let phones: Vec<_> = asleep.iter().filter_map(phone).collect();
+        let mut state = self.state();
+        match phones.is_empty() {
+            true => state.asleep.remove(account),
+            false => state.asleep.insert(account.clone(), phones),
+        };
     }
 
     /// The JID of the phone of `account` with this binding, or of its only phone.

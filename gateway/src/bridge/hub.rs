@@ -153,10 +153,11 @@ impl Bindings for Hub {
         self.store.save_bindings_later(account, bindings);
     }
 
-    fn changed(&self, account: &str, bindings: &[Arc<Binding>]) {
+    fn changed(&self, account: &str, bindings: &[Arc<Binding>], asleep: &[Arc<Binding>]) {
         if let Ok(account) = super::account(account) {
             // At once: whoever has its 200 can be called.
             let change = self.contacts.replace(&account, bindings);
+            self.contacts.set_asleep(&account, asleep);
             let _ = self.bus.send(Envelope::Registration((account, change)));
         }
     }
@@ -248,11 +249,12 @@ fn may_watch(subscription: &Subscription) -> Result<(), u16> {
     if target.bare() == watcher.bare() { Ok(()) } else { Err(403) }
 }
 
-/// The ports of the SIP server, all but the accounts and the names.
+/// The ports of the SIP server, all but the accounts, the names and what wakes phones.
 pub fn ports(
     hub: &Arc<Hub>,
     accounts: Arc<dyn tandem_sip::ports::Accounts>,
     names: Arc<dyn tandem_sip::ports::Names>,
+    waker: Arc<dyn tandem_sip::ports::Waker>,
 ) -> tandem_sip::ports::Ports {
     tandem_sip::ports::Ports {
         accounts,
@@ -261,5 +263,6 @@ pub fn ports(
         messages: hub.clone(),
         events: hub.clone(),
         names,
+        waker,
     }
 }

@@ -12,6 +12,7 @@ mod rooms;
 mod trunks;
 mod web;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -138,6 +139,10 @@ pub struct Sip {
     pub session_expires: u32,
     /// Shortest such time taken from a phone.
     pub min_session_expires: u32,
+    /// Where sleeping phones are woken (RFC 8599), by push service.
+    pub push: BTreeMap<String, String>,
+    /// Seconds that a call waits for a phone that was woken.
+    pub push_wait: u32,
 }
 
 /// `[media]`.
@@ -312,6 +317,8 @@ impl Default for Sip {
             scanners: usual.scanners,
             session_expires: usual.session_expires_secs,
             min_session_expires: usual.min_session_expires_secs,
+            push: BTreeMap::new(),
+            push_wait: usual.push_wait_secs,
         }
     }
 }
@@ -427,6 +434,18 @@ impl Config {
         if let Some(wrong) = self.sip.clear.iter().find(|a| !is_account(a)) {
             return Err(fault(&format!("sip.clear: `{wrong}` is not user@domain")));
         }
+        let is_token = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        };
+        let is_wrong = |(name, place): &(&String, &String)| {
+            !is_token(name) || crate::push::this_place(place).is_none()
+        };
+        if let Some((name, _)) = self.sip.push.iter().find(is_wrong) {
+            return Err(fault(&format!(
+                "sip.push: `{name}` is no push service in lower case with an http or https address"
+            )));
+        }
         if let Some(admin) = self.xmpp.admins.iter().find(|a| !is_account(a)) {
             return Err(fault(&format!("xmpp.admins: `{admin}` is not user@domain")));
         }
@@ -480,6 +499,8 @@ impl Config {
             scanners: self.sip.scanners.clone(),
             session_expires_secs: self.sip.session_expires,
             min_session_expires_secs: self.sip.min_session_expires,
+            push_services: self.sip.push.keys().cloned().collect(),
+            push_wait_secs: self.sip.push_wait,
             require_tls: self.sip.security == Security::Required,
             clear_accounts: self.sip.clear.clone(),
             trunks: self.trunks.iter().map(Trunk::peer).collect(),
@@ -661,6 +682,8 @@ mod tests {
             "[tls]\nkey = 'x'",
             "[xmpp]\nadmins = ['ana']",
             "[contact]\nabuse = ['me@example.org']",
+            "[sip]\npush = { fcm = 'push.example.org' }",
+            "[sip]\npush = { 'a b' = 'https://push.example.org' }",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

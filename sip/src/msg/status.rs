@@ -59,6 +59,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         504 => "Server Time-out",
         505 => "Version Not Supported",
         513 => "Message Too Large",
+        555 => "Push Notification Service Not Supported",
         580 => "Precondition Failure",
         600 => "Busy Everywhere",
         603 => "Decline",

@@ -211,8 +211,8 @@ impl Task {
                     }
                 }
                 Output::Leg(leg, event) => self.ports.calls.event(leg, event),
-                Output::Bindings(account, bindings) => {
-                    self.ports.bindings.changed(&account, &bindings);
+                Output::Bindings { account, phones, asleep } => {
+                    self.ports.bindings.changed(&account, &phones, &asleep);
                 }
                 Output::Refreshed(account, bindings) => {
                     self.ports.bindings.refreshed(&account, &bindings);
@@ -291,6 +291,7 @@ async fn work(ports: &Ports, job: Job) -> JobResult {
             JobResult::Saved(ports.bindings.save(&account, &bindings).await)
         }
         Job::Message(message) => JobResult::Message(ports.messages.message(*message).await),
+        Job::Push(push) => JobResult::Pushed(ports.waker.wake(&push).await),
         Job::Locate(search) => JobResult::Located(locate::find(&*ports.names, *search).await),
         Job::Subscribe(subscription) => {
             JobResult::Subscribe(ports.events.subscribed(*subscription).await)

@@ -19,8 +19,8 @@ use crate::msg::stream::{Frame, Framer};
 use crate::msg::{Message, NameAddr, Response, Uri, parse_datagram};
 use crate::ports::{
     Accounts, Binding, Bindings, BoxFuture, Calls, Events, IncomingMessage, KnownNames, LegEvent,
-    LegId, MessageReply, Messages, OutgoingMessage, Ports, Publication, PublicationId, StoreError,
-    Subscription, SubscriptionEnd, SubscriptionId, Target, WatchEvent, WatchId,
+    LegId, MessageReply, Messages, OutgoingMessage, Ports, Publication, PublicationId, Push,
+    StoreError, Subscription, SubscriptionEnd, SubscriptionId, Target, Waker, WatchEvent, WatchId,
 };
 
 pub(super) const SHORT: Duration = Duration::from_secs(10);
@@ -65,7 +65,13 @@ impl Bindings for Memory {
     fn refreshed(&self, account: &str, bindings: &[Arc<Binding>]) {
         self.saved.lock().unwrap().insert(account.to_owned(), bindings.to_vec());
     }
-    fn changed(&self, _: &str, _: &[Arc<Binding>]) {}
+    fn changed(&self, _: &str, _: &[Arc<Binding>], _: &[Arc<Binding>]) {}
+}
+
+impl Waker for Memory {
+    fn wake<'a>(&'a self, _: &'a Push) -> BoxFuture<'a, bool> {
+        Box::pin(async { false })
+    }
 }
 
 impl Calls for Memory {
@@ -105,7 +111,8 @@ pub(super) async fn server_at(
         bindings: memory.clone(),
         calls: memory.clone(),
         messages: memory.clone(),
-        events: memory,
+        events: memory.clone(),
+        waker: memory,
         names: Arc::new(KnownNames::default()),
     };
     let listeners = [Protocol::Udp, Protocol::Tcp].map(|protocol| Listener {

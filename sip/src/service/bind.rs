@@ -26,7 +26,7 @@ pub(super) type Refused = (u16, Option<(&'static str, String)>);
 pub(super) enum Update {
     /// A question only.
     None,
-    /// The account's bindings from now on, the most recent last.
+    /// What is kept of the account from now on, the most recent last.
     Bindings(Vec<Arc<Binding>>),
 }
 
@@ -102,12 +102,8 @@ impl Core {
         let call_id = request.headers.call_id().map_err(bad)?.0;
         let cseq = request.headers.cseq().map_err(bad)?.number;
         let time = self.unix_time(now);
-        let mut bindings: Vec<Arc<Binding>> = self
-            .bindings(account)
-            .iter()
-            .filter(|known| known.expires_at > time)
-            .cloned()
-            .collect();
+        let mut bindings = self.kept(account);
+        bindings.retain(|known| known.expires_at > time || self.may_be_woken(known, time));
         // The same phone may not go back in time; an older REGISTER that comes late changes nothing.
         let is_late = |known: &Arc<Binding>| known.call_id == call_id && known.cseq >= cseq;
         let contacts = match request.headers.contacts().map_err(bad)? {
@@ -143,6 +139,14 @@ impl Core {
                 continue;
             }
             self.check_contact(&contact, account, flow)?;
+            if let Some(services) = self.unknown_service(&contact) {
+                return Err((555, Some(("Feature-Caps", services))));
+            }
+            if bindings.len() + new.len() >= self.config.max_contacts {
+                // One that sleeps makes room.
+                let asleep = bindings.iter().position(|known| known.expires_at <= time);
+                asleep.map(|at| bindings.remove(at));
+            }
             if bindings.len() + new.len() >= self.config.max_contacts {
                 return Err((403, Some(("Warning", "399 tandem \"too many phones\"".to_owned()))));
             }
@@ -241,6 +245,11 @@ fn is_replaced_by(known: &Binding, contact: &Contact, reg_id: Option<u32>) -> bo
         (Some(one), Some(other)) => {
             let is_flow = known.reg_id == reg_id || known.reg_id.is_none() || reg_id.is_none();
             *one == other && is_flow
+        }
+        (None, None) => {
+            // A phone that was woken has another address than before.
+            let push = contact.push();
+            is_same_uri(known, &contact.uri) || push.is_some() && push == known.push()
         }
         _ => is_same_uri(known, &contact.uri),
     }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::msg::{Host, Uri};
+use crate::msg::header::{Contact, Push};
+use crate::msg::{Host, NameAddr, Uri};
 use crate::transport::Flow;
 
 /// One way to one phone of one account, as its last REGISTER left it. A phone has several where it keeps several flows
@@ -93,6 +94,11 @@ impl Binding {
             && self.call_id == *call_id
             && self.flow == *flow
             && self.user_agent == *user_agent
+    }
+
+    /// Where the phone can be woken (RFC 8599).
+    pub fn push(&self) -> Option<Push> {
+        Contact(NameAddr::new(self.uri()?)).push()
     }
 
     /// Whether the phone is reached under TLS.

@@ -50,6 +50,14 @@ impl Core {
         if let Some(search) = self.search(&call.target) {
             return self.look_up(Wish::Invite(leg, Box::new(call)), search);
         }
+        if let Some(call) = self.wake_first(leg, call, now) {
+            self.place(leg, call, now);
+        }
+        self.run_events(now);
+    }
+
+    /// Places a call whose target can be reached now.
+    pub(super) fn place(&mut self, leg: LegId, call: OutgoingInvite, now: Instant) {
         let Some((way, others)) = self.route(&call.target, now) else {
             let (status, reason) = call.target.no_way();
             return self.fail(leg, &refusal(status, reason), now);
@@ -67,7 +75,6 @@ impl Core {
         self.assert_caller(&mut request);
         let request = request.with_body("application/sdp", call.offer);
         self.call_over(leg, request, (way, others), call.login, now);
-        self.run_events(now);
     }
 
     fn call_over(
@@ -274,7 +281,7 @@ impl Core {
     }
 
     /// The last event of a call that did not come about.
-    fn fail(&mut self, leg: LegId, response: &Response, now: Instant) {
+    pub(super) fn fail(&mut self, leg: LegId, response: &Response, now: Instant) {
         self.forget_early(leg, None, now);
         self.legs.remove(&leg);
         let event = LegEvent::Failed {

@@ -264,7 +264,10 @@ impl Core {
             Some(Leg::Calling(_)) => self.give_up(leg, reason, now),
             Some(Leg::Called(_)) => self.reject(leg, 480, None, Vec::new(), now),
             Some(Leg::Up(_)) => self.end_session(leg, reason, now),
-            None => self.stop_search(leg, now),
+            None => {
+                self.stop_search(leg, now);
+                self.stop_waking(leg, now);
+            }
         }
         self.run_events(now);
     }
@@ -275,7 +278,7 @@ impl Core {
             Some(Leg::Calling(_)) => self.calling_due(leg, now),
             Some(Leg::Up(_)) => self.session_due(leg, now),
             Some(Leg::Called(_)) => self.called_due(leg, now),
-            None => {}
+            None => self.waking_due(leg, now),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `gate`, `identity` | who is asking (digest), how often, and what others may know of it |
 //! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
+//! | `wake` | phones that sleep |
 //! | `locate` | the ways to hosts that nobody registered from |
 //! | `calling`, `invite`, `early`, `reliable` | calls: ours and theirs until they are answered |
 //! | `session`, `change`, `refer` | calls that are up, their changes, transfers |
@@ -55,6 +56,7 @@ mod supervision;
 #[cfg(test)]
 mod tests;
 mod trunk;
+mod wake;
 pub mod winfo;
 
 use std::collections::{HashMap, VecDeque};
@@ -75,9 +77,11 @@ use self::registrar::Registrar;
 use self::registration::Registration;
 use self::subscriber::Watchings;
 use self::supervision::Supervised;
+use self::wake::Waking;
 use crate::auth::Algorithm;
 use crate::config::Config;
 use crate::dialog::DialogId;
+use crate::msg::header::Push;
 use crate::msg::{Message, Method, ParseError, Request};
 use crate::ports::{
     IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
@@ -108,7 +112,14 @@ pub enum Output {
     /// Something happened on a leg.
     Leg(LegId, LegEvent),
     /// The phones of an account are these now, one binding each.
-    Bindings(String, Vec<Arc<Binding>>),
+    Bindings {
+        /// Whose.
+        account: String,
+        /// Those that are registered.
+        phones: Vec<Arc<Binding>>,
+        /// Those whose registration has ended, but that can be woken.
+        asleep: Vec<Arc<Binding>>,
+    },
     /// These bindings of an account last longer, and nothing else about them is new: the REGISTER is confirmed already, and
     /// they may be kept a little later.
     Refreshed(String, Vec<Arc<Binding>>),
@@ -164,6 +175,8 @@ pub enum Job {
     Subscribe(Box<Subscription>),
     /// A phone tells its state.
     Publish(Box<Publication>),
+    /// A phone has to be woken.
+    Push(Box<Push>),
     /// A host has to be found.
     Locate(Box<Search>),
 }
@@ -183,6 +196,8 @@ pub enum JobResult {
     Subscribe(Result<(), u16>),
     /// The state is taken, or refused with a status.
     Publish(Result<(), u16>),
+    /// Whether the push service takes care of it.
+    Pushed(bool),
     /// Where the host is.
     Located(Vec<Hop>),
 }
@@ -213,6 +228,8 @@ enum Waiting {
     Subscribe(notifier::Subscribing),
     Publish(publish::Publishing),
     Locate(locate::Wish),
+    /// A call waits for a phone to wake up.
+    Push(LegId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -274,6 +291,8 @@ pub struct Core {
     /// Messages that have another way to go.
     resends: HashMap<Ticket, outbound::Resend>,
     legs: HashMap<LegId, Leg>,
+    /// Calls that wait for their phone to wake up.
+    waking: HashMap<LegId, Waking>,
     leg_of_dialog: HashMap<DialogId, LegId>,
     leg_of_invite: HashMap<TxId, LegId>,
     /// Their INVITEs in work by what they have in common whatever way they came (section 8.2.2.2).
@@ -337,6 +356,7 @@ impl Core {
             supervised: Vec::new(),
             resends: HashMap::new(),
             legs: HashMap::new(),
+            waking: HashMap::new(),
             leg_of_dialog: HashMap::new(),
             leg_of_invite: HashMap::new(),
             leg_of_call: HashMap::new(),
@@ -469,6 +489,7 @@ impl Core {
             (Waiting::Publish(publishing), JobResult::Publish(result)) => {
                 self.state_judged(publishing, result, now);
             }
+            (Waiting::Push(leg), JobResult::Pushed(is_taken)) => self.pushed(leg, is_taken, now),
             (Waiting::Locate(wish), JobResult::Located(hops)) => self.located(wish, hops, now),
             // The driver answers each job with its own kind of result.
             (
@@ -476,7 +497,8 @@ impl Core {
                 | Waiting::Message(..)
                 | Waiting::Subscribe(_)
                 | Waiting::Publish(_)
-                | Waiting::Locate(_),
+                | Waiting::Locate(_)
+                | Waiting::Push(_),
                 _,
             ) => {}
         }
@@ -505,7 +527,7 @@ impl Core {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             transactions: self.layer.len(),
-            dialogs: self.legs.len(),
+            dialogs: self.legs.len() + self.waking.len(),
             subscriptions: self.watches.len() + self.watchings.len(),
             accounts: self.registrar.len(),
             connections: self.streams.len(),

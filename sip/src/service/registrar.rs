@@ -43,6 +43,8 @@ impl Registrar {
 struct Account {
     /// The most recent last.
     bindings: Vec<Arc<Binding>>,
+    /// Those that have ended, of phones that can be woken (RFC 8599).
+    asleep: Vec<Arc<Binding>>,
     /// A save is on its way.
     is_busy: bool,
     /// The timer that counts; others are of bindings that were refreshed.
@@ -56,6 +58,7 @@ pub(super) struct Registering {
     request: Box<Request>,
     account: String,
     terms: Terms,
+    /// Those of phones that sleep among them.
     bindings: Vec<Arc<Binding>>,
 }
 
@@ -77,9 +80,31 @@ impl Core {
         phones
     }
 
+    /// What is kept of an account: its bindings behind those that have ended, of phones that can be woken.
+    pub(super) fn kept(&self, account: &str) -> Vec<Arc<Binding>> {
+        let entry = self.registrar.accounts.get(account);
+        entry.map_or(Vec::new(), |entry| {
+            entry.asleep.iter().chain(&entry.bindings).cloned().collect()
+        })
+    }
+
+    /// Takes what is kept of an account; gives its bindings.
+    fn take(&mut self, account: &str, kept: Vec<Arc<Binding>>, now: Instant) {
+        let time = self.unix_time(now);
+        let (bindings, ended): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|binding| binding.expires_at > time);
+        let asleep: Vec<_> =
+            ended.into_iter().filter(|binding| self.may_be_woken(binding, time)).collect();
+        if let Some(entry) = self.registrar.accounts.get_mut(account) {
+            (entry.bindings, entry.asleep) = (bindings, asleep);
+        }
+    }
+
     fn tell_phones(&mut self, account: String) {
         let phones = self.phones(&account);
-        self.outputs.push_back(Output::Bindings(account, phones));
+        let entry = self.registrar.accounts.get(&account);
+        let asleep = entry.map(|entry| entry.asleep.clone()).unwrap_or_default();
+        self.outputs.push_back(Output::Bindings { account, phones, asleep });
     }
 
     /// The phone of an account that a request came from: the one that registered from the same address.
@@ -94,11 +119,19 @@ impl Core {
     pub(super) fn load_bindings(&mut self, bindings: Vec<Binding>, now: Instant) {
         let time = self.unix_time(now);
         let latest = time + u64::from(self.config.max_expires_secs);
-        for mut binding in bindings.into_iter().filter(|binding| binding.expires_at > time) {
+        for mut binding in bindings {
+            if binding.expires_at <= time && !self.may_be_woken(&binding, time) {
+                continue;
+            }
             binding.expires_at = binding.expires_at.min(latest);
-            self.gruus.changed(std::iter::empty(), std::iter::once(&binding));
+            if binding.expires_at > time {
+                self.gruus.changed(std::iter::empty(), std::iter::once(&binding));
+            }
             let account = self.registrar.accounts.entry(binding.account.clone()).or_default();
-            account.bindings.push(Arc::new(binding));
+            match binding.expires_at > time {
+                true => account.bindings.push(Arc::new(binding)),
+                false => account.asleep.push(Arc::new(binding)),
+            }
         }
         let accounts: Vec<String> = self.registrar.accounts.keys().cloned().collect();
         for account in accounts {
@@ -152,7 +185,9 @@ impl Core {
                 self.confirm(tx, &request, &terms, &bindings, now);
                 self.next_registration(&account, now);
             }
-            Ok((Update::Bindings(bindings), terms)) if self.is_refresh(&account, &bindings) => {
+            Ok((Update::Bindings(bindings), terms))
+                if self.is_refresh(&account, &bindings, now) =>
+            {
                 self.refreshed(tx, &request, &terms, account, bindings, now);
             }
             Ok((Update::Bindings(bindings), terms)) => {
@@ -167,12 +202,15 @@ impl Core {
     }
 
     /// Whether these are the account's bindings, but for the time of some.
-    fn is_refresh(&self, account: &str, bindings: &[Arc<Binding>]) -> bool {
-        let known = self.bindings(account);
+    fn is_refresh(&self, account: &str, bindings: &[Arc<Binding>], now: Instant) -> bool {
+        let time = self.unix_time(now);
+        let known = self.kept(account);
         known.len() == bindings.len()
             && bindings.iter().all(|binding| {
-                let stays =
-                    |old: &Arc<Binding>| Arc::ptr_eq(old, binding) || binding.is_refresh_of(old);
+                let stays = |old: &Arc<Binding>| {
+                    let is_alive = old.expires_at > time;
+                    Arc::ptr_eq(old, binding) || is_alive && binding.is_refresh_of(old)
+                };
                 known.iter().any(stays)
             })
     }
@@ -187,11 +225,12 @@ impl Core {
         bindings: Vec<Arc<Binding>>,
         now: Instant,
     ) {
-        self.confirm(tx, request, terms, &bindings, now);
-        if let Some(entry) = self.registrar.accounts.get_mut(&account) {
-            let before = std::mem::replace(&mut entry.bindings, bindings.clone());
-            self.tell_registrations(&account, &before, Gone::Unregistered, now);
-        }
+        let before = self.bindings(&account).to_vec();
+        self.take(&account, bindings.clone(), now);
+        let registered = self.bindings(&account).to_vec();
+        self.confirm(tx, request, terms, &registered, now);
+        self.tell_registrations(&account, &before, Gone::Unregistered, now);
+        self.awoken(&account, now);
         self.next_registration(&account, now);
         self.outputs.push_back(Output::Refreshed(account, bindings));
     }
@@ -223,16 +262,16 @@ impl Core {
             self.answer(tx, &request, 500, now);
         } else {
             let before = self.bindings(&account).to_vec();
+            self.take(&account, bindings, now);
+            let bindings = self.bindings(&account).to_vec();
             self.gruus.changed(
                 before.iter().map(|binding| &**binding),
                 bindings.iter().map(|binding| &**binding),
             );
             self.confirm(tx, &request, &terms, &bindings, now);
-            if let Some(entry) = self.registrar.accounts.get_mut(&account) {
-                entry.bindings = bindings;
-            }
             self.tell_phones(account.clone());
             self.tell_registrations(&account, &before, Gone::Unregistered, now);
+            self.awoken(&account, now);
         }
         self.next_registration(&account, now);
     }
@@ -258,6 +297,9 @@ impl Core {
             if terms.is_first_hop {
                 response.headers.push("Flow-Timer", self.config.flow_timer_secs.to_string());
             }
+        }
+        for term in self.push_terms(request) {
+            response.headers.push("Feature-Caps", term);
         }
         for hop in &terms.path {
             response.headers.push_typed(hop);
@@ -298,7 +340,7 @@ impl Core {
         if let Some((tx, request, flow)) = entry.waiting.pop_front() {
             return self.work_out(tx, request, flow, account.to_owned(), now);
         }
-        if entry.bindings.is_empty() {
+        if entry.bindings.is_empty() && entry.asleep.is_empty() {
             self.registrar.accounts.remove(account);
         } else {
             self.arm_registration(account, now);
@@ -332,20 +374,21 @@ impl Core {
             // The timer is set again after the save.
             return;
         }
-        let before = entry.bindings.clone();
-        entry.bindings.retain(|binding| binding.expires_at > time);
-        if entry.bindings.len() == before.len() {
+        if entry.bindings.iter().all(|binding| binding.expires_at > time) {
             return self.arm_registration(account, now);
         }
         entry.is_busy = true;
-        let bindings = entry.bindings.clone();
+        let before = entry.bindings.clone();
+        let kept = self.kept(account);
+        self.take(account, kept, now);
+        let bindings = self.bindings(account).to_vec();
         self.gruus.changed(
             before.iter().map(|binding| &**binding),
             bindings.iter().map(|binding| &**binding),
         );
         self.tell_phones(account.to_owned());
         self.tell_registrations(account, &before, Gone::Expired, now);
-        let job = Job::Save { account: account.to_owned(), bindings };
+        let job = Job::Save { account: account.to_owned(), bindings: self.kept(account) };
         self.job(Waiting::Expired(account.to_owned()), job);
     }
 }

@@ -186,9 +186,12 @@ impl Exchange {
         Ok(xmpp.is_blocked(callee, caller).await? || xmpp.is_blocked(caller, callee).await?)
     }
 
-    /// Invites every phone of the called account but the one that calls.
+    /// Invites every phone of the called account but the one that calls, those that sleep too.
     pub(super) fn ring_phones(&mut self, call: CallKey, entry: &mut Entry) {
-        for (device, binding) in self.parts.contacts.of(&entry.callee.bare()) {
+        let account = entry.callee.bare();
+        let mut phones = self.parts.contacts.of(&account);
+        phones.extend(self.parts.contacts.asleep(&account));
+        for (device, binding) in phones {
             let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.resource());
             let calls = entry.legs.get(&CALLER).and_then(|leg| leg.device.as_ref());
             if is_meant && calls != Some(&device) {

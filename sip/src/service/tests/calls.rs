@@ -33,8 +33,12 @@ pub(super) fn talking(world: &mut World) -> (Request, Response, LegId) {
 
 /// A call to Ana's phone.
 pub(super) fn call(world: &World) -> OutgoingInvite {
+    call_to(Target::Binding(Arc::new(world.binding("ana"))))
+}
+
+pub(super) fn call_to(target: Target) -> OutgoingInvite {
     OutgoingInvite {
-        target: Target::Binding(Arc::new(world.binding("ana"))),
+        target,
         from: NameAddr::new(uri("sip:carl@example.org")),
         to: uri("sip:ana@example.org"),
         offer: Bytes::from_static(SDP.as_bytes()),

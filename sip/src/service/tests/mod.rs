@@ -21,6 +21,7 @@ mod torture;
 mod trunk;
 mod trunk_door;
 mod upkeep;
+mod wake;
 mod watching;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use super::binding::Binding;
 use super::{Core, Job, JobId, JobResult, Listening, Output, Ticket};
 use crate::auth::{Algorithm, Challenge, Credentials};
 use crate::config::Config;
+use crate::msg::header::Push;
 use crate::msg::{Header, Limits, Message, Method, Request, Response, Uri, parse_datagram};
 use crate::ports::{
     IncomingMessage, KnownNames, LegEvent, LegId, MessageReply, MessageResult, Publication,
@@ -69,6 +71,11 @@ struct World {
     turned_away: Vec<crate::ports::Refusal>,
     must_wait: Option<Duration>,
     connects: Vec<Flow>,
+    /// The phones that sleep, of the account that was told of last.
+    asleep: Vec<Arc<Binding>>,
+    pushes: Vec<Push>,
+    /// What the push service says.
+    takes_pushes: bool,
     names: KnownNames,
     /// Lookups wait until they are let go.
     holds_lookups: bool,
@@ -122,6 +129,9 @@ impl World {
             turned_away: Vec::new(),
             must_wait: None,
             connects: Vec::new(),
+            asleep: Vec::new(),
+            pushes: Vec::new(),
+            takes_pushes: true,
             names: KnownNames::default(),
             holds_lookups: false,
             lookups: Vec::new(),
@@ -154,7 +164,7 @@ impl World {
                 Output::Unpublished(id) => self.unpublished.push(id),
                 Output::Watched(id, event) => self.watched.push((id, event)),
                 Output::Connect(flow, _) => self.connects.push(flow),
-                Output::Bindings(..) => {}
+                Output::Bindings { asleep, .. } => self.asleep = asleep,
                 Output::Refreshed(account, bindings) => self.refreshes.push((account, bindings)),
             }
         }
@@ -182,6 +192,10 @@ impl World {
             }
             Job::Locate(search) if self.holds_lookups => return self.lookups.push((id, search)),
             Job::Locate(search) => JobResult::Located(self.found(*search)),
+            Job::Push(push) => {
+                self.pushes.push(*push);
+                JobResult::Pushed(self.takes_pushes)
+            }
             Job::Subscribe(subscription) => {
                 self.subscriptions.push(*subscription);
                 JobResult::Subscribe(self.consent)
@@ -343,6 +357,7 @@ impl World {
     fn is_empty(&self) -> bool {
         let core = &self.core;
         core.legs.is_empty()
+            && core.waking.is_empty()
             && core.leg_of_dialog.is_empty()
             && core.leg_of_invite.is_empty()
             && core.leg_of_call.is_empty()
