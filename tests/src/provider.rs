@@ -21,8 +21,8 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Starts one on this port, whose customer is at `customer`. Phones register there without a password; calls from the
-    /// customer have to prove the name; calls to a number that no phone has go to the customer.
+    /// Starts one on this port, whose customer is at `customer`. Phones register there without a password; what comes from
+    /// the customer has to prove the name, also inside calls; calls to a number that no phone has go to the customer.
     ///
     /// # Errors
     ///
@@ -47,6 +47,10 @@ impl Provider {
              if (is_method(\"CANCEL\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
              if (!is_method(\"ACK\")) {{ if (t_precheck_trans()) {{ t_check_trans(); exit; }} t_check_trans(); }}\n\
              if (has_totag()) {{\n\
+             if (is_method(\"INVITE|UPDATE|BYE\") && $sp == {customer}) {{\n\
+             if (!pv_proxy_authenticate(\"{DOMAIN}\", \"{password}\", \"0\")) {{ \
+             proxy_challenge(\"{DOMAIN}\", \"1\"); exit; }}\n\
+             consume_credentials(); }}\n\
              if (loose_route()) {{ t_relay(); exit; }}\n\
              if (is_method(\"ACK\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
              sl_send_reply(\"404\", \"Not here\"); exit; }}\n\

@@ -8,6 +8,7 @@ use super::invite::Leg;
 use super::locate::Wish;
 use super::outbound::{Other, Way};
 use super::session::Session;
+use super::trunk::proof;
 use super::{Core, Output, Owner, Timer};
 use crate::dialog::Dialog;
 use crate::msg::header::{CSeq, MinSe};
@@ -254,6 +255,7 @@ impl Core {
             if let Some(Leg::Calling(calling)) = self.legs.get(&leg) {
                 session.least = calling.least;
                 session.said = calling.invite.body.clone();
+                session.login.clone_from(&calling.login);
             }
             session.heard = sdp.clone();
             session.asked = asked;
@@ -265,11 +267,14 @@ impl Core {
             self.outputs.push_back(Output::Leg(leg, event));
             return self.arm(leg, now);
         }
-        let reason = match self.legs.get(&leg) {
-            Some(Leg::Calling(calling)) => calling.given_up.clone().flatten(),
-            _ => None,
+        let (reason, login) = match self.legs.get(&leg) {
+            Some(Leg::Calling(calling)) => {
+                (calling.given_up.clone().flatten(), calling.login.clone())
+            }
+            Some(Leg::Up(session)) => (None, session.login.clone()),
+            _ => (None, None),
         };
-        self.bye(&mut dialog, reason, now);
+        self.bye(&mut dialog, reason, login, now);
         if matches!(self.legs.get(&leg), Some(Leg::Calling(_))) {
             self.fail(leg, &refusal(487, "Request Terminated"), now);
         }
@@ -333,13 +338,39 @@ impl Core {
     }
 
     /// Hangs up a dialog that has no leg (any more).
-    pub(super) fn bye(&mut self, dialog: &mut Dialog, reason: Option<String>, now: Instant) {
+    pub(super) fn bye(
+        &mut self,
+        dialog: &mut Dialog,
+        reason: Option<String>,
+        login: Option<Login>,
+        now: Instant,
+    ) {
         let mut bye = dialog.request(Method::BYE);
         if let Some(reason) = reason {
             bye.headers.push("Reason", reason);
         }
         let flow = self.flow_of(dialog);
-        self.request(bye, flow, Owner::Nobody, now);
+        let owner = match login {
+            Some(login) => Owner::Bye(Box::new((bye.clone(), flow, login))),
+            None => Owner::Nobody,
+        };
+        self.request(bye, flow, owner, now);
+    }
+
+    /// Who has to be sure who hangs up is told once more, with credentials: a call that goes on costs money.
+    pub(super) fn bye_answered(
+        &mut self,
+        (bye, flow, login): &(Request, Flow, Login),
+        response: &Response,
+        now: Instant,
+    ) {
+        let cnonce = self.ids.token();
+        let Some((field, proof)) = proof(login, response, bye, &cnonce) else { return };
+        let mut bye = bye.clone();
+        bye.headers.set(field, proof);
+        let number = bye.headers.cseq().map_or(1, |cseq| cseq.number);
+        bye.headers.set_typed(&CSeq::new(number.wrapping_add(1), Method::BYE));
+        self.request(bye, *flow, Owner::Nobody, now);
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::invite::Leg;
 use super::message::some;
 use super::session::Unacked;
+use super::trunk::proof;
 use super::{Core, Output, Owner};
 use crate::dialog::DialogId;
 use crate::dialog::timer::Agreed;
@@ -33,6 +34,8 @@ pub(super) struct Asking {
     why: Why,
     method: Method,
     offer: Bytes,
+    /// As it left, where a challenge can be answered.
+    sent: Option<Box<Request>>,
 }
 
 /// Their re-INVITE or UPDATE, not answered yet.
@@ -191,6 +194,17 @@ impl Core {
     }
 
     fn ask(&mut self, leg: LegId, method: Method, offer: Bytes, why: Why, now: Instant) {
+        self.ask_with(leg, (method, offer, why), None, now);
+    }
+
+    /// `proof`: the header field that answers a challenge to the last one.
+    fn ask_with(
+        &mut self,
+        leg: LegId,
+        (method, offer, why): (Method, Bytes, Why),
+        proof: Option<(&'static str, String)>,
+        now: Instant,
+    ) {
         let terms = self.config.session_terms();
         let Some(session) = self.session(leg) else { return };
         let mut request = session.dialog.request(method.clone());
@@ -206,9 +220,15 @@ impl Core {
         }
         request.headers.push_typed(&self.contact(&user, flow));
         self.introduce(&mut request.headers);
+        if let Some((field, proof)) = proof {
+            request.headers.set(field, proof);
+        }
+        let is_kept = self.session(leg).is_some_and(|session| session.login.is_some());
+        let sent = is_kept.then(|| Box::new(request.clone()));
         let tx = self.request(request, flow, Owner::Reinvite(leg), now);
         if let Some(session) = self.session(leg) {
-            session.asking = Some(Asking { tx, number: dialog.local_seq, why, method, offer });
+            let number = dialog.local_seq;
+            session.asking = Some(Asking { tx, number, why, method, offer, sent });
             session.dialog.flow = flow;
         }
     }
@@ -237,10 +257,25 @@ impl Core {
         };
         if response.status < 300 {
             self.change_taken(leg, asking, response, now);
+        } else if let Some(proof) = self.prove_change(leg, &asking, response) {
+            let Asking { method, offer, why, .. } = asking;
+            self.ask_with(leg, (method, offer, why), Some(proof), now);
         } else {
             self.change_refused(leg, &asking, response, now);
         }
         self.settle(leg, now);
+    }
+
+    /// The header field that answers a challenge to a change of ours (section 22.2).
+    fn prove_change(
+        &mut self,
+        leg: LegId,
+        asking: &Asking,
+        response: &Response,
+    ) -> Option<(&'static str, String)> {
+        let cnonce = self.ids.token();
+        let login = self.session(leg)?.login.as_ref()?;
+        proof(login, response, asking.sent.as_ref()?, &cnonce)
     }
 
     fn change_taken(&mut self, leg: LegId, asking: Asking, response: &Response, now: Instant) {

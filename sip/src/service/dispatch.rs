@@ -61,6 +61,7 @@ impl Core {
             }
             Owner::Trunk(at, flow) => self.register_answered(*at, *flow, response, now),
             Owner::Supervision(at) => self.trunk_answered(*at, response, now),
+            Owner::Bye(bye) => self.bye_answered(bye, response, now),
             Owner::Nobody => {}
         }
         // Further answers may come; `Event::Done` says when none can.

@@ -159,6 +159,7 @@ impl Core {
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
         let number = invite.headers.cseq().map_or(0, |cseq| cseq.number);
         let mut session = Session::new(dialog, user, false);
+        session.login = trunk.as_ref().and_then(|trunk| self.login_at(trunk));
         session.trunk = trunk;
         session.unacked = Some(Unacked::new(number, ok, reply, now));
         session.said = sdp;

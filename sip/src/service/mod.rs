@@ -84,8 +84,9 @@ use crate::dialog::DialogId;
 use crate::msg::header::Push;
 use crate::msg::{Message, Method, ParseError, Request};
 use crate::ports::{
-    IncomingMessage, LegEvent, LegId, MessageReply, MessageResult, Publication, PublicationId,
-    Refusal, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
+    IncomingMessage, LegEvent, LegId, Login, MessageReply, MessageResult, Publication,
+    PublicationId, Refusal, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent,
+    WatchId,
 };
 use crate::transaction::timers::Deadlines;
 use crate::transaction::{Layer, TxId};
@@ -214,6 +215,8 @@ enum Owner {
     Trunk(usize, Flow),
     /// A question to a trunk.
     Supervision(usize),
+    /// A BYE for who may ask who we are.
+    Bye(Box<(Request, Flow, Login)>),
     /// Nobody cares how it ends: BYE, CANCEL.
     Nobody,
 }

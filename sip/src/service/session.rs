@@ -13,7 +13,7 @@ use super::{Core, Output, Timer};
 use crate::dialog::timer::{Agreed, Due, SessionTimer};
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Headers, Method, Name, Request};
-use crate::ports::{LegEvent, LegId};
+use crate::ports::{LegEvent, LegId, Login};
 use crate::transaction::TxId;
 use crate::transaction::timers::{GIVE_UP, LONGEST_REPEAT, Repeat};
 use crate::transport::Flow;
@@ -23,6 +23,8 @@ pub(super) struct Session {
     pub(super) dialog: Dialog,
     /// The trunk that called.
     pub(super) trunk: Option<String>,
+    /// What a challenge of whom we called is answered with.
+    pub(super) login: Option<Login>,
     /// Who we are in Contact.
     pub(super) user: String,
     /// Whether the Call-ID is ours.
@@ -74,6 +76,7 @@ impl Session {
         Self {
             dialog,
             trunk: None,
+            login: None,
             user,
             we_called,
             said: Bytes::new(),
@@ -215,8 +218,8 @@ impl Core {
             session.hang_up.get_or_insert(reason);
             return;
         }
-        let mut dialog = session.dialog.clone();
-        self.bye(&mut dialog, reason, now);
+        let (mut dialog, login) = (session.dialog.clone(), session.login.clone());
+        self.bye(&mut dialog, reason, login, now);
         self.drop_session(leg, now);
     }
 

@@ -148,6 +148,11 @@ impl Core {
         self.invited(tx, request, flow, (account, Some(trunk)), now);
     }
 
+    /// Who we are at a trunk.
+    pub(super) fn login_at(&self, trunk: &str) -> Option<Login> {
+        self.config.trunks.iter().find(|known| known.name == trunk)?.login.clone()
+    }
+
     fn believes(&self, trunk: &str) -> bool {
         self.config.trunks.iter().any(|known| known.name == trunk && known.trusted)
     }

@@ -1,8 +1,10 @@
 //! How trunks are known: by a password of their own (RFC 3261 section 22), by a certificate (RFC 5922 section 7.4).
 
+use super::calls::{events, over};
 use super::*;
 use crate::config::Trunk;
-use crate::ports::Login;
+use crate::msg::header::MaxForwards;
+use crate::ports::{Login, OutgoingInvite, Target};
 
 const FOREIGN: &str = "<sip:+4930123@world.example>;tag=f";
 
@@ -232,4 +234,71 @@ fn a_call_of_a_trunk_goes_on_from_wherever_it_proves_itself() {
     world.receive(Message::Request(signed), elsewhere);
     assert_eq!(world.last_response().status, 200);
     assert!(matches!(world.legs.pop(), Some((_, LegEvent::Ended))));
+}
+
+/// RFC 3261 section 22.2: what changes or ends a call is proven as the call was, once for each challenge.
+#[test]
+fn changes_and_the_end_of_a_call_are_proven_to_a_trunk_that_asks() {
+    let mut world = World::new();
+    let to = uri("sip:+4930123@192.0.2.7");
+    let call = OutgoingInvite {
+        target: Target::Uri(to.clone()),
+        from: crate::msg::NameAddr::new(uri("sip:+431@192.0.2.7")),
+        to,
+        offer: Bytes::from_static(SDP.as_bytes()),
+        headers: Vec::new(),
+        login: Some(Login { username: "care".into(), password: "secret".into() }),
+        max_forwards: MaxForwards::DEFAULT,
+    };
+    world.core.invite(LegId(1), call, world.now);
+    world.drain();
+    let (_, first) = world.last_request();
+    world.receive(answer(&first, 200, "t", SDP), udp(5060));
+    assert_eq!(events(&mut world), ["Answered"]);
+    let challenge = |request: &Request, nonce: &str| {
+        let mut response = request.response(407, Some("t"));
+        let value = format!("Digest realm=\"world\", nonce=\"{nonce}\", qop=\"auth\"");
+        response.headers.push("Proxy-Authenticate", value);
+        Message::Response(response)
+    };
+    let proven = |request: &Request, before: &Request| {
+        let proof = request.headers.get("Proxy-Authorization").unwrap();
+        let proof = Credentials::parse(proof).unwrap();
+        let ha1 = Algorithm::Md5.ha1("care", "world", "secret");
+        let method = request.method.as_str();
+        assert_eq!(proof.response, proof.expected(&ha1, method, &request.body));
+        let number = |request: &Request| request.headers.cseq().unwrap().number;
+        assert_eq!(number(request), number(before) + 1);
+        assert_eq!(request.body, before.body);
+    };
+    world.core.reinvite(LegId(1), Bytes::from_static(b"v=0\r\n"), world.now);
+    world.drain();
+    let (_, asked) = world.last_request();
+    assert_eq!(asked.method, Method::INVITE);
+    world.receive(challenge(&asked, "a"), udp(5060));
+    let (_, again) = world.last_request();
+    proven(&again, &asked);
+    assert_eq!(events(&mut world), [""; 0]);
+    world.receive(answer(&again, 200, "t", SDP), udp(5060));
+    assert_eq!(events(&mut world), ["ReinviteAnswered true"]);
+    // One that is not believed is refused, and the call stays as it was.
+    world.core.reinvite(LegId(1), Bytes::from_static(b"v=0\r\n"), world.now);
+    world.drain();
+    for nonce in ["b", "c"] {
+        let (_, asked) = world.last_request();
+        world.receive(challenge(&asked, nonce), udp(5060));
+    }
+    assert_eq!(events(&mut world), ["ReinviteAnswered false"]);
+    world.core.hang_up(LegId(1), None, world.now);
+    world.drain();
+    let (_, bye) = world.last_request();
+    assert_eq!(bye.method, Method::BYE);
+    world.receive(challenge(&bye, "d"), udp(5060));
+    let (_, again) = world.last_request();
+    proven(&again, &bye);
+    let sent = methods(&world.sent, &Method::BYE);
+    world.receive(challenge(&again, "e"), udp(5060));
+    assert_eq!(methods(&world.sent, &Method::BYE), sent);
+    assert_eq!(events(&mut world), ["Ended"]);
+    over(world);
 }
