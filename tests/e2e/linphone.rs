@@ -1,0 +1,132 @@
+//! Linphone's command line (liblinphone) as a phone: calls with an XMPP app (aiortc) and another phone (baresip), hold, TLS
+//! with SDES-SRTP, and a push that wakes it (RFC 8599). Sound is proven by the tone that is heard.
+
+#![allow(clippy::unwrap_used)] // what goes wrong here fails a test
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use tandem_tests::{Dice, Peer, Server, Transcript};
+
+const PEOPLE: &[&str] = &["ana", "carl"];
+
+/// A Linphone of an account, registered. `more` are further fields of its `start`.
+fn linphone(server: &Server, user: &str, more: Value, log: &Transcript) -> Peer {
+    let mut phone = Peer::start("linphone", "linphone.py", log).unwrap();
+    begin(server, &mut phone, user, more);
+    phone
+}
+
+fn begin(server: &Server, phone: &mut Peer, user: &str, more: Value) {
+    let port = if more["transport"] == "tls" { server.sips } else { server.sip };
+    let mut start = json!({
+        "cmd": "start", "user": user, "password": format!("secret-{user}"), "domain": "localhost", "port": port,
+    });
+    start.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    phone.tell(start);
+    phone.want("registered", &[]);
+}
+
+#[test]
+fn linphone_and_an_app_call_each_other_and_hold() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let (high, low) = Dice.pitches();
+    let mut phone = linphone(&server, "ana", json!({"tone": low, "codec": "opus/48000"}), &log);
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    app.want("incoming", &[("from", "ana@localhost/phone-")]);
+    app.tell(json!({"cmd": "answer", "tone": high}));
+    phone.want("streams", &[]);
+    phone.hears(high);
+    app.hears(low);
+    phone.tell(json!({"cmd": "hold"}));
+    app.want("hold", &[("from", "ana@localhost/phone-")]);
+    phone.want("paused", &[]);
+    phone.tell(json!({"cmd": "resume"}));
+    app.want("unhold", &[]);
+    phone.want("streams", &[]);
+    phone.hears(high);
+    app.hears(low);
+    phone.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+
+    // The other way round.
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": high}));
+    phone.want("incoming", &[("from", "carl@localhost")]);
+    phone.tell(json!({"cmd": "answer"}));
+    app.want("connected", &[]);
+    phone.hears(high);
+    app.hears(low);
+    app.tell(json!({"cmd": "hangup"}));
+    phone.want("ended", &[]);
+    assert!(server.recorded(2).unwrap().iter().all(|call| call.2 == "hung up"));
+}
+
+#[test]
+fn linphone_under_tls_calls_a_phone_with_encrypted_sound() {
+    let settings = "[sip]\nsecurity = \"required\"\n";
+    let server = Server::start_with("localhost", PEOPLE, settings).unwrap();
+    let log = Transcript::default();
+    let (high, low) = Dice.pitches();
+    let mut phone = linphone(
+        &server,
+        "ana",
+        json!({"tone": low, "transport": "tls", "encryption": "srtp", "codec": "PCMU/8000"}),
+        &log,
+    );
+    let more = json!({"tone": high, "transport": "tls", "mediaenc": "srtp-mand"});
+    let mut other = server.phone("other", "carl", more, &log).unwrap();
+    other.tell(json!({"cmd": "auto_answer"}));
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    other.want("established", &[]);
+    phone.want("streams", &[]);
+    phone.hears(high);
+    other.hears(low);
+    phone.tell(json!({"cmd": "hangup"}));
+    other.want("closed", &[]);
+    assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
+}
+
+#[test]
+fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = format!(
+        "[sip]\nsecurity = \"optional\"\npush = {{ acme = \"http://{}/\" }}\n",
+        service.local_addr().unwrap()
+    );
+    let server = Server::start_with("localhost", PEOPLE, &settings).unwrap();
+    let log = Transcript::default();
+    let (high, low) = Dice.pitches();
+    let more = json!({
+        "tone": low, "transport": "tcp", "push": "pn-provider=acme;pn-prid=anas;pn-param=app",
+    });
+    let mut phone = linphone(&server, "ana", more.clone(), &log);
+    // The system ends the app; nobody is told, and its connection is closed.
+    phone.tell(json!({"cmd": "sleep"}));
+    phone.want("exited", &[]);
+    let mut caller = server.phone("caller", "carl", json!({"tone": high}), &log).unwrap();
+    caller.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    let (mut push, _) = service.accept().unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"}") {
+        let mut buffer = [0; 1024];
+        let read = push.read(&mut buffer).unwrap();
+        assert_ne!(read, 0, "the push broke off");
+        heard.extend_from_slice(&buffer[..read]);
+    }
+    push.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+    let text = String::from_utf8(heard).unwrap();
+    assert!(text.contains("\"prid\":\"anas\""), "{text}");
+    caller.want("ringing", &[]);
+    begin(&server, &mut phone, "ana", more);
+    phone.want("incoming", &[("from", "carl@localhost")]);
+    phone.tell(json!({"cmd": "answer"}));
+    caller.want("established", &[]);
+    phone.hears(high);
+    caller.hears(low);
+    caller.tell(json!({"cmd": "hangup"}));
+    phone.want("ended", &[]);
+    assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
+}
