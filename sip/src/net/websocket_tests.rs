@@ -108,6 +108,7 @@ async fn a_phone_whose_socket_is_gone_is_not_reached() {
         while handle.message(message(binding.clone(), b"hello")).await.unwrap().status == 408 {}
     };
     timeout(SHORT, fails).await.unwrap();
+    assert!(handle.bindings("ana@example.org").await.is_empty(), "nothing waits for it");
 }
 
 #[tokio::test]

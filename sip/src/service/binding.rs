@@ -101,6 +101,11 @@ impl Binding {
         Contact(NameAddr::new(self.uri()?)).push()
     }
 
+    /// Whether the phone is reached by one connection of its own and in no other way (RFC 7118 section 5.5).
+    pub fn is_bound_to_socket(&self) -> bool {
+        self.flow.protocol.is_websocket()
+    }
+
     /// Whether the phone is reached under TLS.
     pub fn is_secure(&self) -> bool {
         self.flow.protocol.is_secure()

@@ -471,6 +471,7 @@ impl Core {
         self.stream_names.remove(&socket);
         self.shown_names.remove(&socket);
         self.layer.flow_lost(socket);
+        self.socket_lost(socket, now);
         self.run_events(now);
     }
 

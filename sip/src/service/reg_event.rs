@@ -19,6 +19,8 @@ pub(super) enum Gone {
     Unregistered,
     /// Their time was over.
     Expired,
+    /// Their connection is gone; they are to register again.
+    Lost,
 }
 
 impl Gone {
@@ -26,6 +28,7 @@ impl Gone {
         match self {
             Self::Unregistered => "unregistered",
             Self::Expired => "expired",
+            Self::Lost => "deactivated",
         }
     }
 }

@@ -24,6 +24,8 @@ const MAX_WAITING: usize = 16;
 #[derive(Default)]
 pub(super) struct Registrar {
     accounts: HashMap<String, Account>,
+    /// Accounts by the WebSockets that their phones have registered over.
+    sockets: HashMap<u64, Vec<String>>,
 }
 
 impl Registrar {
@@ -120,6 +122,10 @@ impl Core {
         let time = self.unix_time(now);
         let latest = time + u64::from(self.config.max_expires_secs);
         for mut binding in bindings {
+            if binding.is_bound_to_socket() {
+                // Sockets do not outlive us.
+                binding.expires_at = binding.expires_at.min(time);
+            }
             if binding.expires_at <= time && !self.may_be_woken(&binding, time) {
                 continue;
             }
@@ -269,6 +275,12 @@ impl Core {
                 bindings.iter().map(|binding| &**binding),
             );
             self.confirm(tx, &request, &terms, &bindings, now);
+            for binding in bindings.iter().filter(|binding| binding.is_bound_to_socket()) {
+                let accounts = self.registrar.sockets.entry(binding.flow.socket).or_default();
+                if !accounts.contains(&account) {
+                    accounts.push(account.clone());
+                }
+            }
             self.tell_phones(account.clone());
             self.tell_registrations(&account, &before, Gone::Unregistered, now);
             self.awoken(&account, now);
@@ -337,6 +349,10 @@ impl Core {
     pub(super) fn next_registration(&mut self, account: &str, now: Instant) {
         let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
         entry.is_busy = false;
+        if self.lose(account, now) {
+            return;
+        }
+        let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
         if let Some((tx, request, flow)) = entry.waiting.pop_front() {
             return self.work_out(tx, request, flow, account.to_owned(), now);
         }
@@ -377,9 +393,46 @@ impl Core {
         if entry.bindings.iter().all(|binding| binding.expires_at > time) {
             return self.arm_registration(account, now);
         }
-        entry.is_busy = true;
-        let before = entry.bindings.clone();
         let kept = self.kept(account);
+        self.leave(account, kept, Gone::Expired, now);
+    }
+
+    /// A WebSocket is gone: nobody connects to a browser, so its phones are not there any more (RFC 7118 section 5.5).
+    pub(super) fn socket_lost(&mut self, socket: u64, now: Instant) {
+        for account in self.registrar.sockets.remove(&socket).unwrap_or_default() {
+            // While a REGISTER is in work it comes after that.
+            if self.registrar.accounts.get(&account).is_some_and(|entry| !entry.is_busy) {
+                self.lose(&account, now);
+            }
+        }
+    }
+
+    /// Phones whose WebSocket is gone leave; false: there are none.
+    fn lose(&mut self, account: &str, now: Instant) -> bool {
+        let is_lost =
+            |binding: &Binding| binding.is_bound_to_socket() && self.usable(binding.flow).is_none();
+        if !self.bindings(account).iter().any(|binding| is_lost(binding)) {
+            return false;
+        }
+        let time = self.unix_time(now);
+        let ended = |binding: Arc<Binding>| match is_lost(&binding) {
+            true => {
+                let expires_at = binding.expires_at.min(time);
+                Arc::new(Binding { expires_at, ..Binding::clone(&binding) })
+            }
+            false => binding,
+        };
+        let kept = self.kept(account).into_iter().map(ended).collect();
+        self.leave(account, kept, Gone::Lost, now);
+        true
+    }
+
+    /// What is left of an account when phones have gone by themselves.
+    fn leave(&mut self, account: &str, kept: Vec<Arc<Binding>>, gone: Gone, now: Instant) {
+        let before = self.bindings(account).to_vec();
+        if let Some(entry) = self.registrar.accounts.get_mut(account) {
+            entry.is_busy = true;
+        }
         self.take(account, kept, now);
         let bindings = self.bindings(account).to_vec();
         self.gruus.changed(
@@ -387,7 +440,7 @@ impl Core {
             bindings.iter().map(|binding| &**binding),
         );
         self.tell_phones(account.to_owned());
-        self.tell_registrations(account, &before, Gone::Expired, now);
+        self.tell_registrations(account, &before, gone, now);
         let job = Job::Save { account: account.to_owned(), bindings: self.kept(account) };
         self.job(Waiting::Expired(account.to_owned()), job);
     }

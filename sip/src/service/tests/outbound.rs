@@ -163,6 +163,47 @@ fn the_latest_open_flow_is_used_and_the_next_where_it_fails() {
     assert_eq!(world.core.bindings("ana@example.org").len(), 2, "it will come back");
 }
 
+/// RFC 7118 section 5.5: nobody connects to a page.
+#[test]
+fn a_phone_whose_websocket_closes_is_registered_no_more() {
+    let mut world = World::new();
+    let (one, two) = (flow(Protocol::Wss, 1001, 6001), flow(Protocol::Wss, 1002, 6002));
+    let page = |name: &str| format!("Contact: <sip:{name}@a1b2.invalid;transport=ws>\r\n");
+    for (flow, name) in [(one, "one"), (two, "two")] {
+        world.open(flow);
+        assert_eq!(world.register("ana", &page(name), flow), 200);
+    }
+    world.register("ana", "Contact: <sip:ana@192.0.2.7:5060>\r\n", udp(5060));
+    let lost = world.binding("ana");
+    // A call that rings there ends, and the next does not begin.
+    let call = super::calls::call(&world);
+    world.core.invite(LegId(1), call.clone(), world.now);
+    world.drain();
+    assert_eq!(world.last_request().0, one);
+    world.close(one);
+    assert!(matches!(world.legs.last(), Some((LegId(1), LegEvent::Failed { .. }))));
+    world.core.invite(LegId(3), call, world.now);
+    world.drain();
+    assert!(matches!(world.legs.last(), Some((LegId(3), LegEvent::Failed { status: 430, .. }))));
+    let left: Vec<String> =
+        world.core.bindings("ana@example.org").iter().map(|b| b.contact.clone()).collect();
+    assert_eq!(left, ["sip:two@a1b2.invalid;transport=ws", "sip:ana@192.0.2.7:5060"]);
+    assert_eq!(world.saves.last().unwrap().2.len(), 2, "it is kept no more");
+    // One that closes while its REGISTER is being kept leaves after that.
+    world.saves.clear();
+    world.holds_saves = true;
+    let three = flow(Protocol::Wss, 1003, 6003);
+    world.open(three);
+    world.register("ana", &page("three"), three);
+    world.close(three);
+    world.save(Ok(()));
+    assert!(world.core.bindings("ana@example.org").iter().all(|b| b.flow.socket != 1003));
+    world.save(Ok(()));
+    // After a restart no socket is left.
+    let world = World::with(config(), vec![lost]);
+    assert!(world.core.bindings("ana@example.org").is_empty());
+}
+
 #[test]
 fn a_call_takes_the_next_flow_too_until_the_phone_has_said_something() {
     let mut world = World::new();
