@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 use tandem_tests::{Dice, Peer, Server, Transcript};
 
-const PEOPLE: &[&str] = &["ana", "carl"];
+const PEOPLE: &[&str] = &["ana", "julia", "carl"];
 
 /// A Linphone of an account, registered. `more` are further fields of its `start`.
 fn linphone(server: &Server, user: &str, more: Value, log: &Transcript) -> Peer {
@@ -62,6 +62,35 @@ fn linphone_and_an_app_call_each_other_and_hold() {
     app.tell(json!({"cmd": "hangup"}));
     phone.want("ended", &[]);
     assert!(server.recorded(2).unwrap().iter().all(|call| call.2 == "hung up"));
+}
+
+/// RFC 5589 section 7.3: Linphone has talked to both, and lets them talk to each other.
+#[test]
+fn linphone_transfers_an_app_to_another_after_it_has_asked_there() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let (high, low) = Dice.pitches();
+    let mut phone = linphone(&server, "ana", json!({"tone": 1000}), &log);
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let mut other = server.softphone("other app", "julia", &log).unwrap();
+    app.tell(json!({"cmd": "auto_answer", "tone": high, "codecs": ["PCMA"]}));
+    other.tell(json!({"cmd": "auto_answer", "tone": low, "codecs": ["PCMA"]}));
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    app.want("connected", &[]);
+    phone.want("streams", &[]);
+    phone.tell(json!({"cmd": "hold"}));
+    phone.want("paused", &[]);
+    phone.tell(json!({"cmd": "call", "to": "sip:julia@localhost"}));
+    other.want("connected", &[]);
+    phone.want("streams", &[]);
+    other.hears(1000);
+    phone.tell(json!({"cmd": "transfer", "call": 1, "to": 2}));
+    phone.want("ended", &[]);
+    phone.want("ended", &[]);
+    app.hears(low);
+    other.hears(high);
+    app.tell(json!({"cmd": "hangup"}));
+    other.want("ended", &[("reason", "success")]);
 }
 
 #[test]

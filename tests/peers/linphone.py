@@ -9,6 +9,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   call {to} | answer | hangup     -> ringing, connected, streams, ended {why}
   auto_answer
   hold | resume                   -> paused, streams
+  transfer {call, to}             hands a call on to another of its calls (RFC 5589 section 7.3); calls are counted from 1
   hear {seconds?}                 -> heard {hz, level, purity, rate} of the seconds that follow
   sleep                           the program ends as if it had been killed: nobody is told
 Unasked: incoming {from}, held, failed {why}, exited {code}.
@@ -159,6 +160,9 @@ class Phone:
 
     async def resume(self):
         self._do("resume")
+
+    async def transfer(self, call, to):
+        self._do(f"transfer {call} --to-call {to}")
 
     async def hear(self, seconds=2):
         await asyncio.sleep(seconds)

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `dispatch` | what a request is, and which module takes it |
 //! | `gate`, `identity` | who is asking (digest), how often, and what others may know of it |
-//! | `registrar`, `bind`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
+//! | `registrar`, `bind`, `leaving`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
 //! | `wake` | phones that sleep |
 //! | `locate` | the ways to hosts that nobody registered from |
@@ -36,6 +36,7 @@ mod gruu;
 pub mod identity;
 mod ids;
 mod invite;
+mod leaving;
 pub mod locate;
 mod markup;
 mod message;
