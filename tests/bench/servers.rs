@@ -32,7 +32,18 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// A server of several processes ends them when it is asked to; one that does not is made to.
     fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.pid.to_string()).status();
+        for _ in 0..50 {
+            if matches!(self.process.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        for child in children(self.pid) {
+            let _ = Command::new("kill").args(["-9", &child.to_string()]).status();
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -227,39 +238,52 @@ pub(crate) fn ejabberd(accounts: usize) -> Started {
     })
 }
 
-/// Debian's Kamailio as a registrar in memory and a record-routing proxy, digest with MD5 for all.
+/// Debian's Kamailio as its package starts it, with an allocator that checks itself.
 pub(crate) fn kamailio(accounts: usize) -> Started {
-    Box::pin(async move {
-        let dir = tempfile::tempdir()?;
-        let port = free_port()?;
-        let files = Command::new("dpkg").args(["-L", "kamailio"]).output()?;
-        let files = String::from_utf8_lossy(&files.stdout).into_owned();
-        let module = files.lines().find(|line| line.ends_with("/tm.so"));
-        let module = module.context("the Debian package kamailio is missing")?;
-        let modules = Path::new(module).parent().context("no folder")?.display();
-        let load: String = [
-            "kex",
-            "tm",
-            "tmx",
-            "sl",
-            "rr",
-            "pv",
-            "maxfwd",
-            "usrloc",
-            "registrar",
-            "textops",
-            "siputils",
-            "auth",
-            "htable",
-        ]
-        .map(|name| format!("loadmodule \"{name}.so\"\n"))
-        .concat();
-        // Each account has a password of its own, kept in a table in memory.
-        let passwords: String = (0..accounts)
-            .map(|n| format!("  $sht(pw=>{}) = \"{}\";\n", account(n), password(n)))
-            .collect();
-        let config = format!(
-            "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\nalias=\"{DOMAIN}\"\n\
+    Box::pin(start_kamailio("Kamailio", &[], accounts))
+}
+
+/// The same with the fast allocator, as one sets it up for load.
+pub(crate) fn kamailio_fast(accounts: usize) -> Started {
+    Box::pin(start_kamailio("Kam. -x fm", &["-x", "fm"], accounts))
+}
+
+/// A registrar in memory and a record-routing proxy, digest with MD5 for all.
+async fn start_kamailio(
+    name: &'static str,
+    allocator: &[&str],
+    accounts: usize,
+) -> Result<Running> {
+    let dir = tempfile::tempdir()?;
+    let port = free_port()?;
+    let files = Command::new("dpkg").args(["-L", "kamailio"]).output()?;
+    let files = String::from_utf8_lossy(&files.stdout).into_owned();
+    let module = files.lines().find(|line| line.ends_with("/tm.so"));
+    let module = module.context("the Debian package kamailio is missing")?;
+    let modules = Path::new(module).parent().context("no folder")?.display();
+    let load: String = [
+        "kex",
+        "tm",
+        "tmx",
+        "sl",
+        "rr",
+        "pv",
+        "maxfwd",
+        "usrloc",
+        "registrar",
+        "textops",
+        "siputils",
+        "auth",
+        "htable",
+    ]
+    .map(|name| format!("loadmodule \"{name}.so\"\n"))
+    .concat();
+    // Each account has a password of its own, kept in a table in memory.
+    let passwords: String = (0..accounts)
+        .map(|n| format!("  $sht(pw=>{}) = \"{}\";\n", account(n), password(n)))
+        .collect();
+    let config = format!(
+        "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\nalias=\"{DOMAIN}\"\n\
              listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}\nmpath=\"{modules}/\"\n{load}\
              modparam(\"usrloc\", \"db_mode\", 0)\nmodparam(\"auth\", \"nonce_expire\", 300)\n\
              modparam(\"auth\", \"qop\", \"auth\")\nmodparam(\"htable\", \"htable\", \"pw=>size=8;\")\n\
@@ -279,24 +303,24 @@ pub(crate) fn kamailio(accounts: usize) -> Started {
              consume_credentials();\nrecord_route();\n\
              if (!lookup(\"location\")) {{ sl_send_reply(\"404\", \"Not Found\"); exit; }}\n\
              if (!t_relay()) sl_reply_error();\n}}\n"
-        );
-        let path = dir.path().join("kamailio.cfg");
-        std::fs::write(&path, config)?;
-        let process = Command::new("kamailio")
-            .args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"])
-            .arg(&path)
-            .arg("-P")
-            .arg(dir.path().join("pid"))
-            .arg("-Y")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("the Debian package kamailio is missing")?;
-        let mut server = running("Kamailio", process, port, dir).await?;
-        server.sip = port;
-        Ok(server)
-    })
+    );
+    let path = dir.path().join("kamailio.cfg");
+    std::fs::write(&path, config)?;
+    let process = Command::new("kamailio")
+        .args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"])
+        .arg(&path)
+        .args(allocator)
+        .arg("-P")
+        .arg(dir.path().join("pid"))
+        .arg("-Y")
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("the Debian package kamailio is missing")?;
+    let mut server = running(name, process, port, dir).await?;
+    server.sip = port;
+    Ok(server)
 }
 
 async fn running(
