@@ -28,6 +28,7 @@ use tower::ServiceExt;
 
 use crate::accounts::{PhoneAccounts, StoredAccounts};
 use crate::bridge::contacts::{self, Contacts};
+use crate::bridge::domains::Domains;
 use crate::bridge::echo_call::EchoCalls;
 use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
@@ -169,29 +170,26 @@ impl App {
         let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
         let routes: Arc<dyn Routes> = Arc::new(NoRoutes);
         let plan = Arc::new(Plan::new(&config));
+        let names = Arc::new(crate::dns::Resolver::new(&config.dns));
+        let domains = Arc::new(Domains::new(&config, names.clone()));
         let outside = Arc::new(Outside {
             components: components.clone(),
             federation: federation.clone(),
             routes: routes.clone(),
             plan: plan.clone(),
+            domains: domains.clone(),
             hub: hub.clone(),
         });
         let beyond: (_, _, Arc<dyn Remote>) = (hub.clone() as _, hub.clone() as _, outside);
         let xmpp = xmpp_server(&config, &store, guard.clone(), beyond, depot.clone()).await?;
         federation.serve(xmpp.clone());
-        for domain in &config.domains {
-            if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
-                // Nobody knows its password: it is an account so that it can be written to and watched.
-                let password =
-                    random_password().map_err(|e| StoreError::Unavailable(e.to_string()))?;
-                store.ensure_account(&account, &password, config.xmpp.scram_iterations).await?;
-                echo::attach(&xmpp, &account).await;
-            }
-        }
+        attach_echo(&config, &xmpp, &store).await?;
         let calls = EchoCalls::new(media.clone());
         tokio::spawn(echo::run(xmpp.clone(), calls, echo_events, random));
-        let (sip, sip_addresses) = start_sip(&config, &store, guard, &hub, &certificate).await?;
-        let (chat, rooms) = start_chat(&config, &xmpp, &sip, (&contacts, &plan), &depot, &hub);
+        let (sip, sip_addresses) =
+            start_sip(&config, &store, (guard, names), &hub, &certificate).await?;
+        let reached = (contacts.clone(), plan.clone(), domains.clone());
+        let (chat, rooms) = start_chat(&config, (&xmpp, &sip), reached, &depot, &hub);
         start_sessions(&config, &certificate, (&chat, &rooms), (&xmpp, &sip, &contacts), &hub)
             .await?;
         let presence =
@@ -201,15 +199,12 @@ impl App {
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
         let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
-        let rules = (plan, config.protection());
+        let rules = (plan, domains, config.protection());
         start_exchange(parts, rules, media, &store, (leg_events, stanza_events));
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
         let site = node.site(&config, depot.clone());
-        start_upkeep(depot, &xmpp);
-        if let Some(age) = config.archive.age() {
-            tokio::spawn(forget_old(store.clone(), age));
-        }
+        start_upkeep(depot, &xmpp, (&store, config.archive.age()));
         let mut app = Self {
             addresses: sip_addresses,
             store,
@@ -309,10 +304,23 @@ impl App {
     }
 }
 
+/// The echo service of each domain.
+async fn attach_echo(config: &Config, xmpp: &Server, store: &Store) -> Result<(), StartError> {
+    for domain in &config.domains {
+        if let Ok(account) = Jid::new(Some(echo::NAME), domain, None) {
+            // Nobody knows its password: it is an account so that it can be written to and watched.
+            let password = random_password().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+            store.ensure_account(&account, &password, config.xmpp.scram_iterations).await?;
+            echo::attach(xmpp, &account).await;
+        }
+    }
+    Ok(())
+}
+
 /// The owner of all calls, and what it says to others.
 fn start_exchange(
     (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
-    (plan, protection): (Arc<Plan>, Protection),
+    (plan, domains, protection): (Arc<Plan>, Arc<Domains>, Protection),
     media: MediaHandle,
     store: &Store,
     (legs, stanzas): (mpsc::UnboundedReceiver<exchange::Event>, mpsc::Receiver<exchange::Call>),
@@ -321,8 +329,18 @@ fn start_exchange(
     let kept = (store.clone(), bus.clone());
     let runtime = sip.runtime().clone();
     runtime.spawn(exchange::send_all(xmpp.clone(), contacts.clone(), kept, said));
-    let parts =
-        exchange::Parts { xmpp, sip, media, contacts, plan, protection, bus, outbox, random };
+    let parts = exchange::Parts {
+        xmpp,
+        sip,
+        media,
+        contacts,
+        plan,
+        domains,
+        protection,
+        bus,
+        outbox,
+        random,
+    };
     runtime.spawn(exchange::Exchange::new(parts).run(legs, stanzas));
 }
 
@@ -332,15 +350,16 @@ struct Outside {
     federation: Federation,
     routes: Arc<dyn Routes>,
     plan: Arc<Plan>,
+    domains: Arc<Domains>,
     hub: Arc<Hub>,
 }
 
 impl Remote for Outside {
     fn send(&self, from: &Jid, to: &Jid, stanza: Bytes) -> bool {
-        if self.plan.is_number_domain(to) {
+        if self.plan.is_number_domain(to) || self.domains.is_abroad(to) {
             let Ok(stanza) = Stanza::parse(stanza) else { return false };
             if stanza.kind() == Kind::Presence {
-                // Numbers are neither here nor away.
+                // Who is there is neither here nor away.
                 return true;
             }
             let resources = vec![to.resource().unwrap_or("trunk").to_owned()];
@@ -422,21 +441,15 @@ async fn xmpp_server(
 /// What apps and phones write to each other.
 fn start_chat(
     config: &Config,
-    xmpp: &Server,
-    sip: &SipHandle,
-    (contacts, plan): (&Contacts, &Arc<Plan>),
+    (xmpp, sip): (&Server, &SipHandle),
+    reached: (Contacts, Arc<Plan>, Arc<Domains>),
     depot: &Option<Depot>,
     hub: &Arc<Hub>,
 ) -> (Chat, RoomPhones) {
     let (settings, depot) = (config.chat.clone(), depot.clone());
-    let chat = Chat::new(
-        xmpp.clone(),
-        sip.clone(),
-        (contacts.clone(), plan.clone()),
-        settings.clone(),
-        depot,
-    );
-    let (contacts, store) = (contacts.clone(), hub.store.clone());
+    let contacts = reached.0.clone();
+    let chat = Chat::new(xmpp.clone(), sip.clone(), reached, settings.clone(), depot);
+    let store = hub.store.clone();
     let rooms = RoomPhones::new(
         xmpp.clone(),
         contacts,
@@ -499,7 +512,10 @@ async fn start_sessions(
 }
 
 /// What the node does by itself now and then.
-fn start_upkeep(depot: Option<Depot>, xmpp: &Server) {
+fn start_upkeep(depot: Option<Depot>, xmpp: &Server, (store, age): (&Store, Option<Duration>)) {
+    if let Some(age) = age {
+        tokio::spawn(forget_old(store.clone(), age));
+    }
     if let Some(depot) = depot {
         tokio::spawn(depot.keep_tidy());
     }
@@ -519,13 +535,12 @@ fn start_media(config: &Config, hub: Arc<Hub>) -> Result<MediaHandle, StartError
 async fn start_sip(
     config: &Config,
     store: &Store,
-    guard: Arc<Guard>,
+    (guard, names): (Arc<Guard>, Arc<crate::dns::Resolver>),
     hub: &Arc<Hub>,
     certificate: &LiveCertificate,
 ) -> Result<(SipHandle, Addresses), StartError> {
     let accounts = Arc::new(PhoneAccounts::new(store.clone(), guard));
     let listeners = config.sip_listeners();
-    let names = Arc::new(crate::dns::Resolver::new(&config.dns));
     let client = crate::federation::web_client(config)?;
     let waker = Arc::new(PushPlaces::new(&config.sip.push, client));
     let ports = hub::ports(hub, accounts, names, waker);

@@ -7,6 +7,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tandem_sip::config::Policy;
 use tandem_sip::net::certificates::DomainVerifier;
 use tandem_xmpp::net::s2s::{AnyCertificate, Federation, Settings};
 
@@ -56,7 +57,8 @@ pub fn prepare(
 }
 
 /// TLS of phones and of other SIP servers: those show the certificate of the domain that was asked for (RFC 5922
-/// section 4), and ours is shown to them. Trunks that are known by their certificate are asked for it.
+/// section 4), and ours is shown to them. Where trunks, or domains
+/// that are named, may be known by their certificate, whoever connects is asked for one.
 ///
 /// # Errors
 ///
@@ -75,7 +77,9 @@ pub fn phones(
         .with_client_cert_resolver(certificate.shown());
     let client = Some(Arc::new(client));
     // Phones have no certificates, and some stumble over the question.
-    let (server, roots) = match config.trunks.iter().any(|trunk| !trunk.tls_names.is_empty()) {
+    let is_asked = config.trunks.iter().any(|trunk| !trunk.tls_names.is_empty())
+        || config.sip.foreign != Policy::Closed && !config.sip.foreign_domains.is_empty();
+    let (server, roots) = match is_asked {
         true => (incoming(certificate, &[])?, Some(Arc::new(roots))),
         false => (certificate.server_config()?, None),
     };

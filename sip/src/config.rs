@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ports::Login;
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub push_services: Vec<String>,
     /// How many seconds a call waits for a phone that was woken.
     pub push_wait_secs: u32,
+    /// Other domains.
+    pub foreign: Foreign,
     /// What Server and User-Agent say.
     pub software: String,
 }
@@ -93,6 +95,71 @@ pub struct Trunk {
     pub supervised: bool,
     /// Who we are there.
     pub login: Option<Login>,
+}
+
+/// Whose calls and messages are let in without being an account of ours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Nobody's.
+    #[default]
+    Closed,
+    /// Those of the domains that are named.
+    Allow,
+    /// Everybody's.
+    Open,
+}
+
+/// Other domains: their people reach accounts here, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Foreign {
+    /// Who is let in.
+    pub policy: Policy,
+    /// The domains that are named: what claims to be from them has to come from there, whatever the policy is.
+    pub domains: Vec<String>,
+    /// Domains, named or not, that may come without TLS where it is required.
+    pub clear: Vec<String>,
+    /// Names that are no other domain, beside those below ours.
+    pub reserved: Vec<String>,
+    /// Calls and messages taken from one address a minute.
+    pub max_per_minute: u32,
+}
+
+impl Default for Foreign {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Closed,
+            domains: Vec::new(),
+            clear: Vec::new(),
+            reserved: Vec::new(),
+            max_per_minute: 60,
+        }
+    }
+}
+
+impl Foreign {
+    /// Whether a domain is named.
+    #[must_use]
+    pub fn names(&self, domain: &str) -> bool {
+        self.domains.iter().any(|known| known.eq_ignore_ascii_case(domain))
+    }
+
+    /// Whether a domain may come without TLS where it is required.
+    #[must_use]
+    pub fn may_be_clear(&self, domain: &str) -> bool {
+        self.clear.iter().any(|known| known.eq_ignore_ascii_case(domain))
+    }
+
+    /// Whether people of this domain may come.
+    #[must_use]
+    pub fn lets_in(&self, domain: &str) -> bool {
+        match self.policy {
+            Policy::Closed => false,
+            Policy::Allow => self.names(domain),
+            Policy::Open => true,
+        }
+    }
 }
 
 /// An address, with any port or one.
@@ -149,6 +216,7 @@ impl Default for Config {
             require_tls: false,
             clear_accounts: Vec::new(),
             trunks: Vec::new(),
+            foreign: Foreign::default(),
             session_expires_secs: 1_800,
             min_session_expires_secs: 90,
             push_services: Vec::new(),
@@ -181,10 +249,25 @@ impl Config {
         self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
     }
 
+    /// Whether `host` is ours, or below one that is: nobody else's domain.
+    #[must_use]
+    pub fn is_own(&self, host: &str) -> bool {
+        let own = self.domains.iter().chain(&self.foreign.reserved);
+        own.into_iter().any(|domain| is_below(host, domain))
+    }
+
     /// The digest realm: the domain itself where it is ours, else the first one.
     #[must_use]
     pub fn realm<'a>(&'a self, host: &str) -> &'a str {
         let known = self.domains.iter().find(|domain| domain.eq_ignore_ascii_case(host));
         known.or(self.domains.first()).map_or("localhost", String::as_str)
     }
+}
+
+/// Whether `host` is `domain` or one of its subdomains.
+fn is_below(host: &str, domain: &str) -> bool {
+    let Some(at) = host.len().checked_sub(domain.len()) else { return false };
+    let (above, tail) = (host.get(..at), host.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
+        && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }

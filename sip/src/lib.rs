@@ -11,8 +11,6 @@
 //! | [`msrp`] | message sessions: framing, chunks, reports, connections | RFC 4975, RFC 6714, RFC 7701 section 7 |
 //! | [`ports`] | what the server needs from outside | |
 //! | `net` | UDP, TCP, TLS and WebSockets on tokio | RFC 3261 section 18, RFC 7118 |
-//!
-//! Not served yet: requests from foreign domains.
 
 pub mod auth;
 pub mod config;

@@ -117,6 +117,10 @@ pub enum Refusal {
     Scanner,
     /// It came without TLS where that is required. 403.
     Clear,
+    /// It comes from another domain, which is not let in, is not who it says, or wants what is not for it. 403.
+    Foreign,
+    /// More from other domains than one address may send in a minute. 503 with Retry-After.
+    Excess,
     /// There is too much to do. 503 with Retry-After.
     Overload,
 }
@@ -128,6 +132,8 @@ impl Refusal {
             Self::Flood => "flood",
             Self::Scanner => "scanner",
             Self::Clear => "clear",
+            Self::Foreign => "foreign",
+            Self::Excess => "excess",
             Self::Overload => "overload",
         }
     }
@@ -224,9 +230,10 @@ pub struct Invited {
     /// The Request-URI: who is called. An address of ours as host has become the domain.
     pub to: Uri,
     /// The authenticated account, `user@domain`. From a trunk: whom it says that calls, or nothing where that is hidden.
+    /// From another domain: the address there.
     pub account: String,
-    /// The trunk it comes from (see [`crate::config::Trunk`]).
-    pub trunk: Option<String>,
+    /// From where it comes.
+    pub origin: Origin,
     /// The SDP offer; `None`: we make the offer in the answer, theirs comes with `Acked`.
     pub offer: Option<Bytes>,
     /// Call-ID of the leg.
@@ -243,6 +250,25 @@ pub struct Invited {
     pub replaces: Option<LegId>,
 }
 
+/// From where a call or a message comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// From an account of ours that proved itself.
+    Account,
+    /// From a trunk of that name (see [`crate::config::Trunk`]).
+    Trunk(String),
+    /// From another domain that is let in (see [`crate::config::Foreign`]).
+    Foreign,
+}
+
+impl Origin {
+    /// Whether the sender is an account of ours.
+    #[must_use]
+    pub fn is_account(&self) -> bool {
+        *self == Self::Account
+    }
+}
+
 /// Who takes messages from phones.
 pub trait Messages: Send + Sync {
     /// A message of an authenticated account. The answer goes back as it is, after whatever
@@ -257,8 +283,8 @@ pub struct IncomingMessage {
     pub from: NameAddr,
     /// The authenticated account, `user@domain`.
     pub account: String,
-    /// The trunk it comes from; the account is whom it says that writes then.
-    pub trunk: Option<String>,
+    /// From where it comes; from elsewhere than an account, the account is whom that says that writes.
+    pub origin: Origin,
     /// The Request-URI. An address of ours as host has become the domain.
     pub to: Uri,
     /// Call-ID.
@@ -506,6 +532,8 @@ pub enum Target {
     Binding(Arc<Binding>),
     /// Any URI: its host is looked up, and its places are tried in turn (RFC 3263).
     Uri(Uri),
+    /// The same, under TLS or not at all.
+    Secure(Uri),
     /// A URI whose places are known.
     Hops(Uri, Vec<Hop>),
 }
@@ -516,7 +544,7 @@ impl Target {
         match self {
             // RFC 5626 section 11.4.
             Self::Binding(_) => (430, "Flow Failed"),
-            Self::Uri(_) | Self::Hops(..) => (502, "Host Not Found"),
+            Self::Uri(_) | Self::Secure(_) | Self::Hops(..) => (502, "Host Not Found"),
         }
     }
 }

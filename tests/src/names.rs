@@ -76,6 +76,16 @@ impl Names {
         self.add(&host, A, vec![127, 0, 0, 1]);
     }
 
+    /// `domain` has a SIP server on this machine at `port`, over UDP.
+    pub fn serve_sip(&self, domain: &str, port: u16) {
+        let mut data = vec![0, 0, 0, 0];
+        data.extend(port.to_be_bytes());
+        let host = format!("sip.{domain}");
+        data.extend(wire(&host));
+        self.add(&format!("_sip._udp.{domain}"), SRV, data);
+        self.add(&host, A, vec![127, 0, 0, 1]);
+    }
+
     /// A host of this address.
     pub fn address(&self, name: &str, address: [u8; 4]) {
         self.add(name, A, address.to_vec());

@@ -28,6 +28,33 @@ impl Provider {
     ///
     /// When it does not come up.
     pub fn start(port: u16, customer: u16) -> Result<Self> {
+        let (name, password) = LOGIN;
+        let prove = |condition: &str| {
+            format!(
+                "if ({condition}) {{\n\
+                 if (!pv_proxy_authenticate(\"{DOMAIN}\", \"{password}\", \"0\")) {{ \
+                 proxy_challenge(\"{DOMAIN}\", \"1\"); exit; }}\n\
+                 if ($au != \"{name}\") {{ proxy_challenge(\"{DOMAIN}\", \"1\"); exit; }}\n\
+                 consume_credentials(); }}\n"
+            )
+        };
+        let inside = prove(&format!("is_method(\"INVITE|UPDATE|BYE\") && $sp == {customer}"));
+        let outside = prove(&format!("$sp == {customer}"));
+        Self::serve(DOMAIN, port, customer, (&inside, &outside))
+    }
+
+    /// Starts a domain of its own on this port, beside another at `neighbour`. Phones register there without a password; what
+    /// is for nobody of it goes to the neighbour.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn domain(domain: &str, port: u16, neighbour: u16) -> Result<Self> {
+        Self::serve(domain, port, neighbour, ("", ""))
+    }
+
+    /// `inside` is done for each request in a dialog, `outside` for each other, before anybody is looked for.
+    fn serve(domain: &str, port: u16, other: u16, (inside, outside): (&str, &str)) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let files = Command::new("dpkg").args(["-L", "kamailio"]).output()?;
         let files = String::from_utf8_lossy(&files.stdout).into_owned();
@@ -37,9 +64,8 @@ impl Provider {
         let names = "kex tm tmx sl rr pv maxfwd usrloc registrar textops siputils auth";
         let load: String =
             names.split(' ').map(|name| format!("loadmodule \"{name}.so\"\n")).collect();
-        let (name, password) = LOGIN;
         let config = format!(
-            "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\nalias=\"{DOMAIN}\"\n\
+            "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=2\nauto_aliases=no\nalias=\"{domain}\"\n\
              listen=udp:127.0.0.1:{port}\nlisten=tcp:127.0.0.1:{port}\nmpath=\"{modules}/\"\n{load}\
              modparam(\"usrloc\", \"db_mode\", 0)\nmodparam(\"auth\", \"qop\", \"auth\")\n\
              request_route {{\n\
@@ -47,22 +73,16 @@ impl Provider {
              if (is_method(\"CANCEL\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
              if (!is_method(\"ACK\")) {{ if (t_precheck_trans()) {{ t_check_trans(); exit; }} t_check_trans(); }}\n\
              if (has_totag()) {{\n\
-             if (is_method(\"INVITE|UPDATE|BYE\") && $sp == {customer}) {{\n\
-             if (!pv_proxy_authenticate(\"{DOMAIN}\", \"{password}\", \"0\")) {{ \
-             proxy_challenge(\"{DOMAIN}\", \"1\"); exit; }}\n\
-             consume_credentials(); }}\n\
+             {inside}\
              if (loose_route()) {{ t_relay(); exit; }}\n\
              if (is_method(\"ACK\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
              sl_send_reply(\"404\", \"Not here\"); exit; }}\n\
              if (is_method(\"REGISTER\")) {{ if (!save(\"location\")) sl_reply_error(); exit; }}\n\
-             if ($sp == {customer}) {{\n\
-             if ($au != \"{name}\" || !pv_proxy_authenticate(\"{DOMAIN}\", \"{password}\", \"0\")) {{ \
-             proxy_challenge(\"{DOMAIN}\", \"1\"); exit; }}\n\
-             consume_credentials(); }}\n\
+             {outside}\
              record_route();\n\
              if (lookup(\"location\")) {{ if (!t_relay()) sl_reply_error(); exit; }}\n\
-             if ($sp == {customer}) {{ sl_send_reply(\"404\", \"No Such Number\"); exit; }}\n\
-             $du = \"sip:127.0.0.1:{customer}\";\n\
+             if ($sp == {other}) {{ sl_send_reply(\"404\", \"Nobody\"); exit; }}\n\
+             $du = \"sip:127.0.0.1:{other}\";\n\
              if (!t_relay()) sl_reply_error();\n}}\n"
         );
         let path = dir.path().join("kamailio.cfg");

@@ -67,9 +67,14 @@ pub fn jid_to_sip(jid: &Jid) -> Result<Uri, Unmappable> {
     Ok(uri)
 }
 
-/// A SIP address as a local part: who is behind a trunk and has no number.
+/// A SIP address as a local part: who is behind a trunk and has no number, or in another domain.
 pub fn sip_user_to_node(address: &str) -> Option<String> {
     (!address.contains('\0')).then(|| escape(address.trim()))
+}
+
+/// And back.
+pub fn node_to_sip_user(node: &str) -> String {
+    unescape(node)
 }
 
 /// The address of a caller who does not want to be known: nobody of this domain, reachable for one call.

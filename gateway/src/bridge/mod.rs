@@ -6,6 +6,7 @@ pub mod call;
 pub mod call_reason;
 pub mod contacts;
 pub mod cpim;
+pub mod domains;
 pub mod echo;
 pub mod echo_call;
 #[allow(clippy::disallowed_methods)] // drives calls

@@ -19,7 +19,7 @@ use tandem_sip::SipHandle;
 use tandem_sip::msg::{Headers, NameAddr, Uri};
 use tandem_sip::msrp::{Command, Incoming, MsrpUri, Outgoing, SessionConfig, SessionEvent};
 use tandem_sip::net::msrp::MsrpHandle;
-use tandem_sip::ports::{IncomingMessage, Invited, LegEvent, LegId};
+use tandem_sip::ports::{IncomingMessage, Invited, LegEvent, LegId, Origin};
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tokio::sync::{mpsc, oneshot};
@@ -192,8 +192,8 @@ impl MsrpDesk {
         if self.state().talks.len() >= MAX_SESSIONS {
             return Err(503);
         }
-        if invited.trunk.is_some() {
-            // Whom a trunk names is nobody's account, and the telephone network has no such sessions.
+        if !invited.origin.is_account() {
+            // Whom a trunk or another domain names is nobody's account, and sessions are for those.
             return Err(488);
         }
         let parts = &self.0.parts;
@@ -369,7 +369,7 @@ impl MsrpDesk {
         let message = IncomingMessage {
             from: call.from.clone(),
             account: call.account.clone(),
-            trunk: None,
+            origin: Origin::Account,
             to: call.to.clone(),
             call_id: call.call_id.clone(),
             cseq: talk.count,

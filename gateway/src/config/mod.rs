@@ -133,6 +133,17 @@ pub struct Sip {
     pub max_transactions: usize,
     /// Requests without credentials answered a second, of one address.
     pub max_strangers_per_second: u32,
+    /// Whether people of other SIP domains are reached, and reach accounts here: `closed`, `allow` (those of the domains
+    /// below) or `open`.
+    pub foreign: tandem_sip::config::Policy,
+    /// The domains that are named: who claims to call from there has to come from there.
+    pub foreign_domains: Vec<String>,
+    /// Domains that are excepted from `security`.
+    pub foreign_clear: Vec<String>,
+    /// The domain of their people as XMPP addresses; empty: `sip.` and the first domain.
+    pub foreign_domain: String,
+    /// Calls and messages from other domains taken of one address a minute.
+    pub max_foreign_per_minute: u32,
     /// How the User-Agent of scanners begins.
     pub scanners: Vec<String>,
     /// Seconds that a call lives without a sign of life (RFC 4028); 0: as long as the peer likes.
@@ -314,6 +325,11 @@ impl Default for Sip {
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
             max_strangers_per_second: usual.max_strangers_per_second,
+            foreign: usual.foreign.policy,
+            foreign_domains: Vec::new(),
+            foreign_clear: Vec::new(),
+            foreign_domain: String::new(),
+            max_foreign_per_minute: usual.foreign.max_per_minute,
             scanners: usual.scanners,
             session_expires: usual.session_expires_secs,
             min_session_expires: usual.min_session_expires_secs,
@@ -446,6 +462,9 @@ impl Config {
                 "sip.push: `{name}` is no push service in lower case with an http or https address"
             )));
         }
+        if let Some(wrong) = self.wrong_foreign() {
+            return Err(fault(&format!("sip: `{wrong}` is no other domain in lower case")));
+        }
         if let Some(admin) = self.xmpp.admins.iter().find(|a| !is_account(a)) {
             return Err(fault(&format!("xmpp.admins: `{admin}` is not user@domain")));
         }
@@ -504,6 +523,7 @@ impl Config {
             require_tls: self.sip.security == Security::Required,
             clear_accounts: self.sip.clear.clone(),
             trunks: self.trunks.iter().map(Trunk::peer).collect(),
+            foreign: self.foreign(),
             ..tandem_sip::Config::default()
         }
     }
@@ -519,6 +539,35 @@ impl Config {
         match (self.numbers.domain.as_str(), self.domains.first()) {
             ("", Some(first)) => format!("tel.{first}"),
             (domain, _) => domain.to_owned(),
+        }
+    }
+
+    fn wrong_foreign(&self) -> Option<&String> {
+        let named = self.sip.foreign_domains.iter().chain(&self.sip.foreign_clear);
+        let is_domain = |domain: &String| {
+            Jid::parse(domain).is_ok_and(|j| j.as_str() == domain && j.domain() == domain)
+                && !self.domains.contains(domain)
+        };
+        let own = Some(&self.sip.foreign_domain).filter(|domain| !domain.is_empty());
+        named.chain(own).find(|domain| !is_domain(domain))
+    }
+
+    /// The domain of people of other SIP domains as XMPP addresses.
+    pub fn foreign_domain(&self) -> String {
+        match (self.sip.foreign_domain.as_str(), self.domains.first()) {
+            ("", Some(first)) => format!("sip.{first}"),
+            (domain, _) => domain.to_owned(),
+        }
+    }
+
+    fn foreign(&self) -> tandem_sip::config::Foreign {
+        let hosts = self.components.iter().map(|component| component.host.clone());
+        tandem_sip::config::Foreign {
+            policy: self.sip.foreign,
+            domains: self.sip.foreign_domains.clone(),
+            clear: self.sip.foreign_clear.clone(),
+            reserved: hosts.chain([self.number_domain(), self.foreign_domain()]).collect(),
+            max_per_minute: self.sip.max_foreign_per_minute,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::auth::{Algorithm, Credentials, Nonces, Outcome, Presented, Verifier};
 use crate::config::Config;
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Host, Method, Name, Request, Uri};
-use crate::ports::Refusal;
+use crate::ports::{Origin, Refusal};
 use crate::transaction::TxId;
 use crate::transport::Flow;
 
@@ -133,8 +133,11 @@ impl Core {
             subject = request.uri.clone();
         }
         let Some(domain) = self.domain_of(&subject.host, flow.local) else {
-            let status = if request.method == Method::REGISTER { 404 } else { 403 };
-            return self.answer(tx, &request, status, now);
+            return match request.method {
+                Method::REGISTER => self.answer(tx, &request, 404, now),
+                Method::INVITE | Method::MESSAGE => self.foreign_sends(tx, request, flow, now),
+                _ => self.answer(tx, &request, 403, now),
+            };
         };
         let named = subject.user_decoded().map(|user| format!("{user}@{domain}"));
         let is_hidden = request.method != Method::REGISTER
@@ -301,8 +304,10 @@ impl Core {
         }
         match request.method {
             Method::REGISTER => self.register(tx, request, flow, account, now),
-            Method::INVITE => self.invited(tx, request, flow, (account, None), now),
-            Method::MESSAGE => self.message_came(tx, request, flow, (account, None), now),
+            Method::INVITE => self.invited(tx, request, flow, (account, Origin::Account), now),
+            Method::MESSAGE => {
+                self.message_came(tx, request, flow, (account, Origin::Account), now)
+            }
             Method::PUBLISH => self.publish(tx, request, flow, account, now),
             _ => self.subscribe(tx, request, flow, account, now),
         }

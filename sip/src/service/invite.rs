@@ -12,7 +12,7 @@ use super::{Core, Output};
 use crate::dialog::Dialog;
 use crate::dialog::timer::Agreed;
 use crate::msg::{Name, Request};
-use crate::ports::{Invited, LegEvent, LegId};
+use crate::ports::{Invited, LegEvent, LegId, Origin};
 use crate::transaction::TxId;
 use crate::transport::Flow;
 
@@ -35,8 +35,8 @@ pub(super) struct Called {
     pub(super) invite: Box<Request>,
     pub(super) to_tag: String,
     pub(super) flow: Flow,
-    /// The trunk it comes from.
-    trunk: Option<String>,
+    /// From where it comes.
+    origin: Origin,
     /// The session timer that a 2xx agrees on (RFC 4028).
     agreed: Option<Agreed>,
     /// The early dialog, once a provisional answer told our tag.
@@ -46,13 +46,13 @@ pub(super) struct Called {
 }
 
 impl Core {
-    /// An INVITE of an account that proved itself, or of a trunk.
+    /// An INVITE of an account that proved itself, of a trunk, or of another domain.
     pub(super) fn invited(
         &mut self,
         tx: TxId,
         request: Box<Request>,
         flow: Flow,
-        (account, trunk): (String, Option<String>),
+        (account, origin): (String, Origin),
         now: Instant,
     ) {
         let headers = &request.headers;
@@ -77,12 +77,12 @@ impl Core {
             offer: some(&request.body),
             call_id: call_id.0,
             headers: headers.clone(),
-            binding: trunk.is_none().then(|| self.binding_of(&account, flow)).flatten(),
+            binding: origin.is_account().then(|| self.binding_of(&account, flow)).flatten(),
             source: flow.peer,
             is_secure: flow.protocol.is_secure(),
             replaces,
             account,
-            trunk: trunk.clone(),
+            origin: origin.clone(),
         };
         let to_tag = self.ids.token();
         if let Some(name) = call_name(&request) {
@@ -93,7 +93,7 @@ impl Core {
             invite: request,
             to_tag,
             flow,
-            trunk,
+            origin,
             agreed,
             early: None,
             told: Told::default(),
@@ -138,7 +138,7 @@ impl Core {
             return self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
         };
         self.forget_invite(&called);
-        let Called { tx, invite, to_tag, flow, trunk, agreed, told, .. } = *called;
+        let Called { tx, invite, to_tag, flow, origin, agreed, told, .. } = *called;
         let user = invite.uri.user_decoded().unwrap_or_default();
         let mut response = invite.response(200, Some(&to_tag));
         response.headers.copy_from(&invite.headers, Name::RecordRoute);
@@ -159,8 +159,11 @@ impl Core {
         self.leg_of_dialog.insert(dialog.id.clone(), leg);
         let number = invite.headers.cseq().map_or(0, |cseq| cseq.number);
         let mut session = Session::new(dialog, user, false);
-        session.login = trunk.as_ref().and_then(|trunk| self.login_at(trunk));
-        session.trunk = trunk;
+        session.login = match &origin {
+            Origin::Trunk(trunk) => self.login_at(trunk),
+            Origin::Account | Origin::Foreign => None,
+        };
+        session.origin = Some(origin);
         session.unacked = Some(Unacked::new(number, ok, reply, now));
         session.said = sdp;
         session.heard = invite.body.clone();

@@ -23,13 +23,19 @@ pub(super) enum Wish {
 impl Core {
     /// The search for a target that has to be looked up.
     pub(super) fn search(&mut self, target: &Target) -> Option<Box<Search>> {
-        let Target::Uri(uri) = target else { return None };
-        let search = self.begin_search(uri)?;
+        let search = match target {
+            Target::Uri(uri) => self.begin_search(uri, false)?,
+            Target::Secure(uri) => self.begin_search(uri, true)?,
+            Target::Binding(_) | Target::Hops(..) => return None,
+        };
         search.question().is_some().then(|| Box::new(search))
     }
 
-    fn begin_search(&mut self, uri: &Uri) -> Option<Search> {
-        let has = |protocol: &Protocol| self.listeners.iter().any(|one| one.protocol == *protocol);
+    pub(super) fn begin_search(&mut self, uri: &Uri, is_secure: bool) -> Option<Search> {
+        let has = |protocol: &Protocol| {
+            (!is_secure || protocol.is_secure())
+                && self.listeners.iter().any(|one| one.protocol == *protocol)
+        };
         let can: Vec<Protocol> = PREFERENCE.into_iter().filter(has).collect();
         Search::new(uri, &can, self.ids.number())
     }
@@ -41,7 +47,7 @@ impl Core {
 
     pub(super) fn located(&mut self, wish: Wish, hops: Vec<Hop>, now: Instant) {
         let known = |target: Target, hops| match target {
-            Target::Uri(uri) => Target::Hops(uri, hops),
+            Target::Uri(uri) | Target::Secure(uri) => Target::Hops(uri, hops),
             other => other,
         };
         match wish {
@@ -69,13 +75,19 @@ impl Core {
     }
 
     /// The places of a URI that needs no lookup, or whose lookup is done; those that failed lately come last.
-    pub(super) fn places(&mut self, uri: &Uri, hops: Option<&[Hop]>, now: Instant) -> Vec<Other> {
-        let mut hops = match hops {
-            Some(hops) => hops.to_vec(),
-            None => self.begin_search(uri).map(Search::hops).unwrap_or_default(),
+    pub(super) fn places(&mut self, target: &Target, now: Instant) -> Vec<Other> {
+        let (uri, mut hops) = match target {
+            Target::Hops(uri, hops) => (uri, hops.clone()),
+            Target::Uri(uri) => (uri, self.plain_places(uri, false)),
+            Target::Secure(uri) => (uri, self.plain_places(uri, true)),
+            Target::Binding(_) => return Vec::new(),
         };
         self.avoided.sort(&mut hops, now);
         hops.into_iter().map(|hop| Other::Hop(uri.clone(), hop)).collect()
+    }
+
+    fn plain_places(&mut self, uri: &Uri, is_secure: bool) -> Vec<Hop> {
+        self.begin_search(uri, is_secure).map(Search::hops).unwrap_or_default()
     }
 
     /// A flow to a place: the connection that is open to it, or a new one.

@@ -9,18 +9,18 @@ use super::outbound::{MAX_DATAGRAM, PROOF, STAMP};
 use super::{Core, Job, Output, Ticket, Waiting};
 use crate::msg::header::{CSeq, CallId, From, MaxForwards, RetryAfter, To};
 use crate::msg::{Method, Name, NameAddr, Request, Response, reason_phrase};
-use crate::ports::{IncomingMessage, MessageReply, MessageResult, OutgoingMessage};
+use crate::ports::{IncomingMessage, MessageReply, MessageResult, Origin, OutgoingMessage};
 use crate::transaction::TxId;
 use crate::transport::{Flow, Protocol};
 
 impl Core {
-    /// A message of an account that proved itself, or of a trunk.
+    /// A message of an account that proved itself, of a trunk, or of another domain.
     pub(super) fn message_came(
         &mut self,
         tx: TxId,
         request: Box<Request>,
         flow: Flow,
-        (account, trunk): (String, Option<String>),
+        (account, origin): (String, Origin),
         now: Instant,
     ) {
         let headers = &request.headers;
@@ -37,10 +37,10 @@ impl Core {
             content_type: headers.get(Name::ContentType).map(str::to_owned),
             body: request.body.clone(),
             // Who is behind a trunk has no phone here, whatever the trunk says.
-            binding: trunk.is_none().then(|| self.binding_of(&account, flow)).flatten(),
+            binding: origin.is_account().then(|| self.binding_of(&account, flow)).flatten(),
             source: flow.peer,
             account,
-            trunk,
+            origin,
         };
         self.job(Waiting::Message(tx, request), Job::Message(Box::new(message)));
     }
@@ -101,7 +101,7 @@ impl Core {
         tx: TxId,
         mut request: Box<Request>,
         (local, remote): (crate::msg::Uri, &crate::msg::Uri),
-        trunk: Option<String>,
+        origin: Origin,
         flow: Flow,
         now: Instant,
     ) {
@@ -110,7 +110,7 @@ impl Core {
             return self.answer(tx, &request, 400, now);
         };
         request.uri = local;
-        self.message_came(tx, request, flow, (account, trunk), now);
+        self.message_came(tx, request, flow, (account, origin), now);
     }
 
     /// A request outside any dialog, from us with a fresh tag unless it has one.

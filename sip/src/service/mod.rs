@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `dispatch` | what a request is, and which module takes it |
 //! | `gate`, `identity` | who is asking (digest), how often, and what others may know of it |
+//! | `foreign` | requests from other domains |
 //! | `registrar`, `bind`, `leaving`, `gruu` | where the phones are, what a REGISTER changes, the addresses of one phone |
 //! | `outbound` | the ways to a phone |
 //! | `wake` | phones that sleep |
@@ -31,6 +32,7 @@ pub mod dialog_event;
 mod dispatch;
 mod early;
 pub mod events;
+mod foreign;
 mod gate;
 mod gruu;
 pub mod identity;
@@ -68,6 +70,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use self::binding::Binding;
+use self::foreign::Strangers;
 use self::gate::Gate;
 use self::gruu::Gruus;
 use self::ids::Ids;
@@ -234,6 +237,8 @@ enum Waiting {
     Locate(locate::Wish),
     /// A call waits for a phone to wake up.
     Push(LegId),
+    /// A domain says that a request is from it.
+    Foreign(Box<foreign::Claim>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,6 +289,8 @@ pub struct Core {
     ids: Ids,
     layer: Layer,
     gate: Gate,
+    /// What came from other domains.
+    strangers: Strangers,
     registrar: Registrar,
     gruus: Gruus,
     /// Who watches where an account is registered.
@@ -353,6 +360,7 @@ impl Core {
             ids: Ids::new(seed),
             layer: Layer::default(),
             gate,
+            strangers: Strangers::new(now),
             registrar: Registrar::default(),
             gruus: Gruus::new(seed),
             reg_watches: HashMap::new(),
@@ -496,6 +504,9 @@ impl Core {
             }
             (Waiting::Push(leg), JobResult::Pushed(is_taken)) => self.pushed(leg, is_taken, now),
             (Waiting::Locate(wish), JobResult::Located(hops)) => self.located(wish, hops, now),
+            (Waiting::Foreign(claim), JobResult::Located(hops)) => {
+                self.claim_judged(*claim, &hops, now);
+            }
             // The driver answers each job with its own kind of result.
             (
                 Waiting::Register(_)
@@ -503,7 +514,8 @@ impl Core {
                 | Waiting::Subscribe(_)
                 | Waiting::Publish(_)
                 | Waiting::Locate(_)
-                | Waiting::Push(_),
+                | Waiting::Push(_)
+                | Waiting::Foreign(_),
                 _,
             ) => {}
         }

@@ -80,12 +80,8 @@ impl Core {
     /// The best way to a target, and the bindings to try after it. `None`: there is no way, as no flow is open.
     pub(super) fn route(&mut self, target: &Target, now: Instant) -> Option<(Way, Vec<Other>)> {
         match target {
-            Target::Uri(uri) => {
-                let places = self.places(uri, None, now);
-                self.next_way(places)
-            }
-            Target::Hops(uri, hops) => {
-                let places = self.places(uri, Some(hops), now);
+            Target::Uri(_) | Target::Secure(_) | Target::Hops(..) => {
+                let places = self.places(target, now);
                 self.next_way(places)
             }
             Target::Binding(binding) => {

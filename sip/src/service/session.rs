@@ -13,7 +13,7 @@ use super::{Core, Output, Timer};
 use crate::dialog::timer::{Agreed, Due, SessionTimer};
 use crate::dialog::{Dialog, DialogId};
 use crate::msg::{Headers, Method, Name, Request};
-use crate::ports::{LegEvent, LegId, Login};
+use crate::ports::{LegEvent, LegId, Login, Origin};
 use crate::transaction::TxId;
 use crate::transaction::timers::{GIVE_UP, LONGEST_REPEAT, Repeat};
 use crate::transport::Flow;
@@ -21,8 +21,8 @@ use crate::transport::Flow;
 /// An established dialog of a call.
 pub(super) struct Session {
     pub(super) dialog: Dialog,
-    /// The trunk that called.
-    pub(super) trunk: Option<String>,
+    /// From where the call came, where the other end began it.
+    pub(super) origin: Option<Origin>,
     /// What a challenge of whom we called is answered with.
     pub(super) login: Option<Login>,
     /// Who we are in Contact.
@@ -72,10 +72,18 @@ impl Unacked {
 }
 
 impl Session {
+    /// The trunk that called.
+    pub(super) fn trunk(&self) -> Option<&str> {
+        match &self.origin {
+            Some(Origin::Trunk(trunk)) => Some(trunk),
+            _ => None,
+        }
+    }
+
     pub(super) fn new(dialog: Dialog, user: String, we_called: bool) -> Self {
         Self {
             dialog,
-            trunk: None,
+            origin: None,
             login: None,
             user,
             we_called,
@@ -201,8 +209,9 @@ impl Core {
             Method::MESSAGE => {
                 let (local, remote) =
                     (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());
-                let trunk = session.trunk.clone().or_else(|| self.trunk_at(&remote));
-                self.message_in_call(tx, request, (local, &remote), trunk, flow, now);
+                let origin = session.origin.clone();
+                let origin = origin.unwrap_or_else(|| self.origin_at(&remote, flow.local));
+                self.message_in_call(tx, request, (local, &remote), origin, flow, now);
             }
             Method::REFER => self.referred(leg, tx, request, now),
             Method::SUBSCRIBE => self.refer_watched(leg, tx, &request, now),

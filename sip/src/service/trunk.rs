@@ -4,8 +4,10 @@
 //! What a trunk says of its callers is believed (RFC 3325 section 5, RFC 3324's trust domain), unless it is set otherwise, but
 //! for one thing: that they are people of ours.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::dispatch::brings_proof;
 use super::invite::Leg;
 use super::{Core, identity};
 use crate::auth::{Algorithm, Challenge, Credentials};
@@ -13,7 +15,7 @@ use crate::config::Trunk;
 use crate::dialog::DialogId;
 use crate::msg::header::{CSeq, PAssertedIdentity};
 use crate::msg::{Method, Request, Response, Uri};
-use crate::ports::{LegId, Login};
+use crate::ports::{LegId, Login, Origin};
 use crate::transaction::TxId;
 use crate::transport::certificate::is_same;
 use crate::transport::{Flow, Protocol};
@@ -42,7 +44,7 @@ impl Core {
 
     fn is_with_trunk(&self, dialog: &DialogId) -> bool {
         let leg = self.leg_of_dialog.get(dialog).and_then(|leg| self.legs.get(leg));
-        matches!(leg, Some(Leg::Up(session)) if session.trunk.is_some())
+        matches!(leg, Some(Leg::Up(session)) if session.trunk().is_some())
     }
 
     /// The realm in which a request is asked which trunk it is from: where trunks have passwords and nothing else is known of
@@ -57,6 +59,9 @@ impl Core {
         let asked = home.or_else(|| self.domain_of(&request.uri.host, flow.local));
         let domain = asked.or_else(|| self.config.domains.first().cloned())?;
         if is_stranger {
+            if !brings_proof(request) && self.is_guest(request, &from) {
+                return None;
+            }
             // A password is not asked for where somebody could hear what nobody may say there.
             let may = flow.protocol.is_secure() || trunks.any(|trunk| !trunk.secure);
             return may.then_some(domain);
@@ -65,6 +70,13 @@ impl Core {
         let is_account = from.user_decoded().is_some_and(|name| name == user);
         let is_named = |trunk: &Trunk| trunk.account.as_ref().is_some_and(|a| a.username == user);
         (!is_account && trunks.any(is_named)).then_some(domain)
+    }
+
+    /// Whether a request may be one of somebody of another domain: what is for a number is asked which trunk it is from.
+    fn is_guest(&self, request: &Request, from: &Uri) -> bool {
+        let user = request.uri.user_decoded().unwrap_or_default();
+        let is_number = user.chars().all(|c| c.is_ascii_digit() || "+-.()".contains(c));
+        !is_number && self.config.foreign.lets_in(&from.host.to_string())
     }
 
     /// The hash of a trunk's password; none for a name that no trunk has.
@@ -99,8 +111,16 @@ impl Core {
         self.trunk_sends(tx, request, flow, name, now);
     }
 
-    /// The trunk behind an address that we called.
-    pub(super) fn trunk_at(&self, remote: &Uri) -> Option<String> {
+    /// Who is behind an address that we called.
+    pub(super) fn origin_at(&self, remote: &Uri, local: SocketAddr) -> Origin {
+        match self.trunk_at(remote) {
+            Some(trunk) => Origin::Trunk(trunk),
+            None if self.domain_of(&remote.host, local).is_some() => Origin::Account,
+            None => Origin::Foreign,
+        }
+    }
+
+    fn trunk_at(&self, remote: &Uri) -> Option<String> {
         let is_it =
             |trunk: &&Trunk| Uri::parse(&trunk.uri).is_ok_and(|uri| uri.host.is_same(&remote.host));
         self.config.trunks.iter().find(is_it).map(|trunk| trunk.name.clone())
@@ -140,12 +160,12 @@ impl Core {
                 // Nobody could be answered (RFC 5079).
                 return self.answer(tx, &request, 433, now);
             }
-            return self.message_came(tx, request, flow, (account, Some(trunk)), now);
+            return self.message_came(tx, request, flow, (account, Origin::Trunk(trunk)), now);
         }
         if self.is_merged(&request) {
             return self.answer(tx, &request, 482, now);
         }
-        self.invited(tx, request, flow, (account, Some(trunk)), now);
+        self.invited(tx, request, flow, (account, Origin::Trunk(trunk)), now);
     }
 
     /// Who we are at a trunk.
@@ -168,7 +188,7 @@ impl Core {
     ) {
         let leg = self.leg_of_dialog.get(dialog).and_then(|leg| self.legs.get(leg));
         match leg {
-            Some(Leg::Up(session)) if session.trunk.as_deref() == Some(trunk) => {
+            Some(Leg::Up(session)) if session.trunk() == Some(trunk) => {
                 self.handle_proven(tx, request, dialog, flow, now);
             }
             Some(_) => self.answer(tx, &request, 403, now),

@@ -148,6 +148,13 @@ pub(super) enum Way {
         /// Who is asked next.
         others: Vec<Arc<Trunk>>,
     },
+    /// In another domain, found by DNS.
+    Abroad {
+        /// Which.
+        domain: String,
+        /// Whether it is reached under TLS alone.
+        secure: bool,
+    },
 }
 
 /// What is on the other end of a leg, and how far it is.
@@ -250,6 +257,8 @@ impl Kind {
             Self::SipCaller { secure, .. } => of(*secure),
             Self::SipTarget { way: Way::Phone(binding), .. } => of(binding.is_secure()),
             Self::SipTarget { way: Way::Trunk { trunk, .. }, .. } => of(trunk.is_secure()),
+            // Without the need, TLS is a matter of what DNS says, which we are not told.
+            Self::SipTarget { way: Way::Abroad { secure, .. }, .. } => secure.then_some("tls"),
             // No client logs in without TLS.
             Self::JingleCaller { .. } | Self::Proposed { .. } | Self::JingleTarget { .. } => {
                 of(true)

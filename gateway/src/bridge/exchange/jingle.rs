@@ -34,7 +34,7 @@ impl Exchange {
                 let jmi = stanza.element().ok().and_then(|e| Jmi::from_message(&e));
                 match jmi {
                     Some(Ok(jmi)) => self.handle_jmi(said, &jmi, now),
-                    _ if self.parts.plan.is_number_domain(&us) => {
+                    _ if self.is_elsewhere(&us) => {
                         let error = StanzaError::new(Condition::ServiceUnavailable);
                         stanza.error_reply(&error).into_iter().for_each(|reply| self.say(reply));
                     }

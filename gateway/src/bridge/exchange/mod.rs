@@ -5,9 +5,10 @@
 //! says to XMPP goes through one ordered outbox; SIP and media are told directly and never wait.
 //!
 //! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` and
-//! `transfer.rs` are what happens while a call is up; `trunk.rs` is the telephone network;
+//! `transfer.rs` are what happens while a call is up; `trunk.rs` is the telephone network, `abroad.rs` other SIP domains;
 //! `entry.rs` is the data; `record.rs` writes the call log.
 
+mod abroad;
 mod act;
 mod audio;
 mod change;
@@ -44,6 +45,7 @@ use self::record::Records;
 use self::transfer::Room;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
 use super::contacts::Contacts;
+use super::domains::Domains;
 use super::numbers::Plan;
 use super::protection::Protection;
 use crate::cluster::Bus;
@@ -93,6 +95,8 @@ pub struct Parts {
     pub contacts: Contacts,
     /// Numbers and trunks.
     pub plan: Arc<Plan>,
+    /// Other SIP domains.
+    pub domains: Arc<Domains>,
     /// Whose phones have to be encrypted.
     pub protection: Protection,
     /// The way to whoever shows calls to others.

@@ -27,7 +27,7 @@ impl Exchange {
         let Some(mut entry) = self.calls.remove(&call) else { return };
         self.count();
         self.finish_client(&mut entry, outcome);
-        if is_missed(&entry, outcome) && !self.parts.plan.is_number_domain(&entry.callee) {
+        if is_missed(&entry, outcome) && !self.is_elsewhere(&entry.callee) {
             self.leave_missed(&entry);
         }
         for device in entry.busy.drain(..) {
@@ -160,11 +160,16 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
                 Kind::SipTarget { way: Way::Trunk { trunk, .. }, .. } => Some(trunk.name.as_str()),
                 _ => None,
             };
+            let domain = match &leg.kind {
+                Kind::SipTarget { way: Way::Abroad { domain, .. }, .. } => Some(domain.as_str()),
+                _ => None,
+            };
             let payer = entry.payer.as_ref().filter(|_| trunk.is_some());
             serde_json::json!({
                 "protocol": leg.kind.protocol(),
                 "trunk": trunk,
                 "payer": payer.map(ToString::to_string),
+                "domain": domain,
                 "signalling": leg.kind.signalling_protection(),
                 "media": leg.kind.media_protection(),
                 "device": leg.device.as_ref().map(ToString::to_string),

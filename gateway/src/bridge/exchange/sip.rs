@@ -7,7 +7,9 @@ use tandem_media::codec::Codec;
 use tandem_media::sdp::{Encryption, Session};
 use tandem_sip::msg::NameAddr;
 use tandem_sip::msg::header::MaxForwards;
-use tandem_sip::ports::{Binding, Invited, LegEvent, LegId as SipLeg, OutgoingInvite, Target};
+use tandem_sip::ports::{
+    Binding, Invited, LegEvent, LegId as SipLeg, Origin, OutgoingInvite, Target,
+};
 use tandem_sip::service::identity as privacy;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
@@ -91,9 +93,9 @@ impl Exchange {
             return Ok(self.replaces(leg, place, &caller, Leg::new(kind, device), now)?);
         }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
-        if !exists.map_err(|_| 500_u16)? && !self.parts.plan.is_number_domain(&callee) {
+        if !exists.map_err(|_| 500_u16)? && !self.is_elsewhere(&callee) {
             let plan = &self.parts.plan;
-            let number = invited.trunk.is_none().then(|| plan.dialled(&invited.to)).flatten();
+            let number = invited.origin.is_account().then(|| plan.dialled(&invited.to)).flatten();
             callee = number.ok_or(404_u16)?;
         }
         if self.is_cut_off(&caller, &callee).await.map_err(|_| 500_u16)? {
@@ -113,13 +115,13 @@ impl Exchange {
         // XMPP talks to full addresses; a phone that is not registered gets one for this call.
         let is_hidden = privacy::is_private(&invited.headers);
         let guest = match &device {
-            // Numbers have addresses, which need no lending.
-            _ if invited.trunk.is_some() => None,
+            // Numbers and other domains have addresses, which need no lending.
+            _ if !invited.origin.is_account() => None,
             _ if is_hidden => identity::nobody(caller.domain(), &sid),
             None => caller.with_resource(&format!("call-{sid}")).ok(),
             Some(_) => None,
         };
-        if is_hidden && guest.is_none() && invited.trunk.is_none() {
+        if is_hidden && guest.is_none() && invited.origin.is_account() {
             return Err(433.into());
         }
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
@@ -129,9 +131,10 @@ impl Exchange {
             None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
         };
         let secure = invited.is_secure;
-        let strict = match &invited.trunk {
-            Some(trunk) => self.parts.plan.is_encrypted(trunk),
-            None => self.parts.protection.must_encrypt(&caller),
+        let strict = match &invited.origin {
+            Origin::Trunk(trunk) => self.parts.plan.is_encrypted(trunk),
+            Origin::Account => self.parts.protection.must_encrypt(&caller),
+            Origin::Foreign => self.parts.domains.is_encrypted(&caller),
         };
         let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
         let leg_ = Leg::new(kind, device);
@@ -152,6 +155,10 @@ impl Exchange {
             let rung = self.ring_number(key, &mut entry, &caller.bare(), now);
             rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
         }
+        if self.parts.domains.is_abroad(&entry.callee) {
+            let rung = self.ring_abroad(key, &mut entry, &caller.bare());
+            rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
+        }
         self.ring_phones(key, &mut entry);
         if let Some(guest) = &entry.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
@@ -164,17 +171,20 @@ impl Exchange {
 
     /// Who calls, and who is called.
     fn parties(&self, invited: &Invited, sid: &str) -> Result<(Jid, Jid), u16> {
-        match invited.trunk {
-            Some(_) => {
+        match invited.origin {
+            Origin::Trunk(_) => {
                 let caller = self.caller_of_trunk(invited, sid).ok_or(403_u16)?;
                 Ok((caller, self.called_by_trunk(invited).ok_or(404_u16)?))
             }
-            None => {
+            Origin::Foreign => self.foreign_parties(invited, sid),
+            Origin::Account => {
                 let caller = crate::bridge::account(&invited.account).map_err(|_| 403_u16)?;
                 let plan = &self.parts.plan;
                 let number = || plan.dialled(&invited.to);
                 let named = || identity::sip_to_jid(&invited.to).ok();
-                let callee = plan.emergency(&invited.to).or_else(named).or_else(number);
+                let abroad = || self.parts.domains.dialled(&invited.to);
+                let known = plan.emergency(&invited.to).or_else(abroad);
+                let callee = known.or_else(named).or_else(number);
                 Ok((caller, callee.ok_or(404_u16)?))
             }
         }
@@ -239,7 +249,8 @@ impl Exchange {
         let from = if entry.is_hidden {
             privacy::anonymous()
         } else {
-            NameAddr::new(identity::jid_to_sip(&entry.caller.bare()).ok()?)
+            let abroad = self.parts.domains.shown(&entry.caller);
+            NameAddr::new(abroad.or_else(|| identity::jid_to_sip(&entry.caller.bare()).ok())?)
         };
         let leg = self.parts.sip.invite(OutgoingInvite {
             target: Target::Binding(binding.clone()),

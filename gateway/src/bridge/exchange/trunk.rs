@@ -21,8 +21,8 @@ use crate::bridge::tolls::{Item, Refused};
 use crate::config::Trunk;
 
 const DISCO: &str = "http://jabber.org/protocol/disco#info";
-/// The resource by which a called number speaks.
-const RESOURCE: &str = "trunk";
+/// The resource by which a called number speaks, or somebody of another domain.
+pub(super) const RESOURCE: &str = "trunk";
 
 impl Exchange {
     /// Who is called by a trunk.
@@ -38,10 +38,10 @@ impl Exchange {
         self.parts.plan.caller(said)?.with_resource(&format!("call-{sid}")).ok()
     }
 
-    /// What may be asked about a number by XMPP: what it can do (XEP-0030).
+    /// What may be asked about a number, or somebody of another domain, by XMPP: what it can do (XEP-0030).
     pub(super) fn number_asked(&self, us: &Jid, from: &Jid, stanza: &Stanza) -> bool {
         let id = stanza.id().unwrap_or_default();
-        if !self.parts.plan.is_number_domain(us) || stanza.child("query", DISCO).is_none() {
+        if !self.is_elsewhere(us) || stanza.child("query", DISCO).is_none() {
             return false;
         }
         let features = super::super::echo_call::FEATURES.iter().chain(&[DISCO]);
@@ -62,10 +62,9 @@ impl Exchange {
         true
     }
 
-    /// Who refuses a call to a number that nobody carries.
+    /// Who refuses a call to a number that nobody carries, or to another domain that is not reached.
     pub(super) fn voice_of(&self, callee: &Jid) -> Option<Jid> {
-        let is_number = self.parts.plan.is_number_domain(callee);
-        is_number.then(|| callee.bare().with_resource(RESOURCE).ok()).flatten()
+        self.is_elsewhere(callee).then(|| callee.bare().with_resource(RESOURCE).ok()).flatten()
     }
 
     /// Rings a number by the trunk that takes it, for this account, which the caller may hide. `Err`: why nobody does.
@@ -107,8 +106,13 @@ impl Exchange {
         Ok(())
     }
 
-    /// Rings what an app calls.
+    /// Rings what an app calls: phones, a number, or somebody of another domain.
     pub(super) fn ring_phones_or_number(&mut self, call: CallKey, entry: &mut Entry, now: Instant) {
+        if self.parts.domains.is_abroad(&entry.callee) {
+            let rung = self.ring_abroad(call, entry, &entry.caller.bare());
+            entry.refused = rung.err();
+            return;
+        }
         if !self.parts.plan.is_number_domain(&entry.callee) {
             return self.ring_phones(call, entry);
         }

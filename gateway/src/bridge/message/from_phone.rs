@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tandem_sip::msg::Name;
 use tandem_sip::msg::header::Date;
-use tandem_sip::ports::{IncomingMessage, MessageReply};
+use tandem_sip::ports::{IncomingMessage, MessageReply, Origin};
 use tandem_xmpp::Outcome;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::SlotRefusal;
@@ -38,10 +38,15 @@ pub(super) struct Way<'a> {
 }
 
 impl Chat {
-    /// A MESSAGE of an authenticated phone, or of a trunk.
+    /// A MESSAGE of an authenticated phone, of a trunk, or of another domain.
     pub async fn from_phone(&self, message: IncomingMessage) -> MessageReply {
-        if message.trunk.is_some() {
-            return self.trunk_wrote(&message).await.unwrap_or_else(MessageReply::new);
+        let wrote = match message.origin {
+            Origin::Account => None,
+            Origin::Trunk(_) => Some(self.trunk_wrote(&message).await),
+            Origin::Foreign => Some(self.foreigner_wrote(&message).await),
+        };
+        if let Some(wrote) = wrote {
+            return wrote.unwrap_or_else(MessageReply::new);
         }
         let Ok(account) = crate::bridge::account(&message.account) else {
             return MessageReply::new(404);
@@ -110,10 +115,14 @@ impl Chat {
         if texts.is_empty() && files.is_empty() {
             return Err(unsupported());
         }
+        if !files.is_empty() && message.origin == Origin::Foreign {
+            // Nobody here lends strangers room.
+            return Err(unsupported());
+        }
         // All files first: a message of which a part cannot be taken is not taken at all.
         let mut links = Vec::new();
         // A trunk has no room of its own for files.
-        let owner = if message.trunk.is_some() { way.to.bare() } else { way.from.bare() };
+        let owner = if message.origin.is_account() { way.from.bare() } else { way.to.bare() };
         for file in files {
             links.push(self.keep_file(&owner, file).await?);
         }
@@ -218,7 +227,7 @@ impl Chat {
         let (answered, answer) = oneshot::channel();
         self.state().waiting.insert(id.to_owned(), answered);
         let outcome = self.0.xmpp.inject(stanza).await;
-        let is_number = self.0.plan.is_number_domain(to);
+        let is_number = self.0.plan.is_number_domain(to) || self.0.domains.is_abroad(to);
         let status = match outcome {
             Outcome::Delivered { .. } | Outcome::Sent if waits(&outcome, is_number) => {
                 match tokio::time::timeout(PATIENCE, answer).await {
@@ -238,7 +247,7 @@ impl Chat {
     }
 }
 
-/// Whether what becomes of a message is said by a phone or a trunk.
+/// Whether what becomes of a message is said by a phone, a trunk or another domain.
 fn waits(outcome: &Outcome, is_number: bool) -> bool {
     match outcome {
         Outcome::Delivered { sessions, .. } => *sessions == 0,

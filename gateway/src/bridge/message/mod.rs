@@ -9,12 +9,14 @@
 //! | `to_phone` | stanzas become MESSAGE requests |
 //! | `from_phone` | MESSAGE requests become stanzas |
 //! | `threads` | XMPP threads against Call-IDs |
+//! | `abroad` | texts to and from people of other SIP domains |
 //! | `edits` | corrections and retractions of what still waits |
 //! | `waiting` | what waited for phones that were away |
 //! | `receipts` | XEP-0184 and XEP-0333 against IMDN |
 //! | `trunk` | texts to and from telephone numbers |
 //! | `typing` | XEP-0085 against isComposing, with their timers |
 
+mod abroad;
 mod edits;
 pub(super) mod from_phone;
 mod receipts;
@@ -45,6 +47,7 @@ use self::receipts::{FEW_IDS, Remembered};
 use self::threads::Threads;
 use self::typing::Typing;
 use super::contacts::Contacts;
+use super::domains::Domains;
 use super::identity;
 use super::msrp::MsrpDesk;
 use super::numbers::Plan;
@@ -71,6 +74,8 @@ struct Inner {
     contacts: Contacts,
     /// Numbers and trunks.
     plan: Arc<Plan>,
+    /// Other SIP domains.
+    domains: Arc<Domains>,
     settings: config::Chat,
     /// Where files go that phones send, and texts that are too long for them.
     depot: Option<Depot>,
@@ -132,14 +137,25 @@ impl Chat {
     pub fn new(
         xmpp: Server,
         sip: SipHandle,
-        (contacts, plan): (Contacts, Arc<Plan>),
+        (contacts, plan, domains): (Contacts, Arc<Plan>, Arc<Domains>),
         settings: config::Chat,
         depot: Option<Depot>,
     ) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
         let (rooms, sessions) = (OnceLock::new(), OnceLock::new());
-        let inner =
-            Inner { xmpp, sip, contacts, plan, settings, depot, rooms, sessions, state, changed };
+        let inner = Inner {
+            xmpp,
+            sip,
+            contacts,
+            plan,
+            domains,
+            settings,
+            depot,
+            rooms,
+            sessions,
+            state,
+            changed,
+        };
         let chat = Self(Arc::new(inner));
         tokio::spawn(chat.clone().keep_typing());
         chat

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, OutgoingMessage};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
@@ -40,6 +41,9 @@ impl Chat {
     pub(super) async fn send(&self, letter: Letter) {
         if self.0.plan.is_number_domain(&letter.account) {
             return self.send_to_number(&letter).await;
+        }
+        if self.0.domains.is_abroad(&letter.account) {
+            return self.send_abroad(&letter).await;
         }
         match self.shown(&letter) {
             PhoneText::Text(body) => {
@@ -200,6 +204,10 @@ impl Chat {
     ) -> Option<OutgoingMessage> {
         let mut message = message?;
         let stanza = &letter.stanza;
+        // People of other domains are known to phones by their own addresses.
+        if let Some(uri) = stanza.from().and_then(|from| self.0.domains.shown(from)) {
+            message.from = NameAddr::new(uri);
+        }
         let subject = stanza.child("subject", ns::CLIENT).map(|e| e.text());
         if let Some(subject) = subject.filter(|s| !s.is_empty()) {
             let subject: String = subject.chars().take(MAX_SUBJECT).collect();

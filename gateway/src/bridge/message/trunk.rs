@@ -8,7 +8,7 @@ use std::time::Instant;
 use tandem_sip::msg::Uri;
 use tandem_sip::ports::{IncomingMessage, MessageReply, OutgoingMessage, Target};
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::stanza::{Condition, StanzaError};
+use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
 
 use super::from_phone::{PATIENCE, Way};
 use super::to_phone::TEXT;
@@ -20,8 +20,11 @@ use crate::bridge::{identity, reason};
 use crate::config::Trunk;
 
 impl Chat {
-    /// Whom a phone writes to: an address, or a number that it dialled.
+    /// Whom a phone writes to: an address, a number that it dialled, or somebody of another domain.
     pub(super) async fn addressee(&self, to: &Uri) -> Result<Jid, u16> {
+        if let Some(abroad) = self.0.domains.written_to(to).await {
+            return Ok(abroad);
+        }
         let plan = &self.0.plan;
         let named = identity::sip_to_jid(to);
         let Some(number) = plan.dialled(to) else { return named.map_err(|_| 404) };
@@ -36,7 +39,7 @@ impl Chat {
         }
     }
 
-    async fn is_account(&self, jid: &Jid) -> Result<bool, u16> {
+    pub(super) async fn is_account(&self, jid: &Jid) -> Result<bool, u16> {
         let accounts = &self.0.xmpp.ports().accounts;
         accounts.exists(&jid.bare()).await.map_err(|_| 500)
     }
@@ -57,17 +60,7 @@ impl Chat {
     /// Sends a letter to a number, by the first trunk that takes it.
     pub(super) async fn send_to_number(&self, letter: &Letter) {
         let stanza = &letter.stanza;
-        let body = match self.shown(letter) {
-            PhoneText::Text(body) => body,
-            PhoneText::Encrypted(_) => {
-                let error = StanzaError::new(Condition::NotAcceptable);
-                return self
-                    .refuse(stanza, 488, &error.with_text("a phone cannot decrypt this"))
-                    .await;
-            }
-            // Receipts and who types stay on this side.
-            PhoneText::Nothing => return self.answer(stanza, Answer::Delivered(200)),
-        };
+        let Some(body) = self.readable(letter).await else { return };
         let (status, phrase) = match self.send_by_trunk(letter, &body).await {
             Ok(sent) => sent,
             Err(refused) => {
@@ -77,7 +70,27 @@ impl Chat {
                 (refused.status(), refused.why().to_owned())
             }
         };
-        match reason::status_to_error(status, &phrase) {
+        self.settled(stanza, status, &phrase).await;
+    }
+
+    /// What can be read of a letter by whom no phone of ours speaks for. Nothing: its sender is told.
+    pub(super) async fn readable(&self, letter: &Letter) -> Option<String> {
+        match self.shown(letter) {
+            PhoneText::Text(body) => return Some(body),
+            PhoneText::Encrypted(_) => {
+                let error = StanzaError::new(Condition::NotAcceptable);
+                let error = error.with_text("a phone cannot decrypt this");
+                self.refuse(&letter.stanza, 488, &error).await;
+            }
+            // Receipts and who types stay on this side.
+            PhoneText::Nothing => self.answer(&letter.stanza, Answer::Delivered(200)),
+        }
+        None
+    }
+
+    /// A message to elsewhere got its final answer; what nobody took is kept for nobody.
+    pub(super) async fn settled(&self, stanza: &Stanza, status: u16, phrase: &str) {
+        match reason::status_to_error(status, phrase) {
             None => self.answer(stanza, Answer::Delivered(status)),
             Some(error) => {
                 metrics::counter!("tandem_messages_to_phones_failed_total").increment(1);

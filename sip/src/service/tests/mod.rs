@@ -5,6 +5,7 @@ mod clear;
 mod crossing;
 mod early;
 mod events;
+mod foreign;
 mod identity;
 mod locate;
 mod lossy;
@@ -36,7 +37,7 @@ use crate::config::Config;
 use crate::msg::header::Push;
 use crate::msg::{Header, Limits, Message, Method, Request, Response, Uri, parse_datagram};
 use crate::ports::{
-    IncomingMessage, KnownNames, LegEvent, LegId, MessageReply, MessageResult, Publication,
+    IncomingMessage, KnownNames, LegEvent, LegId, MessageReply, MessageResult, Origin, Publication,
     PublicationId, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent, WatchId,
 };
 use crate::transport::{Flow, Protocol};

@@ -148,6 +148,10 @@ fn a_message_is_proven_as_a_call_is_and_another_server_is_asked_afresh() {
     over(world);
 }
 
+fn world_trunk() -> Origin {
+    Origin::Trunk("world".into())
+}
+
 fn trunk() -> World {
     let sources = vec![Source { ip: [192, 0, 2, 7].into(), port: Some(6000) }];
     let trunks = vec![Trunk { sources, ..one() }];
@@ -175,7 +179,7 @@ fn a_trunk_is_known_by_where_it_is_and_says_who_calls() {
         let invite = incoming(&mut world, fields);
         world.receive(Message::Request(invite), udp(6000));
         let Some((_, LegEvent::Invited(invited))) = world.legs.pop() else { panic!("{fields}") };
-        assert_eq!((invited.account.as_str(), invited.trunk.as_deref()), (account, Some("world")));
+        assert_eq!((invited.account.as_str(), &invited.origin), (account, &world_trunk()));
     }
     // From anywhere else it is nobody, and elsewhere it may do nothing but call.
     let mut world = trunk();
@@ -206,10 +210,7 @@ fn a_trunk_brings_messages_of_whom_it_names_but_of_nobody_who_hides() {
         match expected {
             Ok(account) => {
                 let message = world.messages.pop().unwrap();
-                assert_eq!(
-                    (message.account.as_str(), message.trunk.as_deref()),
-                    (account, Some("world"))
-                );
+                assert_eq!((message.account.as_str(), &message.origin), (account, &world_trunk()));
                 assert_eq!(world.last_response().status, 200);
             }
             Err(status) => {
@@ -234,7 +235,7 @@ fn what_a_trunk_writes_in_a_call_is_no_account_of_ours() {
     world.receive(ack, udp(6000));
     let message = inside(&mut world, &invite, &ok, "MESSAGE", "Content-Type: text/plain\r\n", "hi");
     world.receive(message, udp(6000));
-    assert_eq!(world.messages.pop().unwrap().trunk.as_deref(), Some("world"));
+    assert_eq!(world.messages.pop().unwrap().origin, world_trunk());
 }
 
 #[test]
@@ -253,10 +254,7 @@ fn what_a_trunk_that_we_called_writes_in_the_call_is_the_trunks() {
     );
     world.receive(Message::Request(request(text)), udp(5060));
     let message = world.messages.pop().unwrap();
-    assert_eq!(
-        (message.account.as_str(), message.trunk.as_deref()),
-        ("+4930123@192.0.2.7", Some("world"))
-    );
+    assert_eq!((message.account.as_str(), &message.origin), ("+4930123@192.0.2.7", &world_trunk()));
 }
 
 /// A trunk that wants a REGISTER.

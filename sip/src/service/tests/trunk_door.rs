@@ -46,15 +46,15 @@ fn from(world: &mut World, method: &str, from: &str) -> Request {
 }
 
 /// The trunk and the caller of what was let in.
-fn let_in(world: &mut World) -> Option<(Option<String>, String)> {
+fn let_in(world: &mut World) -> Option<(Origin, String)> {
     if let Some((_, LegEvent::Invited(invited))) = world.legs.pop() {
-        return Some((invited.trunk, invited.account));
+        return Some((invited.origin, invited.account));
     }
-    world.messages.pop().map(|message| (message.trunk, message.account))
+    world.messages.pop().map(|message| (message.origin, message.account))
 }
 
-fn by_world(caller: &str) -> Option<(Option<String>, String)> {
-    Some((Some("world".into()), caller.into()))
+fn by_world(caller: &str) -> Option<(Origin, String)> {
+    Some((Origin::Trunk("world".into()), caller.into()))
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn accounts_prove_themselves_as_before_and_a_trunk_is_no_account() {
         "hi",
         udp(5060),
     );
-    assert_eq!(let_in(&mut world), Some((None, "ana@example.org".into())));
+    assert_eq!(let_in(&mut world), Some((Origin::Account, "ana@example.org".into())));
     // The trunk's password opens nothing else.
     let register = world.request("REGISTER", "sip:example.org", "provider", "", "");
     world.receive(Message::Request(register.clone()), udp(5060));
