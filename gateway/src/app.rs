@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::accounts::{PhoneAccounts, StoredAccounts};
+use crate::bridge::call_desk::CallDesk;
 use crate::bridge::contacts::{self, Contacts};
 use crate::bridge::domains::Domains;
 use crate::bridge::echo_call::EchoCalls;
@@ -150,14 +151,10 @@ impl App {
         let bus =
             Local { echo: echo_queue, legs: legs.clone(), stanzas, presence: desk.clone(), phones };
         let contacts = Contacts::default();
-        let hub = Arc::new(Hub {
-            contacts: contacts.clone(),
-            store: store.clone(),
-            bus: Arc::new(bus),
-            chat: OnceLock::new(),
-            rooms: OnceLock::new(),
-            sessions: OnceLock::new(),
-        });
+        let plan = Arc::new(Plan::new(&config));
+        let handling = CallDesk::new(store.clone(), plan.clone());
+        let ways = (Arc::new(bus) as Arc<dyn Bus>, handling.clone(), plan.clone());
+        let hub = Arc::new(Hub::new(store.clone(), contacts.clone(), ways));
         let media = start_media(&config, hub.clone())?;
         let telemetry = telemetry.with_media(media.clone());
         let depot = match config.upload.enabled {
@@ -169,7 +166,6 @@ impl App {
         let secret = store.secret("dialback").await?;
         let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
         let routes: Arc<dyn Routes> = Arc::new(NoRoutes);
-        let plan = Arc::new(Plan::new(&config));
         let names = Arc::new(crate::dns::Resolver::new(&config.dns));
         let domains = Arc::new(Domains::new(&config, names.clone()));
         let outside = Arc::new(Outside {
@@ -199,7 +195,7 @@ impl App {
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
         let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
-        let rules = (plan, domains, config.protection());
+        let rules = (plan, domains, handling.clone(), config.protection());
         start_exchange(parts, rules, media, &store, (leg_events, stanza_events));
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
@@ -218,7 +214,7 @@ impl App {
         let web = (site, tandem_web::invite::router(node));
         app.listen(&config, &certificate, web, telemetry, (components, federation, s2s)).await?;
         if let Some(control) = Control::open(&config.data_dir).await {
-            app.listeners.spawn(control.serve(app.xmpp.clone()));
+            app.listeners.spawn(control.serve(app.xmpp.clone(), handling));
         }
         Ok(app)
     }
@@ -320,7 +316,7 @@ async fn attach_echo(config: &Config, xmpp: &Server, store: &Store) -> Result<()
 /// The owner of all calls, and what it says to others.
 fn start_exchange(
     (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
-    (plan, domains, protection): (Arc<Plan>, Arc<Domains>, Protection),
+    (plan, domains, calls, protection): (Arc<Plan>, Arc<Domains>, CallDesk, Protection),
     media: MediaHandle,
     store: &Store,
     (legs, stanzas): (mpsc::UnboundedReceiver<exchange::Event>, mpsc::Receiver<exchange::Call>),
@@ -336,6 +332,7 @@ fn start_exchange(
         contacts,
         plan,
         domains,
+        calls,
         protection,
         bus,
         outbox,
@@ -367,7 +364,7 @@ impl Remote for Outside {
                 let chat = self.hub.chat.get();
                 return chat.is_some_and(|chat| chat.deliver(&to.bare(), &[], &stanza));
             }
-            let call = exchange::Call { account: to.bare(), resources, stanza };
+            let call = exchange::Call { account: to.bare(), resources, stanza, is_taken: false };
             return self.hub.bus.send(Envelope::Call(call)).is_ok();
         }
         if self.routes.target(to).is_some()

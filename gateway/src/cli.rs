@@ -100,6 +100,14 @@ enum User {
         #[arg(long)]
         password: Option<String>,
     },
+    /// Say what is done with calls to an account, or print it.
+    Calls {
+        /// user@domain
+        address: String,
+        /// `dnd=on|off`, `always=WHO`, `busy=WHO`, `no-answer=WHO`, `seconds=5..55`, `second-calls=ring|busy`; WHO is an account,
+        /// a number, or `off`.
+        words: Vec<String>,
+    },
     /// Remove an account with everything it owns.
     Remove {
         /// user@domain
@@ -189,6 +197,10 @@ async fn user(config: &Config, command: User) -> anyhow::Result<()> {
             let (jid, password, keys) = credentials(config, &address, password)?;
             anyhow::ensure!(store.set_password(&jid, keys).await?, "there is no {jid}");
             println!("{jid} password {password}");
+        }
+        User::Calls { address, words } => {
+            let jid = Jid::parse(&address)?;
+            println!("{}", removal::set_calls(config, &store, &jid, &words).await?);
         }
         User::Remove { address } => {
             let jid = Jid::parse(&address)?;

@@ -1,7 +1,8 @@
 //! The end of an account at the command line: by the server that runs on the same folder, which is asked over a socket in
 //! it, or without one where none runs. Either way contacts and rooms let go of it (XEP-0077 section 3.2).
 //!
-//! A request is a line, `remove ana@example.org`, and so is the answer: `removed`, `unknown` or `failed`.
+//! A request is a line, `remove ana@example.org`, and so is the answer: `removed`, `unknown` or `failed`. So is
+//! `calls ana@example.org dnd=on`, whose answer is `ok` and all there is set now, or `failed` and why.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::app;
+use crate::bridge::call_desk::CallDesk;
+use crate::bridge::numbers::Plan;
 use crate::config::Config;
 use crate::store::Store;
 
@@ -55,6 +58,54 @@ async fn ask(mut server: UnixStream, account: &Jid) -> anyhow::Result<bool> {
     }
 }
 
+/// Changes what is done with calls to an account, or with no words only reads it; gives it in words.
+///
+/// # Errors
+///
+/// For the operator, with the cause.
+pub async fn set_calls(
+    config: &Config,
+    store: &Store,
+    account: &Jid,
+    words: &[String],
+) -> anyhow::Result<String> {
+    let said = match UnixStream::connect(config.data_dir.join(SOCKET)).await {
+        Ok(mut server) => {
+            let mut said = String::new();
+            let exchange = async {
+                let line = format!("calls {account} {}\n", words.join(" "));
+                server.write_all(line.as_bytes()).await?;
+                server.read_to_string(&mut said).await
+            };
+            timeout(DO, exchange)
+                .await
+                .map_err(|_| anyhow::anyhow!("the server does not answer"))??;
+            said
+        }
+        Err(_) => {
+            let desk = CallDesk::new(store.clone(), Arc::new(Plan::new(config)));
+            settle(&desk, &format!("{account} {}", words.join(" "))).await
+        }
+    };
+    match said.strip_prefix("ok ") {
+        Some(now) => Ok(now.to_owned()),
+        None => anyhow::bail!("{}", said.strip_prefix("failed ").unwrap_or("the server refuses")),
+    }
+}
+
+/// The answer to an account and words.
+async fn settle(calls: &CallDesk, line: &str) -> String {
+    let mut words = line.split_ascii_whitespace();
+    let Some(Ok(account)) = words.next().map(Jid::parse) else {
+        return "failed that is no account".to_owned();
+    };
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    match calls.change(&account, &words).await {
+        Ok(now) => format!("ok {}", now.words()),
+        Err(wrong) => format!("failed {wrong}"),
+    }
+}
+
 /// Where a running server is asked. The socket goes with this.
 pub struct Control {
     listener: UnixListener,
@@ -89,10 +140,12 @@ impl Control {
     }
 
     /// Does what it is asked, one request after the other. Never resolves.
-    pub async fn serve(self, server: Server) {
+    pub async fn serve(self, server: Server, calls: CallDesk) {
         loop {
             match self.listener.accept().await {
-                Ok((client, _)) if self.is_trusted(&client) => answer(client, &server).await,
+                Ok((client, _)) if self.is_trusted(&client) => {
+                    answer(client, &server, &calls).await
+                }
                 Ok(_) => tracing::warn!("a stranger on this machine asks for an operator's work"),
                 Err(error) => {
                     tracing::warn!(%error, "the control socket fails");
@@ -109,10 +162,15 @@ impl Control {
     }
 }
 
-async fn answer(mut client: UnixStream, server: &Server) {
+async fn answer(mut client: UnixStream, server: &Server, calls: &CallDesk) {
     let mut line = String::new();
     let mut request = BufReader::new(&mut client).take(MAX_LINE);
     if !matches!(timeout(ASK, request.read_line(&mut line)).await, Ok(Ok(_))) {
+        return;
+    }
+    if let Some(words) = line.trim().strip_prefix("calls ") {
+        let said = settle(calls, words).await;
+        let _ = timeout(ASK, client.write_all(said.as_bytes())).await;
         return;
     }
     let account = line.trim().strip_prefix("remove ").and_then(|text| Jid::parse(text).ok());
@@ -210,7 +268,8 @@ mod tests {
         let server = app::server_alone(&config, &store).await.unwrap();
         let control = Control::open(dir.path()).await.unwrap();
         assert!(Control::open(dir.path()).await.is_none(), "two do not share a folder");
-        let task = tokio::spawn(control.serve(server));
+        let calls = CallDesk::new(store.clone(), Arc::new(Plan::new(&config)));
+        let task = tokio::spawn(control.serve(server, calls));
         assert!(remove(&config, &store, &jid("ana@localhost")).await.unwrap());
         assert!(!remove(&config, &store, &jid("ana@localhost")).await.unwrap());
         check_gone(&store).await;

@@ -199,6 +199,18 @@ fn sipp_is_a_trunk_that_proves_itself_by_a_password_of_its_own() {
     assert!(calls.iter().all(|call| call.0 == "+4930123@tel.localhost"), "{calls:?}");
 }
 
+/// Call settings (RFC 3261 sections 21.1.3 and 21.4.18, RFC 3326): forwarded to somebody who is not to be disturbed.
+#[test]
+fn a_caller_is_told_that_its_call_is_forwarded_and_that_nobody_is_disturbed() {
+    let server = Server::start("localhost", &["ana", "carl", "julia"]).unwrap();
+    for (account, word) in [("carl@localhost", "always=julia"), ("julia@localhost", "dnd=on")] {
+        server.run(&["user", "calls", account, word]).unwrap();
+    }
+    let keys = [("callee", "carl")];
+    let text = Sipp::start(&server, "sipp_forwarded.xml", "u1", free_port(), &keys).passes();
+    assert!(text.contains("Reason: SIP;cause=480;text=\"Do not disturb\""), "{text}");
+}
+
 #[test]
 fn who_may_not_dial_a_number_learns_why() {
     let sections = "[[trunks]]\nname = \"world\"\nuri = \"sip:pstn.example\"\nsupervise = false\n\

@@ -3,6 +3,7 @@
 mod archive;
 mod bearer_tokens;
 mod blocking;
+mod calls;
 mod directory;
 mod dns;
 mod invites;
@@ -39,6 +40,7 @@ pub use self::archive::{
 };
 pub use self::bearer_tokens::BearerTokens;
 pub use self::blocking::{Blocklists, Evidence, Report};
+pub use self::calls::CallWishes;
 pub use self::directory::{Directory, Listed};
 pub use self::dns::{Dns, DnsError};
 pub use self::invites::{Invite, Invites};
@@ -263,6 +265,26 @@ pub trait Foreign: Send + Sync {
     /// A stanza was routed to these attached resources of `account`. False when the queue is full; the sender then
     /// gets `resource-constraint`.
     fn deliver(&self, account: &Jid, resources: &[String], stanza: &Stanza) -> bool;
+    /// What an account wants done with calls to it; `None` where nothing can be wanted.
+    fn call_wishes(&self, account: &Jid) -> Option<CallWishes> {
+        let _ = account;
+        None
+    }
+    /// Keeps what an account wants done with calls to it; resolves after the commit. Inside, why it cannot be wanted.
+    fn set_call_wishes<'a>(
+        &'a self,
+        account: &'a Jid,
+        wishes: &'a CallWishes,
+    ) -> BoxFuture<'a, Result<Result<(), String>, StoreError>> {
+        let _ = (account, wishes);
+        Box::pin(std::future::ready(Ok(Err("calls are not handled here".to_owned()))))
+    }
+    /// A call message (XEP-0353) is about to be delivered, `is_attached` where an attached device sends it. True: whoever is called
+    /// wants it kept from its devices, and the caller hears from the other side.
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
+        let _ = (stanza, is_attached);
+        false
+    }
     /// A call message (XEP-0353) passed between XMPP devices; attached devices of either side may have to stop
     /// ringing.
     fn observed(&self, stanza: &Stanza);

@@ -12,12 +12,14 @@ use tandem_sip::ports::{
     SubscriptionId, WatchEvent, WatchId,
 };
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{Foreign, Watch};
+use tandem_xmpp::ports::{CallWishes, Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
+use super::call_desk::{CallDesk, Wrong};
 use super::contacts::{Change, Contacts};
 use super::message::Chat;
 use super::msrp::MsrpDesk;
+use super::numbers::Plan;
 use super::pidf_read::Document as Pidf;
 use super::room_phone::RoomPhones;
 use super::{echo, exchange, identity, presence};
@@ -35,6 +37,10 @@ pub struct Hub {
     pub store: Store,
     /// The registered phones.
     pub contacts: Contacts,
+    /// What accounts want done with calls to them.
+    pub calls: CallDesk,
+    /// The numbers of the node.
+    pub plan: Arc<Plan>,
     /// The way to whoever owns a call, a watcher, a phone.
     pub bus: Arc<dyn Bus>,
     /// The chat; it needs the SIP server, which needs this.
@@ -46,6 +52,24 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// A hub over these, without a chat yet.
+    pub fn new(
+        store: Store,
+        contacts: Contacts,
+        (bus, calls, plan): (Arc<dyn Bus>, CallDesk, Arc<Plan>),
+    ) -> Self {
+        Self {
+            store,
+            contacts,
+            calls,
+            plan,
+            bus,
+            chat: OnceLock::new(),
+            rooms: OnceLock::new(),
+            sessions: OnceLock::new(),
+        }
+    }
+
     /// A media event, for whoever owns the leg.
     pub fn media(&self, event: &MediaEvent) {
         // A full queue loses an event, not a call: consent is checked again, silence told again.
@@ -94,10 +118,68 @@ impl Foreign for Hub {
                 account: account.clone(),
                 resources: resources.to_vec(),
                 stanza: stanza.clone(),
+                is_taken: false,
             };
             return self.bus.send(Envelope::Call(call)).is_ok();
         }
         self.chat.get().is_none_or(|chat| chat.deliver(account, resources, stanza))
+    }
+
+    fn call_wishes(&self, account: &Jid) -> Option<CallWishes> {
+        let known = self.calls.of(account).map(|known| (*known).clone()).unwrap_or_default();
+        let text = |to: Option<Jid>| to.map(|to| to.to_string()).unwrap_or_default();
+        Some(CallWishes {
+            undisturbed: known.undisturbed,
+            always: text(known.always),
+            busy: text(known.busy),
+            no_answer: text(known.no_answer),
+            seconds: known.seconds.to_string(),
+            one_call: known.one_call,
+        })
+    }
+
+    fn set_call_wishes<'a>(
+        &'a self,
+        account: &'a Jid,
+        wishes: &'a CallWishes,
+    ) -> BoxFuture<'a, Result<Result<(), String>, tandem_xmpp::ports::StoreError>> {
+        let words = [
+            format!("dnd={}", if wishes.undisturbed { "on" } else { "off" }),
+            format!("always={}", wishes.always),
+            format!("busy={}", wishes.busy),
+            format!("no-answer={}", wishes.no_answer),
+            format!("seconds={}", wishes.seconds),
+            format!("second-calls={}", if wishes.one_call { "busy" } else { "ring" }),
+        ];
+        Box::pin(async move {
+            match self.calls.change(account, &words).await {
+                Ok(_) => Ok(Ok(())),
+                Err(Wrong::Asked(why)) => Ok(Err(why)),
+                Err(Wrong::Store(error)) => Err(error),
+            }
+        })
+    }
+
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return false };
+        let Some(wishes) = self.calls.of(to) else { return false };
+        if !stanza.has("propose", JMI) {
+            return false;
+        }
+        if is_attached || self.plan.is_number_domain(from) {
+            // What the exchange says itself: a call that rings, or the trace of one that rang nobody.
+            return wishes.is_silent();
+        }
+        if !self.plan.may_dial(from) && !wishes.is_silent() {
+            return false;
+        }
+        let call = exchange::Call {
+            account: to.bare(),
+            resources: Vec::new(),
+            stanza: stanza.clone(),
+            is_taken: true,
+        };
+        self.bus.send(Envelope::Call(call)).is_ok()
     }
 
     fn observed(&self, stanza: &Stanza) {

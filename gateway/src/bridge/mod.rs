@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod call;
+pub mod call_desk;
 pub mod call_reason;
 pub mod contacts;
 pub mod cpim;
@@ -36,6 +37,7 @@ pub mod room_text;
 mod room_visit;
 pub mod sdp_jingle;
 pub mod sdp_webrtc;
+pub mod star_codes;
 pub mod text;
 pub mod tolls;
 

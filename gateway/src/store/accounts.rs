@@ -154,12 +154,17 @@ impl Store {
                     .bind(account.as_str())
                     .execute(&mut *c)
                     .await?;
+                sqlx::query("DELETE FROM call_settings WHERE account = $1")
+                    .bind(account.as_str())
+                    .execute(&mut *c)
+                    .await?;
                 Ok(removed.rows_affected() > 0)
             })
         });
         let removed = removed.await;
         self.keys.forget(&owner);
         let removed = removed?;
+        self.calls.set(&owner, None);
         // What others said with it stays theirs.
         self.forget_archive(owner).await?;
         Ok(removed)

@@ -8,6 +8,7 @@ mod accounts;
 mod archive;
 mod bindings;
 mod blocklists;
+mod call_settings;
 mod calls;
 mod directory;
 mod invites;
@@ -39,6 +40,8 @@ pub use self::accounts::{NewPassword, random_password};
 use self::archive::{Appends, Journal, Pending, Recorder, Writer, last_indexed};
 pub use self::bindings::sip_fault;
 pub use self::blocklists::FiledReport;
+use self::call_settings::CallCache;
+pub use self::call_settings::CallSettings;
 pub use self::calls::CallRecord;
 use self::key_cache::KeyCache;
 pub use self::phone_rooms::PhoneRoom;
@@ -60,6 +63,7 @@ pub struct Store {
     readers: SqlitePool,
     writer: mpsc::Sender<Job>,
     keys: Arc<KeyCache>,
+    calls: Arc<CallCache>,
     appends: Arc<Appends>,
     open: Arc<Open>,
 }
@@ -147,10 +151,11 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(|e| fault(&e))?;
+        let calls = Arc::new(CallCache::load(&readers).await?);
         let (writer, jobs) = mpsc::channel(QUEUE);
         tokio::spawn(write_all(connection, jobs, appends.clone()));
         let open = Arc::new(Open(appends.clone()));
-        Ok(Self { readers, writer, appends, open, keys: Arc::default() })
+        Ok(Self { readers, writer, appends, open, calls, keys: Arc::default() })
     }
 
     /// Runs a change in the next commit and gives its result once that is on disk.

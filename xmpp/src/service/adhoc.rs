@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::caps::{Identity, Info};
-use super::{Outcome, Server, admin, admin_lists, disco, invites};
+use super::{Outcome, Server, admin, admin_lists, call_wishes, disco, invites};
 use crate::jid::Jid;
 use crate::ports::{BoxFuture, StoreError};
 use crate::router::Place;
@@ -40,6 +40,8 @@ pub(super) enum Whom {
     Admins,
     /// Accounts of this server, where members may invite.
     Inviters,
+    /// Accounts of this server whose calls can be handled.
+    Callees,
 }
 
 /// What became of a step; outside, what is our own fault.
@@ -94,7 +96,8 @@ impl Step {
 }
 
 /// All commands.
-const ALL: [&[Command]; 3] = [invites::COMMANDS, admin::COMMANDS, admin_lists::COMMANDS];
+const ALL: [&[Command]; 4] =
+    [call_wishes::COMMANDS, invites::COMMANDS, admin::COMMANDS, admin_lists::COMMANDS];
 
 /// Commands under way.
 #[derive(Default)]
@@ -181,6 +184,9 @@ impl Server {
     fn may_run(&self, by: &Jid, command: &Command) -> bool {
         match command.for_whom {
             Whom::Admins => self.is_admin(by),
+            Whom::Callees => {
+                self.place(by) == Place::Account && self.0.ports.foreign.call_wishes(by).is_some()
+            }
             Whom::Inviters => {
                 self.place(by) == Place::Account
                     && (self.config().registration.members_invite || self.is_admin(by))

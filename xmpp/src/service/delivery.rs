@@ -200,6 +200,12 @@ impl Server {
             }
         }
         if stanza.has_ns(JMI) {
+            if self.place(&to) == Place::Account
+                && self.0.ports.foreign.takes_call(&stanza, self.is_attached(&from))
+            {
+                self.copy_to_sender(&stanza, &stanza.bytes(), seq.filter(|_| archiving.sender));
+                return Outcome::Stored;
+            }
             self.0.ports.foreign.observed(&stanza);
             self.note_addressed(&from, &to);
         }

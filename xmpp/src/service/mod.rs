@@ -9,6 +9,7 @@ pub mod attached;
 mod avatar;
 mod blocking;
 mod bookmarks;
+mod call_wishes;
 mod caps;
 mod clients;
 mod delivery;
@@ -438,6 +439,12 @@ impl Server {
             Place::Host | Place::Uploads => false,
             Place::Elsewhere => self.0.ports.remote.send(from, to, stanza.clone()),
         }
+    }
+
+    /// Whether a device that does not speak XMPP is at this address.
+    fn is_attached(&self, jid: &Jid) -> bool {
+        let sessions = self.sessions();
+        sessions.of(&jid.bare()).iter().any(|r| r.jid == *jid && r.outbox.is_none())
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -34,6 +34,7 @@ use futures_util::FutureExt as _;
 use crate::config::Config;
 use crate::jid::Jid;
 use crate::ports::Outbox;
+use crate::ports::StoreError;
 use crate::ports::memory::{MemoryBridge, MemoryOutbox, MemoryRemote, MemoryStore};
 use crate::ports::memory_accounts::{MemoryDesk, MemoryDirectory};
 use crate::ports::memory_rooms::MemoryRooms;

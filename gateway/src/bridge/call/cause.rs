@@ -19,6 +19,8 @@ pub enum Cause {
     NoAnswer,
     /// Nobody could be reached.
     Unavailable,
+    /// Whoever is called is not to be disturbed.
+    Undisturbed,
     /// ICE, DTLS or the media stream failed.
     ConnectionFailed,
     /// The caller never completed its side.
@@ -61,6 +63,7 @@ impl Cause {
             }
             Self::NoAnswer => (480, Some("Q.850;cause=19".into())),
             Self::Unavailable => (480, Some("Q.850;cause=20".into())),
+            Self::Undisturbed => (480, Some("SIP;cause=480;text=\"Do not disturb\"".into())),
             Self::ConnectionFailed => (480, Some("Q.850;cause=38".into())),
             Self::Unsupported => (488, None),
             Self::ShuttingDown => (503, None),
@@ -78,7 +81,7 @@ impl Cause {
                 Some("SIP;cause=200;text=\"Call completed elsewhere\"".into())
             }
             Self::NoAnswer | Self::CallerVanished => Some("SIP;cause=408".into()),
-            Self::Unavailable => Some("Q.850;cause=27".into()),
+            Self::Unavailable | Self::Undisturbed => Some("Q.850;cause=27".into()),
             Self::ConnectionFailed => Some("Q.850;cause=41".into()),
             Self::Unsupported => Some("SIP;cause=488".into()),
             Self::ShuttingDown => Some("SIP;cause=503".into()),
@@ -96,6 +99,8 @@ impl Cause {
             Self::Cancelled | Self::AnsweredElsewhere | Self::TakenBeforeUs => Reason::Cancel,
             Self::NoAnswer | Self::CallerVanished => Reason::Timeout,
             Self::Unavailable | Self::ShuttingDown => Reason::Gone,
+            // What says least (XEP-0353 section 3.5).
+            Self::Undisturbed => Reason::Busy,
             Self::ConnectionFailed => Reason::ConnectivityError,
             Self::Unsupported => Reason::IncompatibleParameters,
             Self::Sip { status, reason } => {
@@ -116,6 +121,17 @@ impl Cause {
         ReasonElement { reason: self.to_jingle(), text }
     }
 
+    /// Whether no device of whoever is called could be reached.
+    pub fn is_nobody_there(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAnswer
+                | Self::Unavailable
+                | Self::Sip { status: 404 | 408 | 410 | 430 | 480 | 503, .. }
+                | Self::Jingle(Reason::Gone | Reason::Timeout)
+        )
+    }
+
     /// One word for the call record.
     pub fn word(&self) -> &'static str {
         match self {
@@ -125,6 +141,7 @@ impl Cause {
             Self::AnsweredElsewhere | Self::TakenBeforeUs => "answered elsewhere",
             Self::NoAnswer => "no answer",
             Self::Unavailable => "unavailable",
+            Self::Undisturbed => "do not disturb",
             Self::ConnectionFailed => "connection failed",
             Self::CallerVanished => "caller vanished",
             Self::Unsupported => "unsupported",

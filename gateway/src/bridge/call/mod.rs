@@ -5,7 +5,7 @@
 //! the first that picks up is kept, the others are stopped.
 //!
 //! States: *alerting* (targets ring), *connecting* (one picked up, its media is being agreed), *answering* (the caller
-//! is being connected), *active*, *ended*. Feed it with [`Call::handle`], drain [`Call::poll_action`], and call
+//! is being connected), *active*, *ended*; between two rounds of ringing, where the call goes to somebody else, *forwarding*. Feed it with [`Call::handle`], drain [`Call::poll_action`], and call
 //! [`Call::handle_timeout`] when [`Call::poll_timeout`] is due. After [`Action::Record`] the call is over.
 
 mod cause;
@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use cause::Cause;
+
+use super::call_desk::Why;
 
 /// Names one leg inside one call. The caller is always [`CALLER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,10 +79,21 @@ pub enum Action {
     RefuseCaller(Cause),
     /// End an established leg.
     HangUp(LegKey, Cause),
+    /// Nobody rings any more: somebody else is to. Answer with [`Call::forward`].
+    Forward(Why),
     /// Let the two legs hear each other.
     Join(LegKey, LegKey),
     /// The call is over: keep its record and forget it.
     Record(Outcome),
+}
+
+/// When somebody else is called instead (RFC 3261 section 16.5 leaves it to the callee).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forwards {
+    /// Where everybody is busy.
+    pub busy: bool,
+    /// After so long without an answer, or where nobody is there.
+    pub no_answer: Option<Duration>,
 }
 
 /// How a call ended.
@@ -96,10 +109,22 @@ pub enum Outcome {
 
 #[derive(Debug)]
 enum State {
-    Alerting { give_up_at: Instant },
-    Connecting { target: LegKey, give_up_at: Instant },
-    Answering { target: LegKey, give_up_at: Instant },
-    Active { target: LegKey },
+    Alerting {
+        give_up_at: Instant,
+    },
+    Connecting {
+        target: LegKey,
+        give_up_at: Instant,
+    },
+    Answering {
+        target: LegKey,
+        give_up_at: Instant,
+    },
+    /// Whoever is called instead is being looked up.
+    Forwarding,
+    Active {
+        target: LegKey,
+    },
     Ended,
 }
 
@@ -118,6 +143,7 @@ pub struct Call {
     others_ring: bool,
     rung: bool,
     patience: Patience,
+    forwards: Forwards,
     actions: VecDeque<Action>,
 }
 
@@ -137,6 +163,7 @@ impl Call {
             others_ring,
             rung: false,
             patience,
+            forwards: Forwards::default(),
             actions: VecDeque::new(),
         };
         if call.targets.is_empty() {
@@ -154,10 +181,54 @@ impl Call {
             others_ring: false,
             rung: false,
             patience,
+            forwards: Forwards::default(),
             actions: VecDeque::new(),
         };
         call.refuse(cause);
         call
+    }
+
+    /// A call that goes to somebody else where nobody takes it.
+    pub fn forwarding(
+        targets: impl IntoIterator<Item = LegKey>,
+        forwards: Forwards,
+        patience: Patience,
+        now: Instant,
+    ) -> Self {
+        let mut call = Self {
+            state: State::Forwarding,
+            targets: Vec::new(),
+            others_ring: false,
+            rung: false,
+            patience,
+            forwards: Forwards::default(),
+            actions: VecDeque::new(),
+        };
+        call.forward(Ok(targets.into_iter().collect()), forwards, now);
+        call
+    }
+
+    /// Who rings now, as [`Action::Forward`] asked for, or why nobody does.
+    pub fn forward(
+        &mut self,
+        targets: Result<Vec<LegKey>, Cause>,
+        forwards: Forwards,
+        now: Instant,
+    ) {
+        if !matches!(self.state, State::Forwarding) {
+            return;
+        }
+        let targets = match targets {
+            Ok(targets) => targets,
+            Err(cause) => return self.refuse(cause),
+        };
+        self.targets = targets.into_iter().map(|key| Target { key, refused: None }).collect();
+        let patience = forwards.no_answer.unwrap_or(self.patience.ringing);
+        self.state = State::Alerting { give_up_at: now + patience };
+        self.forwards = forwards;
+        if self.targets.is_empty() {
+            self.all_refused();
+        }
     }
 
     /// Adds a target that turned up while the call rings (a branch tried again with other media). Ignored later.
@@ -178,7 +249,7 @@ impl Call {
             State::Connecting { target, .. }
             | State::Answering { target, .. }
             | State::Active { target } => Some(target),
-            State::Alerting { .. } | State::Ended => None,
+            State::Alerting { .. } | State::Forwarding | State::Ended => None,
         }
     }
 
@@ -202,7 +273,7 @@ impl Call {
         match self.state {
             State::Alerting { give_up_at } if now >= give_up_at => {
                 self.stop_targets(None, &Cause::NoAnswer);
-                self.refuse(Cause::NoAnswer);
+                self.refuse_or_forward(Cause::NoAnswer);
             }
             State::Connecting { target, give_up_at } if now >= give_up_at => {
                 self.actions.push_back(Action::Stop(target, Cause::ConnectionFailed));
@@ -222,7 +293,7 @@ impl Call {
             State::Alerting { give_up_at }
             | State::Connecting { give_up_at, .. }
             | State::Answering { give_up_at, .. } => Some(give_up_at),
-            State::Active { .. } | State::Ended => None,
+            State::Forwarding | State::Active { .. } | State::Ended => None,
         }
     }
 
@@ -285,7 +356,7 @@ impl Call {
     fn handle_declined(&mut self, cause: Cause) {
         if matches!(self.state, State::Alerting { .. }) {
             self.stop_targets(None, &Cause::AnsweredElsewhere);
-            self.refuse(cause);
+            self.refuse_or_forward(cause);
         }
     }
 
@@ -305,7 +376,7 @@ impl Call {
 
     fn handle_caller_gone(&mut self, cause: Cause) {
         match self.state {
-            State::Alerting { .. } => {
+            State::Alerting { .. } | State::Forwarding => {
                 self.stop_targets(None, &cause);
                 self.end(Outcome::Missed(cause));
             }
@@ -344,7 +415,19 @@ impl Call {
             return;
         }
         let best = self.targets.iter().filter_map(|t| t.refused.clone()).max_by_key(Cause::weight);
-        self.refuse(best.unwrap_or(Cause::Unavailable));
+        self.refuse_or_forward(best.unwrap_or(Cause::Unavailable));
+    }
+
+    /// Nobody takes the call: somebody else does, or the caller is told.
+    fn refuse_or_forward(&mut self, cause: Cause) {
+        let why = match cause.word() {
+            "busy" if self.forwards.busy => Why::Busy,
+            _ if cause.is_nobody_there() && self.forwards.no_answer.is_some() => Why::NoAnswer,
+            _ => return self.refuse(cause),
+        };
+        self.targets.clear();
+        self.state = State::Forwarding;
+        self.actions.push_back(Action::Forward(why));
     }
 
     fn refuse(&mut self, cause: Cause) {

@@ -193,3 +193,81 @@ fn hangs_up_the_phone_when_the_caller_never_connects() {
         ]
     );
 }
+
+/// A call that goes on where A is busy, and after ten seconds without an answer.
+fn forwarding(now: Instant) -> Call {
+    let forwards = Forwards { busy: true, no_answer: Some(Duration::from_secs(10)) };
+    Call::forwarding([A], forwards, Patience::default(), now)
+}
+
+#[test]
+fn where_nobody_answers_somebody_else_rings_and_has_its_own_time() {
+    let now = Instant::now();
+    let mut call = forwarding(now);
+    call.handle(Input::Ringing(A), now);
+    let later = now + Duration::from_secs(10);
+    assert_eq!(call.poll_timeout(), Some(later));
+    call.handle_timeout(later);
+    let said =
+        vec![Action::RingCaller, Action::Stop(A, Cause::NoAnswer), Action::Forward(Why::NoAnswer)];
+    assert_eq!(drain(&mut call), said);
+    assert_eq!(call.poll_timeout(), None);
+    // What comes late is about nothing; a device that was quick all the same is told.
+    call.handle(Input::Refused(A, busy()), later);
+    call.handle(Input::PickedUp(A), later);
+    assert_eq!(drain(&mut call), [Action::Stop(A, Cause::AnsweredElsewhere)]);
+    call.forward(Ok(vec![B]), Forwards::default(), later);
+    assert_eq!(call.poll_timeout(), Some(later + Duration::from_secs(60)));
+    call.handle(Input::Answered(A), later);
+    call.handle(Input::Answered(B), later);
+    assert_eq!(drain(&mut call), [Action::AnswerCaller(B)]);
+}
+
+#[test]
+fn busy_and_nobody_there_go_on_and_what_a_person_refuses_does_not() {
+    use Action::*;
+    let now = Instant::now();
+    let declined = Cause::Sip { status: 603, reason: None };
+    let gone = Cause::Sip { status: 480, reason: None };
+    let unsupported = Cause::Sip { status: 488, reason: None };
+    let refused =
+        |cause: &Cause| vec![RefuseCaller(cause.clone()), Record(Outcome::Missed(cause.clone()))];
+    let table = [
+        (Input::Refused(A, busy()), vec![Forward(Why::Busy)]),
+        (
+            Input::Declined(Cause::Jingle(tandem_xmpp::stanza::jingle::Reason::Busy)),
+            vec![Stop(A, Cause::AnsweredElsewhere), Forward(Why::Busy)],
+        ),
+        (Input::Refused(A, gone), vec![Forward(Why::NoAnswer)]),
+        (Input::Refused(A, unsupported.clone()), refused(&unsupported)),
+        (Input::Declined(declined.clone()), {
+            let mut said = vec![Stop(A, Cause::AnsweredElsewhere)];
+            said.extend(refused(&declined));
+            said
+        }),
+    ];
+    for (input, said) in table {
+        let mut call = forwarding(now);
+        call.handle(input.clone(), now);
+        assert_eq!(drain(&mut call), said, "{input:?}");
+    }
+    // Nobody is there from the start.
+    let forwards = Forwards { busy: false, no_answer: Some(Duration::from_secs(10)) };
+    let mut call = Call::forwarding([], forwards, Patience::default(), now);
+    assert_eq!(drain(&mut call), [Forward(Why::NoAnswer)]);
+    // Who is called instead is nobody either, or the circle closes.
+    call.forward(Err(busy()), Forwards::default(), now);
+    assert_eq!(drain(&mut call), refused(&busy()));
+    call.forward(Ok(vec![B]), Forwards::default(), now);
+    assert!(call.is_ended() && drain(&mut call).is_empty(), "over is over");
+}
+
+#[test]
+fn a_caller_that_leaves_while_the_call_goes_on_ends_it() {
+    let now = Instant::now();
+    let mut call = forwarding(now);
+    call.handle(Input::Refused(A, busy()), now);
+    call.handle(Input::HungUp(CALLER, Cause::Cancelled), now);
+    let said = vec![Action::Forward(Why::Busy), Action::Record(Outcome::Missed(Cause::Cancelled))];
+    assert_eq!(drain(&mut call), said);
+}

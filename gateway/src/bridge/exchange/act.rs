@@ -48,6 +48,7 @@ impl Exchange {
                 }
                 Action::AnswerCaller(target) => self.answer_caller(call, target, now),
                 Action::RefuseCaller(cause) => self.end_leg(call, CALLER, &cause),
+                Action::Forward(why) => self.going_on.push((call, why)),
                 Action::Join(one, other) => self.join(call, one, other),
                 Action::Record(outcome) => self.record(call, &outcome),
             }
@@ -58,6 +59,8 @@ impl Exchange {
     fn ring_caller(&mut self, call: CallKey) {
         self.tell_line(call, DialogState::Early);
         let Some(mut entry) = self.calls.remove(&call) else { return };
+        let own_sid = entry.caller_sid().to_owned();
+        let voice = entry.voice.as_ref().map(|(voice, _)| voice.clone());
         let phone = entry.legs.values().find_map(|leg| match &leg.kind {
             Kind::SipTarget { .. } => leg.device.clone(),
             _ => None,
@@ -68,8 +71,9 @@ impl Exchange {
                 session.inform(Info::Ringing)
             }
             Some(Kind::JingleCaller { peer, session: None, .. }) => {
-                if let Some(phone) = phone {
-                    self.say(jmi::message(&phone, peer, &Jmi::new(&entry.sid, JmiAction::Ringing)));
+                if let Some(phone) = voice.or(phone) {
+                    let ringing = Jmi::new(&own_sid, JmiAction::Ringing);
+                    self.say(jmi::message(&phone, peer, &ringing));
                 }
             }
             Some(Kind::Waiting(waiting)) => {
@@ -109,9 +113,17 @@ impl Exchange {
                 self.answer_client(call, target, now);
             }
             Some(Kind::JingleCaller { peer, session: None, proceeded, .. }) => {
-                let Some(phone) = phone else { return };
+                let (phone, sid) = match (&entry.voice, phone) {
+                    (Some((voice, sid)), _) => {
+                        // Only now is anybody here for the session that comes.
+                        let _ = self.parts.outbox.send(Outgoing::Guest(voice.clone(), true));
+                        (voice.clone(), sid)
+                    }
+                    (None, Some(phone)) => (phone, &entry.sid),
+                    (None, None) => return,
+                };
                 *proceeded = Some(phone.clone());
-                let proceed = jmi::message(&phone, peer, &Jmi::new(&entry.sid, JmiAction::Proceed));
+                let proceed = jmi::message(&phone, peer, &Jmi::new(sid, JmiAction::Proceed));
                 self.say(proceed);
             }
             _ => {}
@@ -229,11 +241,13 @@ impl Exchange {
     /// Ends a leg, whatever it is doing.
     pub(super) fn end_leg(&mut self, call: CallKey, key: LegKey, cause: &Cause) {
         let Some(mut entry) = self.calls.remove(&call) else { return };
+        let own_sid = entry.caller_sid().to_owned();
         let (sid, caller, callee) = (entry.sid.clone(), entry.caller.clone(), entry.callee.clone());
         let phone = entry.legs.values().find_map(|leg| match &leg.kind {
             Kind::SipTarget { .. } => leg.device.clone(),
             _ => None,
         });
+        let own_voice = entry.voice.as_ref().map(|(voice, _)| voice.clone());
         let others_have_it = *cause == Cause::AnsweredElsewhere;
         // A person's device says no more than it has to; the telephone network may say what is wrong.
         let told = || match self.parts.plan.is_number_domain(&callee) {
@@ -258,13 +272,13 @@ impl Exchange {
                 }
                 Kind::JingleCaller { session: None, peer, proceeded, .. } => {
                     let voice = || self.voice_of(&callee);
-                    if let Some(phone) = proceeded.clone().or(phone).or_else(voice) {
+                    if let Some(phone) = proceeded.clone().or(own_voice).or(phone).or_else(voice) {
                         let reason = Some(told());
                         let action = match proceeded {
                             Some(_) => JmiAction::Finish { reason, migrated: None },
                             None => JmiAction::Reject { reason, tie_break: false },
                         };
-                        self.say(jmi::message(&phone, peer, &Jmi::new(&sid, action)));
+                        self.say(jmi::message(&phone, peer, &Jmi::new(&own_sid, action)));
                     }
                 }
                 Kind::Proposed { session: Some((session, _)) } => {

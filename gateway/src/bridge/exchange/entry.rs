@@ -12,8 +12,9 @@ use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
 
+use super::forward::Forwarded;
 use super::transfer::Room;
-use crate::bridge::call::{Call, LegKey};
+use crate::bridge::call::{Call, Cause, LegKey};
 use crate::bridge::jingle_leg::JingleLeg;
 use crate::bridge::numbers::Dialled;
 use crate::bridge::sdp_webrtc::WebAudio;
@@ -55,6 +56,14 @@ pub(super) struct Entry {
     pub(super) is_hidden: bool,
     /// The account that calls the telephone network.
     pub(super) payer: Option<Jid>,
+    /// Who sent the call on to whom it rings now, the first first.
+    pub(super) forwarded: Vec<Forwarded>,
+    /// It only sets something: nobody is called, and no record is kept.
+    pub(super) is_order: bool,
+    /// Why nobody is rung.
+    pub(super) turned_away: Option<Cause>,
+    /// By whom we speak with an app whose call was taken over, and the id by which it knows the call.
+    pub(super) voice: Option<(Jid, String)>,
     /// Why the number that was called is not dialled.
     pub(super) refused: Option<Refused>,
     /// A resource that was attached for a caller without one, to be detached in the end.
@@ -72,6 +81,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The id by which the calling app knows the call.
+    pub(super) fn caller_sid(&self) -> &str {
+        self.voice.as_ref().map_or(&self.sid, |(_, sid)| sid)
+    }
+
     /// Adds a leg and names it.
     pub(super) fn add_leg(&mut self, leg: Leg) -> LegKey {
         let key = LegKey(self.next_key);

@@ -69,7 +69,7 @@ impl Exchange {
 
     /// What tells the called account's devices, once they come, that a call was missed which none of them was there for.
     pub(super) fn leave_missed(&self, entry: &Entry) {
-        let callee = entry.callee.bare();
+        let callee = entry.called();
         let reason = Some(Reason::Cancel.into());
         for action in [
             Jmi::propose(&entry.sid, &["audio"]).action,
@@ -107,6 +107,17 @@ impl Exchange {
         let (us, peer) = (entry.caller.clone(), device.clone());
         let session = JingleLeg::outgoing(us, peer, &entry.sid, offer.clone());
         Some((media, session, offer))
+    }
+
+    /// A proposal that nobody but us has seen.
+    pub(super) async fn handle_taken(&mut self, said: &Call, now: Instant) {
+        let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
+        let jmi = said.stanza.element().ok().and_then(|e| Jmi::from_message(&e));
+        if let Some(Ok(jmi)) = jmi
+            && matches!(jmi.action, JmiAction::Propose { .. })
+        {
+            self.take_over_proposal(from, to, &jmi, now).await;
+        }
     }
 
     /// A XEP-0353 message to phones, or between XMPP devices.
@@ -215,6 +226,8 @@ impl Exchange {
         let entry = self.call_of(sid, from).and_then(|call| self.calls.get(&call));
         entry.is_some_and(|entry| {
             let caller = entry.legs.get(&CALLER);
+            // One that was taken over rings nobody but by us.
+            let caller = caller.filter(|_| entry.voice.is_none());
             entry.callee.bare() == from.bare()
                 && !is_peer_of_caller(entry, from)
                 && caller.is_some_and(|leg| matches!(leg.kind, Kind::JingleCaller { .. }))

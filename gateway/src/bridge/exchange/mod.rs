@@ -6,17 +6,19 @@
 //!
 //! `sip.rs`, `jingle.rs` and `jmi.rs` translate what comes in; `act.rs` carries out decisions; `audio.rs` negotiates, `change.rs` and
 //! `transfer.rs` are what happens while a call is up; `trunk.rs` is the telephone network, `abroad.rs` other SIP domains;
-//! `entry.rs` is the data; `record.rs` writes the call log.
+//! `order.rs` and `forward.rs` are what accounts want done with calls to them; `entry.rs` is the data; `record.rs` writes the call log.
 
 mod abroad;
 mod act;
 mod audio;
 mod change;
 mod entry;
+mod forward;
 mod index;
 mod jingle;
 mod jmi;
 mod line;
+mod order;
 mod passing;
 mod record;
 mod sip;
@@ -44,6 +46,7 @@ use self::passing::Passing;
 use self::record::Records;
 use self::transfer::Room;
 use super::call::{CALLER, Call as Machine, Cause, Input, LegKey, Patience};
+use super::call_desk::{CallDesk, Why};
 use super::contacts::Contacts;
 use super::domains::Domains;
 use super::numbers::Plan;
@@ -72,6 +75,8 @@ pub struct Call {
     pub resources: Vec<String>,
     /// The stanza.
     pub stanza: Stanza,
+    /// A proposal that went to nobody else: the account wants its calls handled.
+    pub is_taken: bool,
 }
 
 impl Call {
@@ -79,7 +84,7 @@ impl Call {
     pub fn observed(stanza: &Stanza) -> Self {
         let account = stanza.from().or(stanza.to()).map(Jid::bare);
         let account = account.unwrap_or_else(|| Jid::new(None, "invalid", None).expect("a domain"));
-        Self { account, resources: Vec::new(), stanza: stanza.clone() }
+        Self { account, resources: Vec::new(), stanza: stanza.clone(), is_taken: false }
     }
 }
 
@@ -97,6 +102,8 @@ pub struct Parts {
     pub plan: Arc<Plan>,
     /// Other SIP domains.
     pub domains: Arc<Domains>,
+    /// What accounts want done with calls to them.
+    pub calls: CallDesk,
     /// Whose phones have to be encrypted.
     pub protection: Protection,
     /// The way to whoever shows calls to others.
@@ -133,6 +140,8 @@ pub struct Exchange {
     passing: HashMap<(String, Jid), Passing>,
     /// Transfers that apps asked for: who is meant has to be looked up.
     wishes: Vec<Wish>,
+    /// Calls that go on to somebody else, who has to be looked up.
+    going_on: Vec<(CallKey, Why)>,
     next_call: u64,
 }
 
@@ -154,6 +163,7 @@ impl Exchange {
             by_media: HashMap::new(),
             passing: HashMap::new(),
             wishes: Vec::new(),
+            going_on: Vec::new(),
             next_call: 0,
         }
     }
@@ -178,12 +188,18 @@ impl Exchange {
                     None => return self.stop(),
                 },
                 Some(call) = stanzas.recv() => {
-                    self.handle_stanza(&call, Instant::now());
+                    match call.is_taken {
+                        true => self.handle_taken(&call, Instant::now()).await,
+                        false => self.handle_stanza(&call, Instant::now()),
+                    }
                     for wish in std::mem::take(&mut self.wishes) {
                         self.app_transfers(wish, Instant::now()).await;
                     }
                 }
                 () = sleep_until(due) => self.handle_timeouts(Instant::now()),
+            }
+            while let Some((call, why)) = self.going_on.pop() {
+                self.go_on(call, why, Instant::now()).await;
             }
         }
     }
@@ -293,6 +309,10 @@ impl Exchange {
             caller_codecs: Vec::new(),
             is_hidden: false,
             payer: None,
+            forwarded: Vec::new(),
+            is_order: false,
+            turned_away: None,
+            voice: None,
             refused: None,
             guest: None,
             is_proposed: false,
@@ -311,13 +331,7 @@ impl Exchange {
             entry.legs.keys().copied().filter(|key| *key != CALLER).collect();
         tracing::info!(call = key.0, targets = targets.len(), others_ring, "call");
         metrics::counter!("tandem_calls_total").increment(1);
-        entry.machine = match entry.refused.take() {
-            Some(refused) => {
-                let reason = Some(refused.reason());
-                Machine::refused(Cause::Sip { status: refused.status(), reason }, now)
-            }
-            None => Machine::new(targets, others_ring, Patience::default(), now),
-        };
+        entry.machine = self.machine_of(&mut entry, targets, others_ring, now);
         self.index.set_call(&entry.sid, &entry.caller, key);
         self.index.set_call(&entry.sid, &entry.callee, key);
         self.calls.insert(key, entry);

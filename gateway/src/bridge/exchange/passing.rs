@@ -55,6 +55,12 @@ impl Exchange {
         }
     }
 
+    /// Whether somebody of this account talks to somebody whom it reaches without us.
+    pub(super) fn is_passing_call_of(&self, account: &Jid) -> bool {
+        let is_its = |call: &Passing| call.caller == *account || call.callee == *account;
+        self.passing.values().any(|call| call.answered.is_some() && is_its(call))
+    }
+
     /// It is over.
     fn passed(&mut self, key: &(String, Jid), result: &str) {
         let Some(call) = self.passing.remove(key) else { return };

@@ -27,11 +27,18 @@ impl Exchange {
         let Some(mut entry) = self.calls.remove(&call) else { return };
         self.count();
         self.finish_client(&mut entry, outcome);
-        if is_missed(&entry, outcome) && !self.is_elsewhere(&entry.callee) {
+        if is_missed(&entry, outcome) && !self.is_elsewhere(&entry.called()) {
             self.leave_missed(&entry);
         }
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));
+        }
+        let is_lent = matches!(
+            entry.legs.get(&CALLER).map(|leg| &leg.kind),
+            Some(Kind::JingleCaller { proceeded: Some(_), .. })
+        );
+        if let Some((voice, _)) = entry.voice.take().filter(|_| is_lent) {
+            let _ = self.parts.outbox.send(Outgoing::Guest(voice, false));
         }
         if let Some(guest) = entry.guest.take() {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest, false));
@@ -48,7 +55,7 @@ impl Exchange {
         let record = describe(&entry, outcome);
         tracing::info!(call = call.0, result = record.result, "call ended");
         // A call that rang on along with XMPP devices and was taken there is theirs to record.
-        if *outcome == Outcome::Elsewhere {
+        if *outcome == Outcome::Elsewhere || entry.is_order {
             return;
         }
         self.passing.remove(&(entry.sid.clone(), entry.caller.bare()));
@@ -147,14 +154,14 @@ fn is_missed(entry: &Entry, outcome: &Outcome) -> bool {
     let by_phone =
         matches!(entry.legs.get(&CALLER), Some(Leg { kind: Kind::SipCaller { .. }, .. }));
     let Outcome::Missed(cause) = outcome else { return false };
-    by_phone && !entry.is_proposed && !matches!(cause.word(), "declined" | "answered elsewhere")
+    by_phone && !entry.called_knows() && !matches!(cause.word(), "declined" | "answered elsewhere")
 }
 
 fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
     let legs: Vec<serde_json::Value> = entry
         .legs
-        .values()
-        .map(|leg| {
+        .iter()
+        .map(|(key, leg)| {
             let stats = leg.stats.unwrap_or_default();
             let trunk = match &leg.kind {
                 Kind::SipTarget { way: Way::Trunk { trunk, .. }, .. } => Some(trunk.name.as_str()),
@@ -165,9 +172,12 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
                 _ => None,
             };
             let payer = entry.payer.as_ref().filter(|_| trunk.is_some());
+            let sent_by = entry.sent_by(*key);
             serde_json::json!({
                 "protocol": leg.kind.protocol(),
                 "trunk": trunk,
+                "forwarded_by": sent_by.map(|sent| sent.by.as_str()),
+                "forwarded": sent_by.map(|sent| sent.why.word()),
                 "payer": payer.map(ToString::to_string),
                 "domain": domain,
                 "signalling": leg.kind.signalling_protection(),
@@ -188,7 +198,7 @@ fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {
     };
     CallRecord {
         caller: entry.caller.bare(),
-        callee: entry.callee.bare(),
+        callee: entry.called(),
         started: millis(entry.started),
         answered: entry.answered.map(millis),
         ended: millis(SystemTime::now()),

@@ -18,17 +18,29 @@ use super::act::Refusal;
 use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
 use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
-use crate::bridge::{call_reason, echo, identity, sdp_webrtc};
+use crate::bridge::{call_reason, echo, identity, sdp_webrtc, star_codes};
 
 impl Exchange {
     pub(super) async fn handle_sip(&mut self, leg: SipLeg, event: LegEvent, now: Instant) {
         if let LegEvent::Invited(invited) = event {
-            if let Err(refusal) = self.invited(leg, *invited, now).await {
+            let is_ours = invited.origin.is_account();
+            let dialled = is_ours.then(|| invited.to.user_decoded()).flatten();
+            let taken = match dialled.as_deref().and_then(star_codes::read) {
+                Some(code) => self.ordered(leg, &invited, code, now).await,
+                None => self.invited(leg, *invited, now).await,
+            };
+            if let Err(refusal) = taken {
                 self.parts.sip.reject(leg, refusal.status, None, refusal.headers);
             }
             return;
         }
         let Some((call, key)) = self.index.place(leg) else { return };
+        let is_acked = matches!(event, LegEvent::Acked { .. });
+        if is_acked && self.calls.get(&call).is_some_and(|entry| entry.is_order) {
+            // Nothing is left to say (RFC 3261 section 15.1.1: not before the ACK).
+            self.end_leg(call, CALLER, &Cause::HungUp);
+            return self.input(call, Input::HungUp(CALLER, Cause::HungUp), now);
+        }
         match event {
             LegEvent::Progress { status: 180..=198, .. } => {
                 self.input(call, Input::Ringing(key), now);
@@ -154,17 +166,18 @@ impl Exchange {
         if self.parts.plan.is_number_domain(&entry.callee) {
             let rung = self.ring_number(key, &mut entry, &caller.bare(), now);
             rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
-        }
-        if self.parts.domains.is_abroad(&entry.callee) {
+        } else if self.parts.domains.is_abroad(&entry.callee) {
             let rung = self.ring_abroad(key, &mut entry, &caller.bare());
             rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
+        } else {
+            self.follow(&mut entry);
         }
-        self.ring_phones(key, &mut entry);
         if let Some(guest) = &entry.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
         }
-        let wakes = self.can_wake(&entry.callee).await;
-        self.ring_clients(key, &mut entry, wakes);
+        if !entry.forwarded.is_empty() || !self.is_elsewhere(&entry.callee) {
+            self.ring_in_the_end(key, &mut entry, &caller, now).await;
+        }
         self.begin(key, entry, false, now);
         Ok(())
     }
@@ -191,7 +204,7 @@ impl Exchange {
     }
 
     /// Whether one of two does not want to hear from the other (XEP-0191); a phone is then told that nobody is there.
-    async fn is_cut_off(&self, caller: &Jid, callee: &Jid) -> Result<bool, StoreError> {
+    pub(super) async fn is_cut_off(&self, caller: &Jid, callee: &Jid) -> Result<bool, StoreError> {
         let xmpp = &self.parts.xmpp;
         Ok(xmpp.is_blocked(callee, caller).await? || xmpp.is_blocked(caller, callee).await?)
     }
@@ -257,7 +270,7 @@ impl Exchange {
             from,
             to: binding.account_uri()?,
             offer,
-            headers: Vec::new(),
+            headers: entry.diversions(),
             login: None,
             max_forwards: entry.max_forwards,
         });
@@ -344,6 +357,9 @@ impl Exchange {
         reason: Option<String>,
         now: Instant,
     ) {
+        if self.calls.get(&call).is_some_and(|entry| entry.is_of_before(key)) {
+            return self.close_media(call, key);
+        }
         if matches!(status, 488 | 415 | 606) && self.retry_phone(call, key)
             || self.next_trunk(call, key, status, now)
         {
@@ -388,7 +404,7 @@ impl Exchange {
 }
 
 /// What a phone that calls offers.
-fn offer_of(invited: &Invited) -> Result<Option<Session>, u16> {
+pub(super) fn offer_of(invited: &Invited) -> Result<Option<Session>, u16> {
     let offer = invited.offer.as_ref().map(|body| Session::parse(body));
     offer.transpose().map_err(tandem_media::sdp::SdpError::status)
 }

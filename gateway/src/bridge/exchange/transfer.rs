@@ -161,8 +161,8 @@ impl Exchange {
             let rung = self.ring_number(child, &mut new, &payer, now);
             rung.map_err(Refused::status)?;
         } else {
-            self.ring_phones(child, &mut new);
-            self.ring_clients(child, &mut new, wakes);
+            self.follow(&mut new);
+            self.ring_forwarded(child, &mut new, wakes, now);
         }
         if let Some(guest) = &new.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));

@@ -114,7 +114,8 @@ impl Exchange {
             return;
         }
         if !self.parts.plan.is_number_domain(&entry.callee) {
-            return self.ring_phones(call, entry);
+            self.follow(entry);
+            return self.ring_forwarded(call, entry, false, now);
         }
         let account = entry.caller.bare();
         let rung = self.ring_number(call, entry, &account, now);

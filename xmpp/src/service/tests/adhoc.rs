@@ -287,3 +287,88 @@ async fn a_long_list_comes_in_pages_forwards_and_back() {
         assert!(page.contains("status='completed'"), "{page}");
     }
 }
+
+/// The other side, which handles the calls of all accounts.
+#[derive(Default)]
+struct Exchange {
+    wishes: std::sync::Mutex<crate::ports::CallWishes>,
+    taken: std::sync::Mutex<Vec<(String, bool)>>,
+}
+
+impl crate::ports::Foreign for Exchange {
+    fn deliver(&self, _: &Jid, _: &[String], _: &Stanza) -> bool {
+        true
+    }
+
+    fn call_wishes(&self, _: &Jid) -> Option<crate::ports::CallWishes> {
+        Some(self.wishes.lock().unwrap().clone())
+    }
+
+    fn set_call_wishes<'a>(
+        &'a self,
+        _: &'a Jid,
+        wishes: &'a crate::ports::CallWishes,
+    ) -> crate::ports::BoxFuture<'a, Result<Result<(), String>, StoreError>> {
+        let is_taken = wishes.always != "nobody";
+        if is_taken {
+            *self.wishes.lock().unwrap() = wishes.clone();
+        }
+        let taken = is_taken.then_some(()).ok_or_else(|| "nobody is no account".to_owned());
+        Box::pin(std::future::ready(Ok(taken)))
+    }
+
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
+        let is_taken = stanza.has("propose", "urn:xmpp:jingle-message:0");
+        if is_taken {
+            self.taken.lock().unwrap().push((stanza.from().unwrap().to_string(), is_attached));
+        }
+        is_taken
+    }
+
+    fn observed(&self, _: &Stanza) {}
+}
+
+fn with_exchange() -> (World, std::sync::Arc<Exchange>) {
+    let store = store();
+    let exchange = std::sync::Arc::new(Exchange::default());
+    let ports = Ports { foreign: exchange.clone(), ..ports(&store) };
+    let config = Config { domains: vec!["d".into()], ..Config::default() };
+    (World { store, server: Server::new(config, ports) }, exchange)
+}
+
+#[tokio::test]
+async fn an_account_says_what_is_done_with_calls_to_it() {
+    let (world, exchange) = with_exchange();
+    let bob = world.bind("bob@d/b");
+    let node = "urn:tandem:calls";
+    for (always, expected) in [("nobody", "no account"), ("ana@d", "status='completed'")] {
+        let form = say(&bob, &command(node, "action='execute'", "")).await;
+        assert!(form.contains("var='second-calls'") && form.contains("<value>1</value>"), "{form}");
+        let id = attribute(&form, "sessionid");
+        let fields = [("dnd", "1"), ("always", always), ("second-calls", "0")];
+        let said = say(&bob, &command(node, &format!("sessionid='{id}'"), &filled(&fields))).await;
+        assert!(said.contains(expected), "{said}");
+    }
+    let wishes = exchange.wishes.lock().unwrap().clone();
+    assert!(wishes.undisturbed && wishes.one_call && wishes.always == "ana@d", "{wishes:?}");
+}
+
+#[tokio::test]
+async fn a_proposal_that_is_kept_from_an_account_reaches_no_device_of_it() {
+    let (world, exchange) = with_exchange();
+    let (ana, bob) = (world.bind("ana@d/a"), world.bind("bob@d/b"));
+    ana.say("<presence/>").await;
+    bob.say("<presence/>").await;
+    ana.read().await;
+    let message = |inside: &str| {
+        format!(
+            "<message to='ana@d' type='chat'><{inside} xmlns='urn:xmpp:jingle-message:0' id='1'/></message>"
+        )
+    };
+    bob.say(&message("propose")).await;
+    assert!(ana.read().await.is_empty());
+    assert_eq!(*exchange.taken.lock().unwrap(), [("bob@d/b".to_owned(), false)]);
+    // Others of the kind still do.
+    bob.say(&message("retract")).await;
+    assert!(ana.read().await.join("").contains("retract"));
+}
