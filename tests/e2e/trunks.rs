@@ -76,6 +76,43 @@ fn phones_and_apps_call_numbers_and_show_their_own() {
     }
 }
 
+/// Call settings: with the rights of who forwards, who pays and is shown, and not of who calls.
+#[test]
+fn a_call_that_is_forwarded_to_a_number_is_dialled_by_who_forwards_it() {
+    let log = Transcript::default();
+    let World { server, mut stranger, provider: _provider, _names } =
+        world(&log, "denied = [\"+49900\"]");
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let forward = |to: &str| {
+        let always = format!("always={to}");
+        server.run(&["user", "calls", "ana@localhost", &always]).unwrap();
+    };
+    forward("030123");
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500}));
+    stranger.want("incoming", &[("from", "+4930501@")]);
+    stranger.tell(json!({"cmd": "answer"}));
+    app.want("connected", &[]);
+    app.hears(740);
+    stranger.hears(500);
+    stranger.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+    let (_, callee, result, legs) = server.recorded(1).unwrap().remove(0);
+    assert_eq!((callee.as_str(), result.as_str()), ("ana@localhost", "hung up"));
+    assert_eq!(legs[1]["payer"], "ana@localhost", "{legs}");
+    assert_eq!(
+        (&legs[1]["forwarded_by"], &legs[1]["trunk"]),
+        (&json!("ana@localhost"), &json!("pstn"))
+    );
+    // What she may not dial is not dialled for her.
+    forward("+49900123");
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500}));
+    app.want("ended", &[("by", "reject")]);
+    let is_said = |line: &String| {
+        line.contains("audit") && line.contains("+49900123") && line.contains("ana@localhost")
+    };
+    assert!(server.log().iter().any(is_said), "{:#?}", server.log());
+}
+
 #[test]
 fn whoever_calls_a_number_of_ours_reaches_the_phones_and_apps_of_its_account() {
     let log = Transcript::default();
