@@ -3,11 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-
-use serde_json::{Value, json};
-use tandem_tests::{Peer, Server, Transcript, free_ports};
+use serde_json::json;
+use tandem_tests::{Peer, PushService, Server, Transcript, free_ports};
 
 #[test]
 fn an_app_that_sleeps_is_woken_by_a_phones_call_and_takes_it() {
@@ -56,30 +53,10 @@ fn who_was_away_learns_of_the_call_when_it_comes_back() {
     app.want("ended", &[("by", "retract")]);
 }
 
-/// A push service: the next push, taken with this answer.
-fn pushed(service: &TcpListener, answer: &str) -> Value {
-    let (mut stream, _) = service.accept().unwrap();
-    let mut heard = Vec::new();
-    let mut buffer = [0; 1024];
-    while !heard.ends_with(b"}") {
-        let read = stream.read(&mut buffer).unwrap();
-        assert_ne!(read, 0, "the push broke off");
-        heard.extend_from_slice(&buffer[..read]);
-    }
-    stream.write_all(answer.as_bytes()).unwrap();
-    let text = String::from_utf8(heard).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("POST /acme HTTP/1.1\r\n"), "{head}");
-    serde_json::from_str(body).unwrap()
-}
-
 #[test]
 fn a_phone_whose_registration_has_ended_is_woken_by_its_push_service_also_after_a_crash() {
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let place = format!("http://{}/acme", service.local_addr().unwrap());
-    let settings = format!(
-        "[sip]\nsecurity = \"optional\"\nmin_expires = 1\npush = {{ acme = \"{place}\" }}\n"
-    );
+    let service = PushService::start().unwrap();
+    let settings = service.section("min_expires = 1").unwrap();
     let mut server = Server::start_with("localhost", &["ana", "carl"], &settings).unwrap();
     let log = Transcript::default();
     let mut phone = Peer::start("phone", "rawphone.py", &log).unwrap();
@@ -97,7 +74,7 @@ fn a_phone_whose_registration_has_ended_is_woken_by_its_push_service_also_after_
 
     let mut caller = server.phone("caller", "carl", json!({}), &log).unwrap();
     caller.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
-    let push = pushed(&service, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let push = service.next().unwrap();
     assert_eq!(push, json!({"provider": "acme", "prid": "anas:1", "param": "app"}));
     caller.want("ringing", &[]);
     phone.never("request", &[]);
@@ -105,4 +82,13 @@ fn a_phone_whose_registration_has_ended_is_woken_by_its_push_service_also_after_
     phone.tell(json!({"cmd": "refresh"}));
     phone.want("request", &[("method", "INVITE")]);
     caller.want("closed", &[("reason", "486")]);
+    phone.tell(json!({"cmd": "answer", "status": 200}));
+
+    // It sleeps again. What an app writes waits for it, and wakes it.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    app.tell(json!({"cmd": "message", "to": "ana@localhost", "body": "guten Morgen", "id": "m1"}));
+    assert_eq!(service.next().unwrap()["prid"], "anas:1");
+    phone.tell(json!({"cmd": "refresh"}));
+    phone.want("request", &[("method", "MESSAGE"), ("body", "guten Morgen")]);
 }

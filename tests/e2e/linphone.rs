@@ -3,11 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
-use tandem_tests::{Dice, Peer, Server, Transcript};
+use tandem_tests::{Dice, Peer, PushService, Server, Transcript};
 
 const PEOPLE: &[&str] = &["ana", "julia", "carl"];
 
@@ -120,11 +117,8 @@ fn linphone_under_tls_calls_a_phone_with_encrypted_sound() {
 
 #[test]
 fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let settings = format!(
-        "[sip]\nsecurity = \"optional\"\npush = {{ acme = \"http://{}/\" }}\n",
-        service.local_addr().unwrap()
-    );
+    let service = PushService::start().unwrap();
+    let settings = service.section("").unwrap();
     let server = Server::start_with("localhost", PEOPLE, &settings).unwrap();
     let log = Transcript::default();
     let (high, low) = Dice.pitches();
@@ -137,17 +131,8 @@ fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
     phone.want("exited", &[]);
     let mut caller = server.phone("caller", "carl", json!({"tone": high}), &log).unwrap();
     caller.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
-    let (mut push, _) = service.accept().unwrap();
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"}") {
-        let mut buffer = [0; 1024];
-        let read = push.read(&mut buffer).unwrap();
-        assert_ne!(read, 0, "the push broke off");
-        heard.extend_from_slice(&buffer[..read]);
-    }
-    push.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
-    let text = String::from_utf8(heard).unwrap();
-    assert!(text.contains("\"prid\":\"anas\""), "{text}");
+    let push = service.next().unwrap();
+    assert_eq!(push, json!({"provider": "acme", "prid": "anas", "param": "app"}));
     caller.want("ringing", &[]);
     begin(&server, &mut phone, "ana", more);
     phone.want("incoming", &[("from", "carl@localhost")]);
@@ -156,6 +141,34 @@ fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
     phone.hears(high);
     caller.hears(low);
     caller.tell(json!({"cmd": "hangup"}));
+    phone.want("ended", &[]);
+    assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
+}
+
+/// Of a phone whose time has run out XMPP knows nothing; its app's call wakes it all the same.
+#[test]
+fn linphone_is_woken_by_the_call_of_an_app_when_its_time_has_run_out() {
+    let service = PushService::start().unwrap();
+    let settings = service.section("min_expires = 1\nmax_expires = 2").unwrap();
+    let server = Server::start_with("localhost", PEOPLE, &settings).unwrap();
+    let log = Transcript::default();
+    let (high, low) = Dice.pitches();
+    let push = "pn-provider=acme;pn-prid=anas;pn-param=app";
+    let mut phone = linphone(&server, "ana", json!({"tone": low, "push": push}), &log);
+    phone.tell(json!({"cmd": "sleep"}));
+    phone.want("exited", &[]);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": high, "codecs": ["PCMA"]}));
+    assert_eq!(service.next().unwrap()["prid"], "anas");
+    app.want("ringing", &[("from", "ana@localhost/phone-")]);
+    begin(&server, &mut phone, "ana", json!({"tone": low, "push": push}));
+    phone.want("incoming", &[("from", "carl@localhost")]);
+    phone.tell(json!({"cmd": "answer"}));
+    app.want("connected", &[]);
+    phone.hears(high);
+    app.hears(low);
+    app.tell(json!({"cmd": "hangup"}));
     phone.want("ended", &[]);
     assert_eq!(server.recorded(1).unwrap()[0].2, "hung up");
 }

@@ -22,10 +22,12 @@ mod peer;
 #[allow(clippy::disallowed_methods)] // a load reads the clock
 pub mod phones;
 pub mod provider;
+mod push_service;
 
 pub use capture::{Capture, Captured, udp_ports};
 pub use dice::Dice;
 pub use peer::{Peer, Transcript, befriend};
+pub use push_service::PushService;
 
 /// The checkout.
 pub fn root() -> PathBuf {

@@ -210,6 +210,9 @@ impl Watch for Hub {
     }
 
     fn waiting_changed(&self, account: &Jid) {
+        if let Some(chat) = self.chat.get() {
+            chat.wake_phones(account);
+        }
         let _ = self.bus.send(Envelope::Presence(presence::Event::Waiting(account.clone())));
     }
 }

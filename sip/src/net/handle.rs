@@ -32,6 +32,7 @@ pub(super) enum Command {
     Notify(SubscriptionId, SubscriptionState, Option<Document>),
     Watch(WatchId, Box<OutgoingSubscription>),
     Unwatch(WatchId),
+    Nudge(Arc<Binding>),
     Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
     Bindings(String, oneshot::Sender<Vec<Arc<Binding>>>),
     Stop(oneshot::Sender<()>),
@@ -159,6 +160,11 @@ impl SipHandle {
     /// Watches no longer; an `Ended` follows.
     pub fn unwatch(&self, id: WatchId) {
         self.tell(Command::Unwatch(id));
+    }
+
+    /// Something waits for a phone: where it sleeps it is woken (RFC 8599), and is expected to register.
+    pub fn nudge(&self, phone: Arc<Binding>) {
+        self.tell(Command::Nudge(phone));
     }
 
     /// Sends a message and waits for the phone's final answer, 32 s at most.

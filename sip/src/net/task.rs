@@ -180,6 +180,7 @@ impl Task {
             Command::Notify(id, state, document) => core.notify(id, state, document, now),
             Command::Watch(id, wish) => core.watch(id, *wish, now),
             Command::Unwatch(id) => core.unwatch(id, now),
+            Command::Nudge(phone) => core.nudge(&phone, now),
             Command::Message(message, done) => {
                 self.next_ticket += 1;
                 let ticket = Ticket(self.next_ticket);

@@ -32,10 +32,11 @@ impl Core {
     /// Sets the timer of an account, unless one is set that comes early enough: that one sets the next.
     pub(super) fn arm_registration(&mut self, account: &str, now: Instant) {
         let time = self.unix_time(now);
-        let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
-        let Some(first) = entry.bindings.iter().map(|binding| binding.expires_at).min() else {
-            return;
+        let next = |binding: &Arc<Binding>| {
+            self.reminder(binding).filter(|at| *at > time).unwrap_or(binding.expires_at)
         };
+        let Some(first) = self.bindings(account).iter().map(next).min() else { return };
+        let Some(entry) = self.registrar.accounts.get_mut(account) else { return };
         // A second's grace, as wall time is kept in whole seconds.
         let at = now + Duration::from_secs(first.saturating_sub(time) + 1);
         if entry.due.is_none_or(|due| at < due) {
@@ -57,6 +58,7 @@ impl Core {
             return;
         }
         if entry.bindings.iter().all(|binding| binding.expires_at > time) {
+            self.remind_phones(account, now);
             return self.arm_registration(account, now);
         }
         let kept = self.kept(account);

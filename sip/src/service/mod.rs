@@ -239,6 +239,8 @@ enum Waiting {
     Push(LegId),
     /// A domain says that a request is from it.
     Foreign(Box<foreign::Claim>),
+    /// A phone is asked to register; nobody waits.
+    Nudge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -304,6 +306,8 @@ pub struct Core {
     legs: HashMap<LegId, Leg>,
     /// Calls that wait for their phone to wake up.
     waking: HashMap<LegId, Waking>,
+    /// Phones that were asked lately to register.
+    nudged: HashMap<Push, Instant>,
     leg_of_dialog: HashMap<DialogId, LegId>,
     leg_of_invite: HashMap<TxId, LegId>,
     /// Their INVITEs in work by what they have in common whatever way they came (section 8.2.2.2).
@@ -369,6 +373,7 @@ impl Core {
             resends: HashMap::new(),
             legs: HashMap::new(),
             waking: HashMap::new(),
+            nudged: HashMap::new(),
             leg_of_dialog: HashMap::new(),
             leg_of_invite: HashMap::new(),
             leg_of_call: HashMap::new(),
@@ -492,6 +497,7 @@ impl Core {
             (Waiting::Register(registering), JobResult::Saved(result)) => {
                 self.registered(*registering, result, now);
             }
+            (Waiting::Nudge, _) => {}
             (Waiting::Expired(account), _) => self.next_registration(&account, now),
             (Waiting::Message(tx, request), JobResult::Message(reply)) => {
                 self.message_answered(tx, &request, reply, now);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::binding::Binding;
 use super::{Core, Job, Output, Timer, Waiting};
 use crate::msg::header::{Contact, Contacts, Push};
-use crate::msg::{Name, Request, Response};
+use crate::msg::{Name, Params, Request, Response};
 use crate::ports::{LegEvent, LegId, OutgoingInvite, Target};
 
 /// How long a phone hears datagrams after it has registered.
@@ -20,6 +20,14 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Seconds before the end of its registration at which a phone that wakes itself is to register anew. More than 120
 /// (section 5.6.1.1).
 const REFRESH: u32 = 130;
+
+/// Seconds before the end of its registration at which a phone that does not wake itself is woken to register anew (section
+/// 5.6.1.2).
+const REMIND: u64 = 120;
+/// Between two pushes that only ask a phone to register.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Phones that were asked so lately; beyond them others wait.
+const MAX_NUDGED: usize = 50_000;
 
 /// A call that waits for a phone to wake up.
 pub(super) struct Waking {
@@ -129,6 +137,46 @@ impl Core {
         for leg in legs.map(|(leg, _)| *leg).collect::<Vec<_>>() {
             let Some(waking) = self.waking.remove(&leg) else { continue };
             self.call_or_fail(leg, *waking.call, now);
+        }
+    }
+
+    /// Something waits for a phone: one that sleeps is woken, and gets it when it has registered.
+    pub fn nudge(&mut self, binding: &Arc<Binding>, now: Instant) {
+        if !self.is_awake(binding, now) {
+            self.remind(binding, now);
+        }
+    }
+
+    /// Asks a phone to register, once in a while.
+    fn remind(&mut self, binding: &Binding, now: Instant) {
+        let Some(push) = self.push_of(binding) else { return };
+        self.nudged.retain(|_, at| now.saturating_duration_since(*at) < PAUSE);
+        if self.nudged.len() >= MAX_NUDGED || self.nudged.contains_key(&push) {
+            return;
+        }
+        self.nudged.insert(push.clone(), now);
+        self.job(Waiting::Nudge, Job::Push(Box::new(push)));
+    }
+
+    /// When a phone is to be woken so that its registration does not end: not one that was just made for a short time.
+    pub(super) fn reminder(&self, binding: &Binding) -> Option<u64> {
+        if self.config.push_services.is_empty() {
+            return None;
+        }
+        let wakes_itself = binding.features.as_deref().and_then(Params::parse);
+        let at = binding.expires_at.checked_sub(REMIND)?;
+        let is_late = at > binding.registered_at.saturating_add(REMIND);
+        let is_meant = is_late && !wakes_itself.is_some_and(|said| said.has("+sip.pnsreg"));
+        (is_meant && self.push_of(binding).is_some()).then_some(at)
+    }
+
+    /// Wakes the phones of an account whose registration is about to end.
+    pub(super) fn remind_phones(&mut self, account: &str, now: Instant) {
+        let time = self.unix_time(now);
+        for binding in self.bindings(account).to_vec() {
+            if self.reminder(&binding).is_some_and(|at| at <= time) {
+                self.remind(&binding, now);
+            }
         }
     }
 

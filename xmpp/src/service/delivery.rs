@@ -256,6 +256,7 @@ impl Server {
     async fn deliver_message(&self, letter: Letter<'_>, waits: bool) -> Outcome {
         let Letter { stanza, from, to, kind, bytes, place } = letter;
         if waits {
+            self.0.ports.watch.waiting_changed(&to.bare());
             // The recipient may have come online, and looked for waiting messages, before the commit.
             self.offer_waiting(&to.bare()).await;
             return Outcome::Stored;

@@ -131,8 +131,8 @@ impl Exchange {
             self.passing(from, to, jmi);
         }
         match &jmi.action {
-            JmiAction::Propose { .. } if !said.resources.is_empty() => {
-                self.proposed(said, from, to, jmi, now);
+            JmiAction::Propose { .. } if !said.resources.is_empty() || self.all_sleep(to) => {
+                self.proposed(from, to, jmi, now);
             }
             JmiAction::Ringing => {
                 if let Some((call, key)) = self.proposed_leg(&jmi.id, from) {
@@ -158,8 +158,14 @@ impl Exchange {
         }
     }
 
+    /// Whether an account has no phone that is there, but some that can be woken: of them XMPP knows nothing.
+    fn all_sleep(&self, account: &Jid) -> bool {
+        let contacts = &self.parts.contacts;
+        account.is_bare() && !contacts.asleep(account).is_empty() && contacts.of(account).is_empty()
+    }
+
     /// An XMPP client calls an account that has phones.
-    fn proposed(&mut self, said: &Call, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
+    fn proposed(&mut self, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
         // Our own proposal comes by here too when the called account has phones: they ring already.
         let is_known = self.call_of(&jmi.id, from).or_else(|| self.call_of(&jmi.id, to)).is_some();
         if is_known || !jmi.wants_audio() || from.is_bare() {
@@ -173,7 +179,7 @@ impl Exchange {
         if !self.is_full() {
             self.ring_phones_or_number(key, &mut entry, now);
         }
-        let others = self.parts.xmpp.presences(&said.account);
+        let others = self.parts.xmpp.presences(&to.bare());
         let others_ring =
             to.is_bare() && others.iter().any(|d| !d.attached && d.priority >= 0 && d.jid != *from);
         self.begin(key, entry, others_ring, now);

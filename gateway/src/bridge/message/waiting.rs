@@ -12,6 +12,13 @@ use super::{Chat, Letter, RECEIPTS};
 const DELAY: &str = "urn:xmpp:delay";
 
 impl Chat {
+    /// Something waits for an account: its phones that sleep are woken, and get it when they have registered.
+    pub fn wake_phones(&self, account: &Jid) {
+        for (_, phone) in self.0.contacts.asleep(account) {
+            self.0.sip.nudge(phone);
+        }
+    }
+
     /// Gives a phone what waited for its account.
     pub async fn flush(&self, account: &Jid, device: &Jid) {
         let door = self.door(account);

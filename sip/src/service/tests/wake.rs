@@ -160,6 +160,51 @@ fn who_does_not_wake_up_is_not_waited_for_for_ever() {
 }
 
 #[test]
+fn a_phone_is_woken_before_its_registration_ends_unless_it_wakes_itself() {
+    let mut world = world();
+    world.register("ana", &format!("{PHONE};expires=600\r\n"), udp(5060));
+    world.pass(478.0);
+    assert!(world.pushes.is_empty());
+    world.pass(5.0);
+    assert_eq!(world.pushes, [push()]);
+    // It comes, and is left in peace until the next time.
+    world.register("ana", &format!("{PHONE};expires=600\r\n"), udp(5060));
+    world.pass(470.0);
+    assert_eq!(world.pushes.len(), 1);
+    world.pass(200.0);
+    assert_eq!(world.pushes.len(), 2);
+    assert!(world.core.bindings("ana@example.org").is_empty(), "it did not come");
+    // One that wakes itself is not woken, and a short time is no reason to.
+    for contact in
+        [format!("{PHONE};+sip.pnsreg;expires=600\r\n"), format!("{PHONE};expires=200\r\n")]
+    {
+        let mut world = self::world();
+        world.register("ana", &contact, udp(5060));
+        world.pass(700.0);
+        assert!(world.pushes.is_empty(), "{contact}");
+        assert_eq!(world.asleep.len(), 1);
+    }
+}
+
+#[test]
+fn what_waits_wakes_a_phone_once_in_a_while() {
+    let mut world = world();
+    world.register("ana", &format!("{PHONE};expires=60\r\n"), udp(5060));
+    let awake = Arc::new(world.binding("ana"));
+    world.core.nudge(&awake, world.now);
+    world.drain();
+    assert!(world.pushes.is_empty());
+    world.pass(62.0);
+    let phone = world.asleep[0].clone();
+    for (seconds, pushes) in [(0.0, 1), (30.0, 1), (31.0, 2)] {
+        world.pass(seconds);
+        world.core.nudge(&phone, world.now);
+        world.drain();
+        assert_eq!(world.pushes.len(), pushes);
+    }
+}
+
+#[test]
 fn a_push_that_nobody_takes_ends_the_call_of_a_phone_that_is_gone_and_tries_one_that_is_not() {
     let mut world = world();
     world.takes_pushes = false;
