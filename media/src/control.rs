@@ -304,6 +304,15 @@ pub enum Command {
         /// Whether we take from it.
         receive: bool,
     },
+    /// A key was pressed on a leg, told outside of its audio: whoever hears the leg gets a telephone event.
+    Digit {
+        /// Where it was pressed.
+        from: LegId,
+        /// Event code of RFC 4733 section 3.2.
+        event: u8,
+        /// How long it was pressed.
+        duration: Duration,
+    },
     /// Ends a leg.
     CloseLeg(LegId),
     /// Ends a call.

@@ -200,12 +200,12 @@ pub enum LegEvent {
         /// The Reason header field.
         reason: Option<String>,
     },
-    /// An INFO came in the call; it was answered 200.
-    Info {
-        /// Content-Type.
-        content_type: Option<String>,
-        /// Body.
-        body: Bytes,
+    /// A key was pressed and told by INFO; it was answered 200.
+    Digit {
+        /// Event code of RFC 4733 section 3.2.
+        event: u8,
+        /// How long, as the phone says.
+        duration_ms: u32,
     },
     /// The leg is gone. Last event.
     Ended,

@@ -90,6 +90,28 @@ fn linphone_transfers_an_app_to_another_after_it_has_asked_there() {
     other.want("ended", &[("reason", "success")]);
 }
 
+/// Keys that a phone tells by INFO reach the other end in its audio (RFC 4733).
+#[test]
+fn keys_that_linphone_tells_by_info_are_heard_in_the_audio_of_another_phone() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut phone = linphone(&server, "ana", json!({"tone": 600, "info": true}), &log);
+    let mut desk =
+        server.phone("desk", "carl", json!({"tone": 900, "answer": "auto"}), &log).unwrap();
+    phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+    phone.want("streams", &[]);
+    phone.hears(900);
+    desk.hears(600);
+    for key in ["4", "2", "*", "#"] {
+        phone.tell(json!({"cmd": "dtmf", "digits": key}));
+        desk.want("dtmf", &[("digit", key)]);
+    }
+    // The voice goes on after the keys.
+    desk.hears(600);
+    phone.tell(json!({"cmd": "hangup"}));
+    desk.want("closed", &[]);
+}
+
 #[test]
 fn linphone_under_tls_calls_a_phone_with_encrypted_sound() {
     let settings = "[sip]\nsecurity = \"required\"\n";

@@ -3,13 +3,14 @@
 It plays a file of a tone in place of a microphone and records what it hears in place of a loudspeaker.
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  start {user, password, domain, port, transport?, codec?, encryption?, tone?, seconds?, push?}
+  start {user, password, domain, port, transport?, codec?, encryption?, tone?, seconds?, push?, info?}
       transport udp|tcp|tls; codec as in "opus/48000"; encryption none|srtp; seconds of a registration; push as in
-      "pn-provider=a;pn-prid=b", which goes into the Contact                -> registered
+      "pn-provider=a;pn-prid=b", which goes into the Contact; info: keys go by INFO, not in the audio                -> registered
   call {to} | answer | hangup     -> ringing, connected, streams, ended {why}
   auto_answer
   hold | resume                   -> paused, streams
   transfer {call, to}             hands a call on to another of its calls (RFC 5589 section 7.3); calls are counted from 1
+  dtmf {digits}
   hear {seconds?}                 -> heard {hz, level, purity, rate} of the seconds that follow
   sleep                           the program ends as if it had been killed: nobody is told
 Unasked: incoming {from}, held, failed {why}, exited {code}.
@@ -38,6 +39,8 @@ default_proxy=0
 verify_server_certs=0
 verify_server_cn=0
 media_encryption={encryption}
+use_info={info}
+use_rfc2833={rfc}
 [rtp]
 audio_rtp_port={rtp}
 [sound]
@@ -87,12 +90,12 @@ class Phone:
         self._dir, self._process, self._calls = tempfile.mkdtemp(prefix="linphone-"), None, 0
         self._uuid, self._answers = str(uuid.uuid4()), asyncio.Queue()
 
-    async def start(self, user, password, domain, port, transport="udp", codec="PCMA/8000", encryption="none", tone=440, seconds=300, push=""):
+    async def start(self, user, password, domain, port, transport="udp", codec="PCMA/8000", encryption="none", tone=440, seconds=300, push="", info=False):
         self._rate = int(codec.split("/")[1])
         write(f"{self._dir}/tone.wav", tone, self._rate, TONE_SECONDS)
         listens = {name: free_port() if name == transport else 0 for name in ("udp", "tcp", "tls")}
         text = SETTINGS.format(host=HOST, user=user, password=password, domain=domain, port=port, transport=transport, encryption=encryption,
-                               rtp=free_port(), seconds=seconds, push=push, uuid=self._uuid, **listens)
+                               rtp=free_port(), seconds=seconds, push=push, info=int(info), rfc=int(not info), uuid=self._uuid, **listens)
         for at, name in enumerate([codec] + [other for other in CODECS if other != codec]):
             mime, rate = name.split("/")
             text += f"[audio_codec_{at}]\nmime={mime}\nrate={rate}\nenabled={int(name == codec)}\n"
@@ -160,6 +163,9 @@ class Phone:
 
     async def resume(self):
         self._do("resume")
+
+    async def dtmf(self, digits):
+        self._do(digits)
 
     async def transfer(self, call, to):
         self._do(f"transfer {call} --to-call {to}")

@@ -4,6 +4,7 @@
 //! side. It is how a newcomer finds out whether sound gets through.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tandem_media::{CallId, LegId, MediaEvent, MediaHandle};
 use tandem_xmpp::jid::Jid;
@@ -131,6 +132,10 @@ impl EchoCalls {
                     for candidate in sdp_jingle::candidates(&content) {
                         self.media.add_candidate(call.media, candidate);
                     }
+                }
+                Event::Digit { event, duration_ms } => {
+                    let duration = Duration::from_millis(duration_ms.into());
+                    self.media.press(call.media, event, duration);
                 }
                 Event::Hold(held) => self.media.hold(call.media, !held, true),
                 Event::Terminated(_) => over = true,

@@ -25,6 +25,13 @@ pub enum Event {
     Candidates(Box<Content>),
     /// It put us on hold, or took us off it.
     Hold(bool),
+    /// A key was pressed there and told by the session (XEP-0181).
+    Digit {
+        /// Event code of RFC 4733 section 3.2.
+        event: u8,
+        /// How long.
+        duration_ms: u32,
+    },
     /// We are to talk to somebody else for it (XEP-0251): in its session `sid` with them, if there is one.
     Transfer {
         /// Whom.
@@ -44,6 +51,11 @@ enum State {
     Ended,
     /// The same, by the peer's word.
     EndedByPeer,
+}
+
+/// The event code of a key (RFC 4733 section 3.2).
+fn dtmf_event(key: char) -> Option<u8> {
+    "0123456789*#ABCD".find(key).and_then(|at| u8::try_from(at).ok())
 }
 
 /// One session. Feed [`JingleLeg::handle_set`] and [`JingleLeg::handle_reply`]; drain the two queues after each call.
@@ -253,6 +265,14 @@ impl JingleLeg {
             Some(Info::Transfer { to, sid }) => {
                 let (to, sid) = (to.clone(), sid.clone());
                 self.events.push_back(Event::Transfer { to, sid });
+            }
+            Some(Info::Dtmf { code, duration_ms }) => {
+                // XEP-0181 section 1: 100 ms where the client does not say.
+                let duration_ms = duration_ms.unwrap_or(100);
+                match dtmf_event(*code) {
+                    Some(event) => self.events.push_back(Event::Digit { event, duration_ms }),
+                    None => return self.refuse(id, Condition::BadRequest, None),
+                }
             }
             // Muting is shown by clients to each other; a phone has no such display.
             Some(_) => {}

@@ -202,6 +202,7 @@ impl Engine {
                 l.receive = receive;
                 l.media_at = now;
             }),
+            Command::Digit { from, event, duration } => self.press(from, event, duration, now),
             Command::CloseLeg(leg) => self.close(leg),
             Command::CloseCall(call) => {
                 for leg in self.calls.remove(&call).unwrap_or_default() {
@@ -236,6 +237,7 @@ impl Engine {
         if leg.report_at.is_some_and(|at| now >= at) {
             self.report(id, now);
         }
+        self.sound(id, now);
     }
 
     fn webrtc(&self, ours: Credentials, controlling: bool, tie_breaker: u64) -> Transport {

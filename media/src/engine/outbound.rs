@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Socket};
 use crate::control::{Cause, LegId};
 use crate::route::{Source, Stamp};
 use crate::session::packet::Header;
-use crate::session::{Leg, Transport, report};
+use crate::session::{Leg, Route, Transport, report};
 use crate::srtp::MAX_OVERHEAD;
 
 /// A datagram in the outbox.
@@ -81,8 +81,23 @@ impl Outbox {
 }
 
 impl Engine {
-    /// Sends a payload to a leg's peer as the next packet of its stream.
+    /// Sends a payload to a leg's peer as the next packet of its stream, unless an event of ours takes the voice's place.
     pub(super) fn send_rtp(
+        &mut self,
+        to: LegId,
+        at: (Source, Stamp),
+        payload_type: u8,
+        marker: bool,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), Cause> {
+        if self.legs.get(&to).is_some_and(|leg| leg.digits.sounds()) {
+            return Ok(());
+        }
+        self.send_stamped(to, at, payload_type, marker, payload, now)
+    }
+
+    fn send_stamped(
         &mut self,
         to: LegId,
         (source, stamp): (Source, Stamp),
@@ -116,6 +131,58 @@ impl Engine {
         leg.counters.packets_out.fetch_add(1, Relaxed);
         leg.counters.bytes_out.fetch_add(payload.len() as u64, Relaxed);
         Ok(())
+    }
+
+    /// A key goes to whoever hears the leg, if that peer takes telephone events.
+    pub(super) fn press(&mut self, from: LegId, event: u8, duration: Duration, now: Instant) {
+        let to = match self.legs.get(&from).map(|leg| leg.route) {
+            Some(Route::To(to)) => to,
+            Some(Route::Echo) => from,
+            Some(Route::None) => return self.count(from, Cause::NoRoute),
+            None => return,
+        };
+        let Some(leg) = self.legs.get_mut(&to) else { return };
+        if leg.codecs.as_ref().is_none_or(|codecs| codecs.dtmf_send.is_none()) {
+            return self.count(from, Cause::NotNegotiated);
+        }
+        if !leg.digits.push(event, duration, now) {
+            return self.count(from, Cause::Overload);
+        }
+        self.lower_due(to);
+    }
+
+    /// Sends the packet of an event that is due.
+    pub(super) fn sound(&mut self, id: LegId, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.digits.poll_timeout().is_none_or(|at| now < at) {
+            return;
+        }
+        let event = leg.codecs.as_ref().and_then(|codecs| codecs.dtmf_send);
+        let Some((payload_type, clock)) = event else {
+            return self.silence_digits(id, Cause::NotNegotiated);
+        };
+        let Some(step) = leg.digits.next(clock, now) else { return };
+        // A stream of its own beside the voice, which is silent while it lasts; numbered on in the leg's one stream.
+        let source = Source { leg: u64::MAX, ssrc: 0, transcoded: true };
+        let stamp =
+            Stamp { sequence: 0, timestamp: step.number, clock, out_clock: clock, is_event: true };
+        let (at, payload) = ((source, stamp), &step.payload);
+        match self.send_stamped(id, at, payload_type, step.marker, payload, now) {
+            Err(cause) => self.silence_digits(id, cause),
+            Ok(()) => {
+                if let (Some(ticks), Some(leg)) = (step.ended, self.legs.get_mut(&id)) {
+                    leg.out.advance(ticks, now);
+                }
+            }
+        }
+    }
+
+    /// The peer cannot be told: its keys are lost, and counted.
+    fn silence_digits(&mut self, id: LegId, cause: Cause) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        for _ in 0..leg.digits.clear() {
+            leg.counters.count(cause);
+        }
     }
 
     /// Sends what ICE and DTLS of a leg have ready.

@@ -253,6 +253,42 @@ fn codecs_that_differ_pass_through_a_worker() {
     assert!(steps.eq([960; 9]));
 }
 
+/// RFC 4733 section 2: one timestamp, one stream with the voice, which is silent meanwhile and goes on after the event.
+#[test]
+fn a_key_told_outside_of_the_audio_is_an_event_in_the_stream_of_the_hearer() {
+    let mut world = World::new();
+    world.plain_phone();
+    world.say(Command::Echo(PHONE));
+    for n in 0..3 {
+        world.phone_says(rtp(0, n, b"voice"));
+    }
+    world.say(Command::Digit { from: PHONE, event: 7, duration: Duration::from_millis(100) });
+    for n in 3..13 {
+        world.run(Duration::from_millis(20));
+        world.phone_says(rtp(0, n, b"voice"));
+    }
+    let heard = world.heard.clone();
+    let steps = heard.windows(2).map(|w| w[1].0.sequence.wrapping_sub(w[0].0.sequence));
+    assert!(steps.eq(std::iter::repeat_n(1, heard.len() - 1)), "one stream");
+    let events: Vec<_> = heard.iter().filter(|(h, _)| h.payload_type == 101).collect();
+    assert_eq!(events.len(), 7);
+    assert!(events.iter().all(|(h, p)| h.timestamp == events[0].0.timestamp && p[0] == 7));
+    assert_eq!(events.last().unwrap().1, [7, 0x8a, 3, 32]);
+    let first = heard.iter().position(|(h, _)| h.payload_type == 101).unwrap();
+    assert_eq!(first, 3);
+    let between = &heard[first..first + 7];
+    assert!(between.iter().all(|(h, _)| h.payload_type == 101), "the voice is silent");
+    let after = &heard[first + 7].0;
+    assert_eq!(after.payload_type, 0);
+    assert!(after.timestamp.wrapping_sub(events[0].0.timestamp) >= 800, "after the event");
+    assert!(heard.len() > first + 8, "the voice goes on");
+
+    // Whoever takes no events is not told, and that is counted.
+    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
+    world.say(Command::Digit { from: PHONE, event: 7, duration: Duration::from_millis(100) });
+    assert_eq!(world.counters[0].read().drops.of(Cause::NotNegotiated), 1);
+}
+
 #[test]
 fn what_a_worker_made_for_a_route_that_is_gone_is_not_sent() {
     let mut world = World::connected(Codec::Opus);

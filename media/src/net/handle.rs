@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -195,6 +196,12 @@ impl MediaHandle {
     /// Which directions of a leg flow.
     pub fn hold(&self, leg: LegId, send: bool, receive: bool) {
         self.say(leg.0, Command::Hold { leg, send, receive });
+    }
+
+    /// A key was pressed on a leg and told outside of its audio (INFO, XEP-0181): whoever hears the leg gets a telephone
+    /// event (RFC 4733). `event` is its code there. What the hearer cannot take is counted as dropped on a leg.
+    pub fn press(&self, from: LegId, event: u8, duration: Duration) {
+        self.say(from.0, Command::Digit { from, event, duration });
     }
 
     /// Ends a leg; [`crate::MediaEvent::Closed`] follows.

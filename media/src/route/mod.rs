@@ -113,6 +113,13 @@ impl Outgoing {
         (sequence, timestamp, is_new)
     }
 
+    /// Time that an event took, which has one timestamp: what comes next begins after it.
+    pub fn advance(&mut self, ticks: u32, now: Instant) {
+        self.timestamp = self.timestamp.wrapping_add(ticks);
+        self.sent_at = Some(now);
+        self.mapping = None;
+    }
+
     fn start(&self, source: Source, stamp: Stamp, now: Instant) -> Mapping {
         Mapping {
             source,

@@ -1,5 +1,6 @@
 //! One leg: its transport with keys, the source it listens to, the stream it sends.
 
+pub mod digits;
 pub mod packet;
 pub mod report;
 pub mod rtp;
@@ -93,6 +94,8 @@ pub struct Leg {
     pub failed: bool,
     /// When the next RTCP report is due.
     pub report_at: Option<Instant>,
+    /// Keys that the peer is still to hear.
+    pub digits: digits::Digits,
 }
 
 impl Leg {
@@ -126,6 +129,7 @@ impl Leg {
             connected: false,
             failed: false,
             report_at: None,
+            digits: digits::Digits::default(),
         }
     }
 
@@ -233,6 +237,9 @@ impl Leg {
             Transport::Rtp(_) => None,
         };
         let report = self.report_at.filter(|_| !self.failed);
-        [transport, report, self.silence_at()].into_iter().flatten().min()
+        [transport, report, self.silence_at(), self.digits.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -30,6 +30,7 @@ mod change;
 pub mod conference;
 pub mod dialog_event;
 mod dispatch;
+mod dtmf_info;
 mod early;
 pub mod events;
 mod foreign;

@@ -200,12 +200,7 @@ impl Core {
                 self.drop_session(leg, now);
             }
             Method::INVITE | Method::UPDATE => self.reinvited(leg, tx, request, now),
-            Method::INFO => {
-                let content_type = request.headers.get(Name::ContentType).map(str::to_owned);
-                let event = LegEvent::Info { content_type, body: request.body.clone() };
-                self.answer(tx, &request, 200, now);
-                self.outputs.push_back(Output::Leg(leg, event));
-            }
+            Method::INFO => self.informed(leg, tx, &request, now),
             Method::MESSAGE => {
                 let (local, remote) =
                     (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());

@@ -4,6 +4,8 @@
 //! Each leg is changed for itself: what crosses is only that somebody holds. A phone is told by a re-INVITE, an app by
 //! `<hold/>`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{Direction, SdpError, Session};
@@ -106,6 +108,14 @@ impl Exchange {
         leg.holds = holds;
         if let Some(other) = other {
             self.tell_hold(call, other, holds);
+        }
+    }
+
+    /// A key was pressed on this leg: the other side hears it in its audio.
+    pub(super) fn pressed(&self, call: CallKey, key: LegKey, event: u8, duration_ms: u32) {
+        let leg = self.calls.get(&call).and_then(|entry| entry.legs.get(&key));
+        if let Some(media) = leg.and_then(|leg| leg.media) {
+            self.parts.media.press(media, event, Duration::from_millis(duration_ms.into()));
         }
     }
 

@@ -272,6 +272,9 @@ impl Exchange {
                     self.add_candidates(call, key, media, &content);
                 }
                 Some(Event::Hold(held)) => self.app_holds(call, key, held),
+                Some(Event::Digit { event, duration_ms }) => {
+                    self.pressed(call, key, event, duration_ms);
+                }
                 Some(Event::Transfer { to, sid }) => {
                     if let Ok(to) = to.parse() {
                         self.wishes.push(Wish { place: (call, key), to, sid });

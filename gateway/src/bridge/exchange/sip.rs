@@ -68,6 +68,7 @@ impl Exchange {
                 let answer = self.reinvited(call, key, offer.as_deref());
                 self.parts.sip.answer_reinvite(leg, answer);
             }
+            LegEvent::Digit { event, duration_ms } => self.pressed(call, key, event, duration_ms),
             LegEvent::Ended => {
                 self.index.forget_dialog(leg);
                 self.hung_up(call, key, Cause::ConnectionFailed, now);
@@ -77,8 +78,7 @@ impl Exchange {
             LegEvent::Invited(_)
             | LegEvent::Progress { .. }
             | LegEvent::Acked { .. }
-            | LegEvent::ReinviteAnswered(Err(_))
-            | LegEvent::Info { .. } => {}
+            | LegEvent::ReinviteAnswered(Err(_)) => {}
         }
     }
 

@@ -326,11 +326,50 @@ fn sessions_change_refresh_and_collide() {
     let (flow, lost) = world.last_request();
     assert_eq!(lost.uri.port, Some(7_000));
     world.receive(answer(&lost, 481, "f1", ""), flow);
-    let told = ["Acked", "ReinviteDue", "ReinviteAnswered true", "Info", "ReinviteAnswered false"];
+    let told = ["Acked", "ReinviteDue", "ReinviteAnswered true", "Digit", "ReinviteAnswered false"];
     let mut heard = events(&mut world);
     assert_eq!(heard.pop().as_deref(), Some("Ended"));
     assert_eq!(heard, told);
     over(world);
+}
+
+/// What an INFO carries is a key, nothing, or refused by name (RFC 6086 section 4.2.2, RFC 3261 section 21.4.13).
+#[test]
+fn keys_told_by_info_are_heard_and_other_bodies_are_refused() {
+    let mut world = World::new();
+    let (invite, ok, _) = talking(&mut world);
+    world.legs.clear();
+    let relay = "Content-Type: application/dtmf-relay\r\n";
+    let plain = "Content-Type: application/dtmf\r\n";
+    let long = format!("Signal=5\r\n{}", " ".repeat(300));
+    let cases = [
+        (relay, "Signal=5\r\nDuration=250\r\n", 200, Some((5, 250))),
+        (relay, "Signal= *\r\n", 200, Some((10, 160))),
+        (relay, "signal=11\nduration = 90", 200, Some((11, 90))),
+        (plain, "#\r\n", 200, Some((11, 160))),
+        ("Content-Type: Application/DTMF;x=y\r\n", "d", 200, Some((15, 160))),
+        (relay, "Signal=17\r\n", 400, None),
+        (relay, "Signal=5\r\nDuration=-1\r\n", 400, None),
+        (relay, "Duration=100\r\n", 400, None),
+        (relay, &long, 400, None),
+        (plain, "55", 400, None),
+        (plain, "", 200, None),
+        ("Content-Type: application/media_control+xml\r\n", "<x/>", 415, None),
+        ("", "5", 415, None),
+        ("Info-Package: trickle-ice\r\nContent-Type: application/dtmf\r\n", "5", 469, None),
+    ];
+    for (fields, body, status, key) in cases {
+        let info = inside(&mut world, &invite, &ok, "INFO", fields, body);
+        world.receive(info, udp(5060));
+        assert_eq!(world.last_response().status, status, "{fields} {body}");
+        let told = world.legs.drain(..).find_map(|(_, event)| match event {
+            LegEvent::Digit { event, duration_ms } => Some((event, duration_ms)),
+            _ => None,
+        });
+        assert_eq!(told, key, "{fields} {body}");
+    }
+    let headers = &world.last_response().headers;
+    assert_eq!(headers.get("Recv-Info"), Some(""));
 }
 
 #[test]
