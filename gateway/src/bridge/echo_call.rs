@@ -17,7 +17,7 @@ use super::jingle_leg::{Event, JingleLeg, refusal};
 use super::sdp_jingle;
 
 /// What a device that can be called says of itself (`interop.md` 6.1).
-pub const FEATURES: [&str; 8] = [
+pub const FEATURES: [&str; 9] = [
     "urn:ietf:rfc:3264",
     "urn:ietf:rfc:5888",
     "urn:xmpp:jingle-message:0",
@@ -25,6 +25,7 @@ pub const FEATURES: [&str; 8] = [
     "urn:xmpp:jingle:apps:dtls:0",
     "urn:xmpp:jingle:apps:rtp:1",
     "urn:xmpp:jingle:apps:rtp:audio",
+    "urn:xmpp:jingle:dtmf:0",
     "urn:xmpp:jingle:transports:ice-udp:1",
 ];
 const JINGLE: &str = "urn:xmpp:jingle:1";

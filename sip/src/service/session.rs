@@ -12,7 +12,7 @@ use super::refer::Referral;
 use super::{Core, Output, Timer};
 use crate::dialog::timer::{Agreed, Due, SessionTimer};
 use crate::dialog::{Dialog, DialogId};
-use crate::msg::{Headers, Method, Name, Request};
+use crate::msg::{Headers, Method, Request};
 use crate::ports::{LegEvent, LegId, Login, Origin};
 use crate::transaction::TxId;
 use crate::transaction::timers::{GIVE_UP, LONGEST_REPEAT, Repeat};
