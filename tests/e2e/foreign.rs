@@ -122,11 +122,19 @@ fn say(server: &Server, method: &str, from: &str, to: &str, more: &str) -> Strin
     let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let here = socket.local_addr().unwrap();
+    let (kind, body) = match method {
+        "INVITE" => (
+            "application/sdp",
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\nm=audio 9000 RTP/AVP 8\r\n",
+        ),
+        _ => ("text/plain", "hello"),
+    };
     let text = format!(
         "{method} {to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{0};rport\r\nFrom: <{from}>;tag=a\r\n\
          {more}To: <{to}>\r\nCall-ID: c{0}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n\
-         Contact: <sip:{here}>\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
-        here.port()
+         Contact: <sip:{here}>\r\nContent-Type: {kind}\r\nContent-Length: {1}\r\n\r\n{body}",
+        here.port(),
+        body.len(),
     );
     socket.send_to(text.as_bytes(), ("127.0.0.1", server.sip)).unwrap();
     let mut buffer = [0; 4096];
@@ -188,4 +196,28 @@ fn closed_nobody_comes_in_or_gets_out() {
     app.tell(json!({"cmd": "message", "to": BOB, "body": "?", "id": "t1"}));
     app.want("message_error", &[("id", "t1"), ("condition", "item-not-found")]);
     desk.never("incoming", &[]);
+}
+
+/// RFC 5393 section 5.3.3.2: nobody rings where there are more phones than branches, and all do where a call says nothing of it.
+#[test]
+fn a_call_that_may_not_branch_so_often_rings_nobody() {
+    let log = Transcript::default();
+    let World { server, mut bob, _domain, _names } = world(&log, "foreign = \"open\"");
+    let mut one = server.phone("one phone", "ana", json!({}), &log).unwrap();
+    let mut other = server.phone("other phone", "ana", json!({}), &log).unwrap();
+    let ana = "sip:ana@localhost";
+    for breadth in [0, 1] {
+        let field = format!("Max-Breadth: {breadth}\r\n");
+        let answer = say(&server, "INVITE", "sip:eve@far.test", ana, &field);
+        assert_eq!(answer, "SIP/2.0 440 Max-Breadth Exceeded");
+    }
+    // That it was missed is told to apps, and rings no phone.
+    one.never("incoming", &[]);
+    bob.tell(json!({"cmd": "call", "to": ana}));
+    one.want("incoming", &[]);
+    other.want("incoming", &[]);
+    one.tell(json!({"cmd": "answer"}));
+    bob.want("established", &[]);
+    bob.tell(json!({"cmd": "hangup"}));
+    one.want("closed", &[]);
 }

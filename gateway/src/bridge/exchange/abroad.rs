@@ -9,7 +9,7 @@ use tandem_xmpp::jid::Jid;
 use super::audio::{self, Security};
 use super::entry::{CallKey, Entry, Kind, Leg, Way};
 use super::trunk::RESOURCE;
-use super::{Exchange, LegKey};
+use super::{Exchange, LegKey, breadth};
 use crate::bridge::tolls::Refused;
 use crate::bridge::{echo, identity};
 
@@ -56,10 +56,11 @@ impl Exchange {
             false => Encryption::Off,
         };
         let (media, mut audio) = self.open_audio(entry, Security::Rtp(encryption))?;
-        let (from, headers) = match entry.is_hidden {
+        let (from, mut headers) = match entry.is_hidden {
             true => (privacy::anonymous(), vec![("Privacy".to_owned(), "id".to_owned())]),
             false => (NameAddr::new(identity::jid_to_sip(account).ok()?), Vec::new()),
         };
+        headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             target,
             from,

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use tandem_media::codec::Codec;
 use tandem_media::sdp::{LocalAudio, Negotiator, Session};
 use tandem_media::{LegId as MediaLeg, LegStats, RemoteTransport};
-use tandem_sip::msg::header::MaxForwards;
+use tandem_sip::msg::header::{MaxBreadth, MaxForwards};
 use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) transferring: Option<CallKey>,
     /// How many more servers may forward the call.
     pub(super) max_forwards: MaxForwards,
+    /// How often each of its branches may branch.
+    pub(super) max_breadth: MaxBreadth,
     /// Transfers that led here.
     pub(super) hops: u8,
     /// The Jingle session id and XEP-0353 message id of this call.

@@ -161,6 +161,9 @@ impl Exchange {
             return;
         }
         self.ring_phones(call, entry);
+        if entry.turned_away.is_some() {
+            return;
+        }
         // Apps answer to who calls: where that is nobody of ours, they answer to nobody.
         let peer = entry.legs.get(&CALLER).map(|leg| &leg.kind);
         let is_ours =

@@ -123,8 +123,8 @@ impl Exchange {
     /// A XEP-0353 message to phones, or between XMPP devices.
     pub(super) fn handle_jmi(&mut self, said: &Call, jmi: &Jmi, now: Instant) {
         let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
-        if self.parts.contacts.binding(from).is_some() {
-            // What phones say here we have said for them.
+        if self.parts.contacts.binding(from).is_some() || self.is_elsewhere(from) {
+            // What phones, numbers and people of other domains say here we have said for them.
             return;
         }
         if said.resources.is_empty() {

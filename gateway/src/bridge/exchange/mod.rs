@@ -11,6 +11,7 @@
 mod abroad;
 mod act;
 mod audio;
+mod breadth;
 mod change;
 mod entry;
 mod forward;
@@ -300,6 +301,7 @@ impl Exchange {
             rooms: Vec::new(),
             transferring: None,
             max_forwards: MaxForwards::DEFAULT,
+            max_breadth: breadth::USUAL,
             hops: 0,
             sid,
             caller,

@@ -17,7 +17,7 @@ use tandem_xmpp::ports::StoreError;
 use super::act::Refusal;
 use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
-use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio};
+use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, breadth};
 use crate::bridge::{call_reason, echo, identity, sdp_webrtc, star_codes};
 
 impl Exchange {
@@ -114,11 +114,7 @@ impl Exchange {
             return Err(480.into());
         }
         let offer = offer_of(&invited)?;
-        let codecs: Vec<Codec> = offer
-            .as_ref()
-            .and_then(Session::audio)
-            .map(|audio| audio.audio_formats().iter().filter_map(|f| f.encoding.codec()).collect())
-            .unwrap_or_default();
+        let codecs = codecs_of(offer.as_ref());
         if offer.is_some() && codecs.is_empty() {
             return Err(488.into());
         }
@@ -137,11 +133,7 @@ impl Exchange {
             return Err(433.into());
         }
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
-        let is_web = match &offer {
-            Some(offer) => sdp_webrtc::wants_web(offer),
-            // Whoever comes over a WebSocket can answer nothing else (RFC 7118 section 1).
-            None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
-        };
+        let is_web = is_web(&invited, offer.as_ref());
         let secure = invited.is_secure;
         let strict = match &invited.origin {
             Origin::Trunk(trunk) => self.parts.plan.is_encrypted(trunk),
@@ -156,12 +148,17 @@ impl Exchange {
         entry.is_hidden = is_hidden;
         // One that came with 0 was answered before it came here.
         entry.max_forwards = invited.headers.max_forwards().next().unwrap_or(MaxForwards(0));
+        entry.max_breadth = breadth::of(&invited.headers);
         self.index.set_place(leg, (key, CALLER));
         if callee.node() == Some(echo::NAME) {
             let target = entry.add_leg(Leg::new(Kind::Echo, None));
             self.begin(key, entry, false, now);
             self.input(key, Input::Answered(target), now);
             return Ok(());
+        }
+        if self.is_elsewhere(&entry.callee) && breadth::share(entry.max_breadth, 1).is_none() {
+            self.index.forget_call(key);
+            return Err(440.into());
         }
         if self.parts.plan.is_number_domain(&entry.callee) {
             let rung = self.ring_number(key, &mut entry, &caller.bare(), now);
@@ -210,23 +207,33 @@ impl Exchange {
     }
 
     /// Invites every phone of the called account but the one that calls, those that sleep too.
+    /// None where the caller lets the call branch less often than there are phones.
     pub(super) fn ring_phones(&mut self, call: CallKey, entry: &mut Entry) {
         let account = entry.callee.bare();
         let mut phones = self.parts.contacts.of(&account);
         phones.extend(self.parts.contacts.asleep(&account));
-        for (device, binding) in phones {
+        let caller = entry.legs.get(&CALLER).and_then(|leg| leg.device.as_ref());
+        phones.retain(|(device, _)| {
             let is_meant = entry.callee.resource().is_none_or(|r| Some(r) == device.resource());
-            let calls = entry.legs.get(&CALLER).and_then(|leg| leg.device.as_ref());
-            if is_meant && calls != Some(&device) {
-                // A phone under TLS gets keys first; what it refuses is tried the other way.
-                let strict = self.parts.protection.must_encrypt(&device);
-                let secure = binding.is_secure() || strict;
-                let leg = self.ring_phone(entry, &binding, device, secure, strict);
-                let key = LegKey(entry.next_key);
-                if let Some(leg) = leg {
-                    self.index_target(call, key, &leg);
-                    entry.add_leg(leg);
-                }
+            is_meant && caller != Some(device)
+        });
+        if phones.is_empty() {
+            return;
+        }
+        let Some(each) = breadth::share(entry.max_breadth, phones.len()) else {
+            entry.turned_away.get_or_insert(Cause::Sip { status: 440, reason: None });
+            return;
+        };
+        entry.max_breadth = each;
+        for (device, binding) in phones {
+            // A phone under TLS gets keys first; what it refuses is tried the other way.
+            let strict = self.parts.protection.must_encrypt(&device);
+            let secure = binding.is_secure() || strict;
+            let leg = self.ring_phone(entry, &binding, device, secure, strict);
+            let key = LegKey(entry.next_key);
+            if let Some(leg) = leg {
+                self.index_target(call, key, &leg);
+                entry.add_leg(leg);
             }
         }
     }
@@ -265,12 +272,14 @@ impl Exchange {
             let abroad = self.parts.domains.shown(&entry.caller);
             NameAddr::new(abroad.or_else(|| identity::jid_to_sip(&entry.caller.bare()).ok())?)
         };
+        let mut headers = entry.diversions();
+        headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             target: Target::Binding(binding.clone()),
             from,
             to: binding.account_uri()?,
             offer,
-            headers: entry.diversions(),
+            headers,
             login: None,
             max_forwards: entry.max_forwards,
         });
@@ -407,4 +416,21 @@ impl Exchange {
 pub(super) fn offer_of(invited: &Invited) -> Result<Option<Session>, u16> {
     let offer = invited.offer.as_ref().map(|body| Session::parse(body));
     offer.transpose().map_err(tandem_media::sdp::SdpError::status)
+}
+
+/// The codecs of an offer, in its order.
+fn codecs_of(offer: Option<&Session>) -> Vec<Codec> {
+    let audio = offer.and_then(Session::audio);
+    audio
+        .map(|audio| audio.audio_formats().iter().filter_map(|f| f.encoding.codec()).collect())
+        .unwrap_or_default()
+}
+
+/// Whether a phone that calls speaks WebRTC.
+fn is_web(invited: &Invited, offer: Option<&Session>) -> bool {
+    match offer {
+        Some(offer) => sdp_webrtc::wants_web(offer),
+        // Whoever comes over a WebSocket can answer nothing else (RFC 7118 section 1).
+        None => invited.headers.top_via().is_ok_and(|via| via.transport.starts_with("WS")),
+    }
 }

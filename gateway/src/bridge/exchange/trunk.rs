@@ -15,7 +15,7 @@ use tandem_xmpp::xml::{Element, ns};
 
 use super::audio::{self, Security};
 use super::entry::{CallKey, Entry, Kind, Leg, Way};
-use super::{Exchange, LegKey};
+use super::{Exchange, LegKey, breadth};
 use crate::bridge::numbers::{Dialled, is_of_trunk};
 use crate::bridge::tolls::{Item, Refused};
 use crate::config::Trunk;
@@ -176,7 +176,8 @@ impl Exchange {
         let uri = self.parts.plan.target(number, trunk)?;
         // Who pays is shown, also where somebody else goes on talking.
         let account = entry.payer.as_ref().unwrap_or(&entry.caller);
-        let (from, headers) = self.parts.plan.sender(account, trunk, entry.is_hidden)?;
+        let (from, mut headers) = self.parts.plan.sender(account, trunk, entry.is_hidden)?;
+        headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             to: uri.clone(),
             target: Target::Uri(uri),
