@@ -140,7 +140,7 @@ fn linphone_under_tls_calls_a_phone_with_encrypted_sound() {
 #[test]
 fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
     let service = PushService::start().unwrap();
-    let settings = service.section("").unwrap();
+    let settings = service.section("");
     let server = Server::start_with("localhost", PEOPLE, &settings).unwrap();
     let log = Transcript::default();
     let (high, low) = Dice.pitches();
@@ -171,7 +171,7 @@ fn linphone_is_woken_by_its_push_service_and_takes_the_call() {
 #[test]
 fn linphone_is_woken_by_the_call_of_an_app_when_its_time_has_run_out() {
     let service = PushService::start().unwrap();
-    let settings = service.section("min_expires = 1\nmax_expires = 2").unwrap();
+    let settings = service.section("min_expires = 1\nmax_expires = 2");
     let server = Server::start_with("localhost", PEOPLE, &settings).unwrap();
     let log = Transcript::default();
     let (high, low) = Dice.pitches();

@@ -151,7 +151,9 @@ impl Core {
     fn remind(&mut self, binding: &Binding, now: Instant) {
         let Some(push) = self.push_of(binding) else { return };
         self.nudged.retain(|_, at| now.saturating_duration_since(*at) < PAUSE);
-        if self.nudged.len() >= MAX_NUDGED || self.nudged.contains_key(&push) {
+        let is_asked = self.nudged.contains_key(&push)
+            || self.waking.values().any(|waking| waking.push == push);
+        if self.nudged.len() >= MAX_NUDGED || is_asked {
             return;
         }
         self.nudged.insert(push.clone(), now);

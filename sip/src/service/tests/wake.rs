@@ -202,6 +202,12 @@ fn what_waits_wakes_a_phone_once_in_a_while() {
         world.drain();
         assert_eq!(world.pushes.len(), pushes);
     }
+    // A call that waits for it has asked already.
+    world.pass(61.0);
+    ring(&mut world, Binding::clone(&phone));
+    world.core.nudge(&phone, world.now);
+    world.drain();
+    assert_eq!(world.pushes.len(), 3);
 }
 
 #[test]
