@@ -307,7 +307,7 @@ async fn start_kamailio(
     let path = dir.path().join("kamailio.cfg");
     std::fs::write(&path, config)?;
     let process = Command::new("kamailio")
-        .args(["-DD", "-E", "-m", "1024", "-M", "16", "-f"])
+        .args(["-DD", "-E", "-m", "4096", "-M", "16", "-f"])
         .arg(&path)
         .args(allocator)
         .arg("-P")
