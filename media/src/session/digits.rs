@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_of_waiting_keys_is_the_most() {
+    fn no_more_keys_wait_than_may_and_no_event_is_longer_than_its_field_holds() {
         let now = Instant::now();
         let mut digits = Digits::default();
         let taken = (0..100).filter(|_| digits.push(1, LONGEST * 9, now)).count();
