@@ -2,6 +2,7 @@
 //! no memory, no transaction, no dialog, no port, and a record of every call.
 //!
 //! A minute of it is part of `make test`; `make soak` does it for 20 minutes (`TANDEM_SOAK_SECONDS`) at the same rates.
+//! `TANDEM_SOAK_SPEED=4` does as much in a quarter of the time, for who looks for what grows.
 
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 #![allow(clippy::disallowed_methods)] // a soak lives in real time
@@ -14,8 +15,8 @@ use anyhow::Result;
 use tandem_tests::phones::{Callees, Once, Target, account};
 use tandem_tests::{Server, udp_ports};
 
-/// Of each kind within a second: 50,000 registrations, 20,000 calls, 20,000 messages and 5,000 subscriptions in 20 minutes,
-/// and some more.
+/// Of each kind within a second: some more than the 50,000 registrations, 20,000 calls, 20,000 messages and 5,000
+/// subscriptions that are wanted in 20 minutes.
 const REGISTRATIONS: f64 = 46.0;
 const CALLS: f64 = 18.5;
 const MESSAGES: f64 = 18.5;
@@ -100,6 +101,7 @@ fn nothing_is_left_of_a_long_day() {
     };
     let names: Vec<String> = (0..8).map(account).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let speed: f64 = std::env::var("TANDEM_SOAK_SPEED").map_or(1.0, |text| text.parse().unwrap());
     let server = Server::start("localhost", &names).unwrap();
     let target = Target { name: "tandem", sip: server.sip, domain: "localhost" };
     let ports_before = udp_ports(server.id()).unwrap().len();
@@ -113,24 +115,24 @@ fn nothing_is_left_of_a_long_day() {
         let results = [
             scope.spawn(|| {
                 let mut phone = Once::new(target, 40_002)?;
-                registering.run(REGISTRATIONS, |_| phone.register(4))
+                registering.run(speed * REGISTRATIONS, |_| phone.register(4))
             }),
             scope.spawn(|| {
                 let mut phone = Once::new(target, 40_002)?;
-                calling.run(CALLS, |_| phone.call(0, 1))
+                calling.run(speed * CALLS, |_| phone.call(0, 1))
             }),
             scope.spawn(|| {
                 let mut phone = Once::new(target, 40_002)?;
-                writing.run(MESSAGES, |_| phone.message(2, 3))
+                writing.run(speed * MESSAGES, |_| phone.message(2, 3))
             }),
             scope.spawn(|| {
                 let mut phone = Once::new(target, 40_002)?;
                 phone.register(5)?;
-                watching.run(SUBSCRIPTIONS, |_| phone.watch(5))
+                watching.run(speed * SUBSCRIPTIONS, |_| phone.watch(5))
             }),
             scope.spawn(|| {
                 let socket = UdpSocket::bind("127.0.0.66:0")?;
-                scanning.run(SCANS, |number| {
+                scanning.run(speed * SCANS, |number| {
                     scan(&socket, target.sip, number);
                     Ok(())
                 })
@@ -153,12 +155,38 @@ fn nothing_is_left_of_a_long_day() {
         "{seconds} s: {registered} registrations, {called} calls, {written} messages, {watched} subscriptions, {scanned} \
          scans; {first} KiB, later {last} KiB"
     );
-    // The rates were kept, nearly.
-    let enough = |done: u64, rate: f64| done as f64 > 0.85 * rate * seconds as f64;
-    assert!(enough(registered, REGISTRATIONS) && enough(called, CALLS));
-    assert!(enough(written, MESSAGES) && enough(watched, SUBSCRIPTIONS));
-    assert!(last <= first + GROWTH, "{first} KiB became {last} KiB");
+    // Everything is judged, whatever was found before.
+    let mut faults = Vec::new();
+    let wanted = [
+        (registered, 50_000, "registrations"),
+        (called, 20_000, "calls"),
+        (written, 20_000, "messages"),
+        (watched, 5_000, "subscriptions"),
+    ];
+    for (done, in_20_minutes, what) in wanted {
+        if done < in_20_minutes * seconds / 1_200 {
+            faults.push(format!("{done} {what} are too few"));
+        }
+    }
+    if last > first + GROWTH {
+        faults.push(format!("{first} KiB became {last} KiB"));
+    }
     drop((callees, readers));
+    faults.extend(left(&server, ports_before));
+    let records =
+        server.recorded(usize::try_from(called).unwrap()).or_else(|_| server.calls()).unwrap();
+    if records.len() as u64 != called {
+        faults.push(format!("{} records of {called} calls", records.len()));
+    }
+    let odd: Vec<_> = records.iter().filter(|record| record.2 != "hung up").collect();
+    if !odd.is_empty() {
+        faults.push(format!("calls that ended otherwise: {odd:?}"));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// What is left when the last transactions have ended; nothing, it is hoped.
+fn left(server: &Server, ports_before: usize) -> Option<String> {
     let begun = Instant::now();
     let names = [
         "tandem_calls",
@@ -173,12 +201,11 @@ fn nothing_is_left_of_a_long_day() {
         let left: Vec<(&str, u64)> = names.map(|name| (name, gauge(&metrics, name))).into();
         let ports = udp_ports(server.id()).unwrap().len();
         if left.iter().all(|(_, value)| *value == 0) && ports == ports_before {
-            break;
+            return None;
         }
-        assert!(begun.elapsed() < LINGER, "{left:?} are left, and {ports} of {ports_before} ports");
+        if begun.elapsed() > LINGER {
+            return Some(format!("{left:?} are left, and {ports} of {ports_before} ports"));
+        }
         std::thread::sleep(Duration::from_millis(500));
     }
-    let records = server.recorded(usize::try_from(called).unwrap()).unwrap();
-    assert_eq!(records.len() as u64, called);
-    assert!(records.iter().all(|record| record.2 == "hung up"));
 }

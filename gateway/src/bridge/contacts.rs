@@ -5,12 +5,12 @@
 //! receipts and typing and can be called with Jingle, which is what makes other people's apps show a call button.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tandem_sip::ports::Binding;
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::service::{Attachment, Show};
+use tandem_xmpp::service::{Attachment, DeviceKind, Show};
 
 /// The disco features of a phone behind the gateway (`interop.md` 6.1), beside those of a call.
 const PHONE_FEATURES: [&str; 6] = [
@@ -21,6 +21,14 @@ const PHONE_FEATURES: [&str; 6] = [
     "urn:xmpp:ping",
     "urn:xmpp:receipts",
 ];
+
+/// A registered phone, one that is not and says something of itself, and a caller that is not registered.
+static PHONE: LazyLock<Arc<DeviceKind>> =
+    LazyLock::new(|| kind(PHONE_FEATURES.iter().chain(&super::echo_call::FEATURES)));
+static UNREGISTERED: LazyLock<Arc<DeviceKind>> = LazyLock::new(|| kind([].iter()));
+static GUEST: LazyLock<Arc<DeviceKind>> = LazyLock::new(|| {
+    kind(super::echo_call::FEATURES.iter().chain(&["http://jabber.org/protocol/disco#info"]))
+});
 
 #[derive(Debug, Default)]
 struct State {
@@ -207,25 +215,20 @@ pub async fn sync(xmpp: &Server, contacts: &Contacts, change: &Change) {
     }
 }
 
+fn kind<'f>(features: impl Iterator<Item = &'f &'static str>) -> Arc<DeviceKind> {
+    DeviceKind::new(("client", "phone", "Phone"), features.copied())
+}
+
 fn phone() -> Attachment {
-    let features = PHONE_FEATURES.iter().chain(&super::echo_call::FEATURES);
-    Attachment {
-        priority: 0,
-        show: None,
-        status: None,
-        features: features.map(|f| (*f).to_owned()).collect(),
-        identity: ("client".into(), "phone".into(), "Phone".into()),
-    }
+    Attachment { priority: 0, show: None, status: None, kind: PHONE.clone() }
 }
 
 /// What publishes without being registered: it is seen, and gets nothing.
 fn unregistered() -> Attachment {
-    Attachment { priority: -1, features: Vec::new(), ..phone() }
+    Attachment { priority: -1, kind: UNREGISTERED.clone(), ..phone() }
 }
 
 /// A caller that is not registered: reachable for the time of its call, and for nothing else.
 pub(super) fn guest() -> Attachment {
-    let features =
-        super::echo_call::FEATURES.iter().chain(&["http://jabber.org/protocol/disco#info"]);
-    Attachment { priority: -1, features: features.map(|f| (*f).to_owned()).collect(), ..phone() }
+    Attachment { priority: -1, kind: GUEST.clone(), ..phone() }
 }

@@ -4,7 +4,7 @@
 use tandem_media::MediaEvent;
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::service::Attachment;
+use tandem_xmpp::service::{Attachment, DeviceKind};
 use tandem_xmpp::stanza::{Kind, Stanza};
 use tandem_xmpp::xml::{Element, ns};
 use tokio::sync::mpsc;
@@ -25,8 +25,7 @@ pub async fn attach(xmpp: &Server, account: &Jid) {
         priority: 0,
         show: None,
         status: Some("I answer every message with the same text".into()),
-        features: features.map(|f| (*f).to_owned()).collect(),
-        identity: ("client".into(), "bot".into(), "Echo".into()),
+        kind: DeviceKind::new(("client", "bot", "Echo"), features.copied()),
     };
     xmpp.attach(&full, attachment).await;
 }

@@ -3,6 +3,9 @@
 //! They are resources like any other: they have a presence with capabilities (XEP-0115), answer disco (XEP-0030) and
 //! are routed to by RFC 6121. What reaches them goes out by the port [`crate::ports::Foreign`].
 
+use std::sync::Arc;
+
+use super::clients::Features;
 use super::sessions::{Announced, Show};
 use super::{Server, disco};
 use crate::jid::Jid;
@@ -17,10 +20,33 @@ pub struct Attachment {
     pub show: Option<Show>,
     /// Status text.
     pub status: Option<String>,
+    /// What it is and can do.
+    pub kind: Arc<DeviceKind>,
+}
+
+/// What devices of one kind are and can do (XEP-0030 section 3). Made once and shared: there may be a hundred thousand.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DeviceKind {
     /// Disco features.
-    pub features: Vec<String>,
+    pub(super) features: Features,
     /// Disco identity: category, type, name.
-    pub identity: (String, String, String),
+    pub(super) identity: (String, String, String),
+    /// The `<c/>` that says all this.
+    caps: Element,
+}
+
+impl DeviceKind {
+    /// Devices of this disco identity (category, type, name) and with these features.
+    #[must_use]
+    pub fn new<'f>(
+        (category, kind, name): (&str, &str, &str),
+        features: impl IntoIterator<Item = &'f str>,
+    ) -> Arc<Self> {
+        let identity = (category.to_owned(), kind.to_owned(), name.to_owned());
+        let features: Features = features.into_iter().map(str::to_owned).collect();
+        let caps = disco::device_caps(&identity, &features);
+        Arc::new(Self { features, identity, caps })
+    }
 }
 
 impl Server {
@@ -85,7 +111,7 @@ fn announce(full: &Jid, attachment: &Attachment) -> Announced {
         let priority = attachment.priority.to_string();
         presence.push(Element::new("priority", ns::CLIENT).with_text(priority));
     }
-    presence.push(disco::attached_caps(attachment));
+    presence.push(attachment.kind.caps.clone());
     Announced {
         stanza: presence.to_bytes(),
         show: attachment.show,

@@ -4,7 +4,7 @@
 //! follow by themselves (see `caps`).
 
 use super::archive;
-use super::attached::Attachment;
+use super::attached::DeviceKind;
 use super::caps::{CAPS, CAPS2, Identity, Info};
 use super::{Outcome, Server, adhoc, extdisco, pep, push};
 
@@ -49,15 +49,15 @@ const DEVICE_NODE: &str = "https://tandem.example/phone";
 /// The form of contact addresses (XEP-0157).
 const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 
-fn attached_info(attachment: &Attachment) -> Info {
-    let (category, kind, name) = &attachment.identity;
+fn device_info(identity: &(String, String, String), features: &[String]) -> Info {
+    let (category, kind, name) = identity;
     let identity = Identity { name: name.clone(), ..Identity::new(category, kind) };
-    Info::new(identity, attachment.features.iter().map(String::as_str))
+    Info::new(identity, features.iter().map(String::as_str))
 }
 
-/// The `<c/>` of an attached device (XEP-0115 section 5.1).
-pub(super) fn attached_caps(attachment: &Attachment) -> Element {
-    attached_info(attachment).caps(DEVICE_NODE)
+/// The `<c/>` of attached devices (XEP-0115 section 5.1).
+pub(super) fn device_caps(identity: &(String, String, String), features: &[String]) -> Element {
+    device_info(identity, features).caps(DEVICE_NODE)
 }
 
 impl Server {
@@ -153,10 +153,11 @@ impl Server {
     }
 
     /// An attached device's disco is answered here.
-    pub(super) fn describe_attached(&self, stanza: &Stanza, attachment: &Attachment) -> Outcome {
+    pub(super) fn describe_attached(&self, stanza: &Stanza, kind: &DeviceKind) -> Outcome {
         let query = stanza.child("query", INFO);
         let node = query.as_ref().and_then(|q| q.attr("node"));
-        self.describe(stanza, &attached_info(attachment), node, DEVICE_NODE)
+        let info = device_info(&kind.identity, &kind.features);
+        self.describe(stanza, &info, node, DEVICE_NODE)
     }
 
     /// The answer to a disco question; the node that was asked for is named in it (XEP-0115 section 6.2). A node that

@@ -1,6 +1,7 @@
 //! Requests (RFC 6120 section 8.2.3, RFC 6121 section 8.5): answered here, passed to a device, or refused; never lost.
 
 use super::registration::REGISTER;
+use super::sessions::Resource;
 use super::{
     Outcome, Server, about, adhoc, archive, blocking, disco, extdisco, filter, pep, private, push,
     vcard,
@@ -85,12 +86,13 @@ impl Server {
 
     /// To one device. An attached device's disco is answered here.
     fn pass_iq(&self, stanza: &Stanza, to: &Jid) -> Outcome {
-        let attachment = self.sessions().get(to).map(|r| r.attachment.clone());
-        match attachment {
+        let kind = |r: &Resource| r.attachment.as_ref().map(|attachment| attachment.kind.clone());
+        let kind = self.sessions().get(to).map(kind);
+        match kind {
             None => self.bounce(stanza, StanzaError::new(Condition::ServiceUnavailable)),
-            Some(Some(attachment)) if stanza.type_() == Some("get") => {
+            Some(Some(kind)) if stanza.type_() == Some("get") => {
                 let answer = if stanza.has("query", disco::INFO) {
-                    return self.describe_attached(stanza, &attachment);
+                    return self.describe_attached(stanza, &kind);
                 } else if stanza.has("query", disco::ITEMS) {
                     Some(Element::new("query", disco::ITEMS))
                 } else if stanza.has("ping", PING) {

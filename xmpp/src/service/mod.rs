@@ -51,7 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use self::archive::{ArchiveIds, PrefsCache};
-pub use self::attached::Attachment;
+pub use self::attached::{Attachment, DeviceKind};
 use self::blocking::{Blocks, Verdict};
 pub use self::bookmarks::NotificationSetting;
 use self::clients::Clients;

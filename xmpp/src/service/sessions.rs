@@ -55,7 +55,7 @@ pub struct ResourcePresence {
     /// A device behind the bridge, not a stream.
     pub attached: bool,
     /// Disco features, once known.
-    pub features: Option<Vec<String>>,
+    pub features: Option<Arc<[String]>>,
 }
 
 /// What a resource last announced.
@@ -187,7 +187,7 @@ impl Sessions {
         resources.push(Resource {
             jid: jid.clone(),
             outbox: None,
-            features: Some(attachment.features.clone().into()),
+            features: Some(attachment.kind.features.clone()),
             claim: None,
             attachment: Some(attachment),
             presence: Some(presence),
@@ -238,7 +238,7 @@ impl Sessions {
                     status: presence.status.clone(),
                     priority: presence.priority,
                     attached: r.outbox.is_none(),
-                    features: r.features.as_deref().map(<[String]>::to_vec),
+                    features: r.features.clone(),
                 })
             })
             .collect()

@@ -1,7 +1,7 @@
 //! RFC 6121 section 8 and XEP-0280: where a message and a request go, and what comes back when a client is lost.
 
 use super::*;
-use crate::service::Attachment;
+use crate::service::{Attachment, DeviceKind};
 use crate::stanza::Condition;
 
 pub(super) fn refused(outcome: &Outcome) -> Option<Condition> {
@@ -195,8 +195,7 @@ async fn a_phone_may_ring_and_be_rung_by_anybody_but_tells_strangers_nothing() {
         priority: 0,
         show: None,
         status: None,
-        features: Vec::new(),
-        identity: ("client".into(), "phone".into(), String::new()),
+        kind: DeviceKind::new(("client", "phone", ""), []),
     };
     world.server.attach(&jid("bob@d/phone"), phone).await;
     let call = "<iq type='set' id='j' to='bob@d/phone'><jingle xmlns='urn:xmpp:jingle:1'/></iq>";
@@ -219,8 +218,7 @@ async fn a_hidden_device_is_unavailable_and_is_reached() {
         priority: 0,
         show: None,
         status: None,
-        features: Vec::new(),
-        identity: ("client".into(), "phone".into(), String::new()),
+        kind: DeviceKind::new(("client", "phone", ""), []),
     };
     let phone = jid("bob@d/phone");
     world.server.attach(&phone, attachment).await;

@@ -1,7 +1,7 @@
 //! RFC 6120 section 7.7.2.2 and RFC 6121 sections 4.5 and 4.6: a session is replaced, and others see it go.
 
 use super::*;
-use crate::service::Attachment;
+use crate::service::{Attachment, DeviceKind};
 
 /// Bob, who sees Ana's devices.
 async fn watcher(world: &World) -> Session {
@@ -71,8 +71,7 @@ async fn nothing_of_a_removed_account_stays_connected() {
         priority: 0,
         show: None,
         status: None,
-        features: Vec::new(),
-        identity: ("client".into(), "phone".into(), String::new()),
+        kind: DeviceKind::new(("client", "phone", ""), []),
     };
     world.server.attach(&jid("ana@d/phone"), phone).await;
     assert_eq!(world.server.presences(&jid("ana@d")).len(), 2);

@@ -134,8 +134,7 @@ async fn what_came_back_from_a_phone_waits_when_it_is_sent_once_more() {
         priority: 0,
         show: None,
         status: None,
-        features: Vec::new(),
-        identity: ("client".into(), "phone".into(), String::new()),
+        kind: crate::service::DeviceKind::new(("client", "phone", ""), []),
     };
     ana.world.server.attach(&jid("bob@d/sip"), attachment).await;
     let text = message("bob@d", "m", &origin("o"));
