@@ -562,16 +562,33 @@ async fn follow_phones(
     (chat, rooms): (Chat, RoomPhones),
     mut registrations: mpsc::UnboundedReceiver<hub::Registration>,
 ) {
+    let (greet, greeted) = mpsc::unbounded_channel();
+    tokio::spawn(greet_phones(chat, rooms.clone(), greeted));
     while let Some((account, change)) = registrations.recv().await {
         rooms.unregistered();
         contacts::sync(&xmpp, &contacts, &change).await;
         for device in change.new {
-            let (chat, rooms, account) = (chat.clone(), rooms.clone(), account.clone());
-            tokio::spawn(async move {
-                chat.flush(&account, &device).await;
-                rooms.registered(&device).await;
-            });
+            let _ = greet.send((account.clone(), device));
         }
+    }
+}
+
+/// Phones get what waited and go to their rooms, so many at once: after a power cut all of them are new.
+async fn greet_phones(
+    chat: Chat,
+    rooms: RoomPhones,
+    mut phones: mpsc::UnboundedReceiver<(Jid, Jid)>,
+) {
+    const AT_ONCE: usize = 256;
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some((account, device)) = phones.recv().await {
+        let Ok(turn) = turns.clone().acquire_owned().await else { return };
+        let (chat, rooms) = (chat.clone(), rooms.clone());
+        tokio::spawn(async move {
+            let _turn = turn;
+            chat.flush(&account, &device).await;
+            rooms.registered(&device).await;
+        });
     }
 }
 

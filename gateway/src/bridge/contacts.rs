@@ -4,7 +4,8 @@
 //! binding lives, "on the phone" while it is in a call. The features are those of a client that takes messages with
 //! receipts and typing and can be called with Jingle, which is what makes other people's apps show a call button.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tandem_sip::ports::Binding;
@@ -32,8 +33,8 @@ static GUEST: LazyLock<Arc<DeviceKind>> = LazyLock::new(|| {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By account and by the resource a phone appears as.
-    phones: HashMap<Jid, HashMap<String, Arc<Binding>>>,
+    /// By account, with the JID that each appears as, the preferred first.
+    phones: HashMap<Jid, Vec<(Jid, Arc<Binding>)>>,
     /// Phones that are not registered any more, but can be woken (RFC 8599).
     asleep: HashMap<Jid, Vec<(Jid, Arc<Binding>)>>,
     /// Full JIDs with the number of their calls.
@@ -73,19 +74,14 @@ impl Contacts {
 
     /// The phone behind a full JID.
     pub fn binding(&self, device: &Jid) -> Option<Arc<Binding>> {
-        self.state().phones.get(&device.bare())?.get(device.resource()?).cloned()
+        let state = self.state();
+        let phones = state.phones.get(&device.bare())?;
+        phones.iter().find(|(jid, _)| jid == device).map(|(_, binding)| binding.clone())
     }
 
     /// All phones of an account, with the JID each appears as, the preferred first.
     pub fn of(&self, account: &Jid) -> Vec<(Jid, Arc<Binding>)> {
-        let state = self.state();
-        let Some(bindings) = state.phones.get(account) else { return Vec::new() };
-        let mut phones: Vec<(Jid, Arc<Binding>)> = bindings
-            .iter()
-            .filter_map(|(res, b)| Some((account.with_resource(res).ok()?, b.clone())))
-            .collect();
-        phones.sort_by(|(a, x), (b, y)| y.q.cmp(&x.q).then_with(|| a.cmp(b)));
-        phones
+        self.state().phones.get(account).cloned().unwrap_or_default()
     }
 
     /// The phones of an account that sleep, with the JID each had.
@@ -108,12 +104,13 @@ impl Contacts {
 
     /// The JID of the phone of `account` with this binding, or of its only phone.
     pub fn device(&self, account: &Jid, binding: Option<&str>) -> Option<Jid> {
-        let phones = self.of(account);
-        match binding {
-            Some(id) => phones.into_iter().find(|(_, known)| known.id == id).map(|(jid, _)| jid),
-            None if phones.len() == 1 => phones.into_iter().next().map(|(jid, _)| jid),
-            None => None,
-        }
+        let state = self.state();
+        let phones = state.phones.get(account)?;
+        let found = match binding {
+            Some(id) => phones.iter().find(|(_, known)| known.id == id),
+            None => phones.first().filter(|_| phones.len() == 1),
+        };
+        found.map(|(jid, _)| jid.clone())
     }
 
     /// Whether this device is in a call.
@@ -124,16 +121,25 @@ impl Contacts {
     /// Replaces the account's phones and says which appeared and which went.
     pub fn replace(&self, account: &Jid, bindings: &[Arc<Binding>]) -> Change {
         let mut state = self.state();
-        let before: HashSet<String> =
-            state.phones.get(account).map(|b| b.keys().cloned().collect()).unwrap_or_default();
-        let after: HashMap<String, Arc<Binding>> =
-            bindings.iter().map(|b| (b.id.clone(), b.clone())).collect();
-        let jid = |res: &String| account.with_resource(res).ok();
-        let new = after.keys().filter(|r| !before.contains(*r)).filter_map(jid).collect();
-        let gone = before.iter().filter(|r| !after.contains_key(*r)).filter_map(jid).collect();
-        if after.is_empty() {
-            state.phones.remove(account);
-        } else {
+        let before = state.phones.remove(account).unwrap_or_default();
+        let mut known: HashMap<&str, &Jid> =
+            before.iter().map(|(jid, binding)| (binding.id.as_str(), jid)).collect();
+        let mut new = Vec::new();
+        let mut after = Vec::with_capacity(bindings.len());
+        for binding in bindings {
+            let jid = match known.remove(binding.id.as_str()) {
+                Some(jid) => jid.clone(),
+                None => {
+                    let Ok(jid) = account.with_resource(&binding.id) else { continue };
+                    new.push(jid.clone());
+                    jid
+                }
+            };
+            after.push((jid, binding.clone()));
+        }
+        let gone = known.into_values().cloned().collect();
+        after.sort_by(|(a, x), (b, y)| (Reverse(x.q), a).cmp(&(Reverse(y.q), b)));
+        if !after.is_empty() {
             state.phones.insert(account.clone(), after);
         }
         Change { new, gone }
@@ -180,8 +186,8 @@ impl Contacts {
         let _turn = self.1.lock().await;
         let (is_phone, in_call, look) = {
             let state = self.state();
-            let phones = state.phones.get(&device.bare()).zip(device.resource());
-            let is_phone = phones.is_some_and(|(phones, resource)| phones.contains_key(resource));
+            let phones = state.phones.get(&device.bare());
+            let is_phone = phones.is_some_and(|phones| phones.iter().any(|(jid, _)| jid == device));
             (is_phone, state.in_call.contains_key(device), state.looks.get(device).cloned())
         };
         match look {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::clients::Features;
 use super::sessions::{Announced, Show};
 use super::{Server, disco};
@@ -113,7 +115,8 @@ fn announce(full: &Jid, attachment: &Attachment) -> Announced {
     }
     presence.push(attachment.kind.caps.clone());
     Announced {
-        stanza: presence.to_bytes(),
+        // Of its own size: it is kept as long as the device is there.
+        stanza: Bytes::copy_from_slice(&presence.to_bytes()),
         show: attachment.show,
         status: attachment.status.clone(),
         priority: attachment.priority,

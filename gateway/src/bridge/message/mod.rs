@@ -97,7 +97,7 @@ struct State {
     receipts: Receipts,
     threads: Threads,
     /// The beginnings of messages, by conversation and id, for reactions.
-    texts: Remembered<String, FEW_IDS>,
+    texts: Remembered<Box<str>, FEW_IDS>,
     /// What phones sent and how it was answered: sent again, it is answered again and goes nowhere.
     answered: Remembered<u16, FEW_IDS>,
     /// Phones that wait for another phone's answer, by stanza id.
@@ -304,14 +304,14 @@ impl Chat {
 impl State {
     fn remember_text(&mut self, stanza: &Stanza) {
         if let (Some(id), Some(key), Some(body)) = (stanza.id(), talk(stanza), stanza.body()) {
-            let beginning = body.chars().take(QUOTE).collect();
+            let beginning = body.chars().take(QUOTE).collect::<String>().into();
             self.texts.put(&format!("{key} {id}"), beginning);
         }
     }
 
     /// The beginning of a message of the conversation that `stanza` belongs to.
     fn text(&mut self, stanza: &Stanza, id: &str) -> Option<String> {
-        self.texts.get_mut(&format!("{} {id}", talk(stanza)?)).cloned()
+        self.texts.get_mut(&format!("{} {id}", talk(stanza)?)).map(|text| String::from(&**text))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Delivered and displayed (XEP-0184, XEP-0333) against IMDN (RFC 5438; `interop.md` 3.1 and 3.2).
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use tandem_sip::ports::MessageReply;
 use tandem_xmpp::jid::Jid;
@@ -19,22 +19,44 @@ pub(super) const FEW_IDS: usize = 10_000;
 /// Messages of one conversation that may be marked as read at once.
 const MAX_UNREAD: usize = 100;
 
-/// A bounded memory that forgets the oldest. Names are kept as 128 bits that nobody outside can foresee.
+/// A bounded memory that forgets the oldest. Names are kept as 64 bits that nobody outside can foresee: of as many as are
+/// remembered, two of the same bits are met once in ten billion such memories.
 pub(super) struct Remembered<T, const MOST: usize = MAX_IDS> {
-    entries: HashMap<u128, T>,
-    order: VecDeque<u128>,
-    keys: [RandomState; 2],
+    entries: HashMap<u64, T, BuildHasherDefault<Hashed>>,
+    order: VecDeque<u64>,
+    key: RandomState,
+}
+
+/// A name is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, name: u64) {
+        self.0 = name;
+    }
+
+    fn write(&mut self, _: &[u8]) {}
 }
 
 impl<T, const MOST: usize> Default for Remembered<T, MOST> {
     fn default() -> Self {
-        let keys = [RandomState::new(), RandomState::new()];
-        Self { entries: HashMap::new(), order: VecDeque::new(), keys }
+        Self { entries: HashMap::default(), order: VecDeque::new(), key: RandomState::new() }
     }
 }
 
 impl<T, const MOST: usize> Remembered<T, MOST> {
     pub(super) fn put(&mut self, id: &str, value: T) {
+        if self.order.is_empty() && MOST <= FEW_IDS {
+            // It will be full soon. A table that doubles takes three times its room while it does, some minutes later, when
+            // somebody looks for what leaks.
+            self.entries.reserve(MOST + 1);
+            self.order.reserve_exact(MOST + 1);
+        }
         let name = self.name(id);
         if self.entries.insert(name, value).is_none() {
             self.order.push_back(name);
@@ -51,9 +73,8 @@ impl<T, const MOST: usize> Remembered<T, MOST> {
         self.entries.get_mut(&name)
     }
 
-    fn name(&self, id: &str) -> u128 {
-        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(id)));
-        high << 64 | low
+    fn name(&self, id: &str) -> u64 {
+        self.key.hash_one(id)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Line {
 pub(super) struct Threads {
     lines: Remembered<Line>,
     /// By phone's account and Call-ID: the thread, once it is one.
-    names: Remembered<Option<String>, FEW_IDS>,
+    names: Remembered<Option<Box<str>>, FEW_IDS>,
 }
 
 impl Threads {
@@ -47,7 +47,7 @@ impl Threads {
         let line = Line { call_id: call_id.clone(), tag: new_id(), cseq: 1 };
         self.lines.put(&key, line.clone());
         if !is_theirs {
-            self.names.put(&format!("{} {call_id}", account.bare()), Some(thread.to_owned()));
+            self.names.put(&format!("{} {call_id}", account.bare()), Some(thread.into()));
         }
         Some(line)
     }
@@ -56,8 +56,7 @@ impl Threads {
     pub(super) fn of(&mut self, account: &Jid, call_id: &str) -> Option<String> {
         let key = format!("{} {call_id}", account.bare());
         match self.names.get_mut(&key) {
-            Some(Some(thread)) => Some(thread.clone()),
-            Some(name) => name.insert(call_id.to_owned()).clone().into(),
+            Some(name) => Some(String::from(&**name.get_or_insert_with(|| call_id.into()))),
             None => {
                 self.names.put(&key, None);
                 None
