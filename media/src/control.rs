@@ -108,6 +108,13 @@ pub struct LegCodecs {
     pub ptime_ms: u32,
 }
 
+impl LegCodecs {
+    /// Whether the peer hears keys: as telephone events, or as tones in its audio.
+    pub fn hears_keys(&self) -> bool {
+        self.dtmf_send.is_some() || crate::codec::tones::can_sound(self.send.1)
+    }
+}
+
 /// What a shard tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MediaEvent {

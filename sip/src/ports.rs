@@ -200,7 +200,7 @@ pub enum LegEvent {
         /// The Reason header field.
         reason: Option<String>,
     },
-    /// A key was pressed and told by INFO; it was answered 200.
+    /// A key was pressed and told by INFO. Answer with `answer_digit`.
     Digit {
         /// Event code of RFC 4733 section 3.2.
         event: u8,

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used)] // what goes wrong here fails a test
 
 use serde_json::{Value, json};
-use tandem_tests::{Peer, Server, Transcript};
+use tandem_tests::names::{Authority, Names};
+use tandem_tests::neighbour::{Neighbour, Proof, installed};
+use tandem_tests::{Peer, Server, Transcript, befriend, free_ports};
 
 const PEOPLE: &[&str] = &["ana", "julia", "carl", "dora"];
 
@@ -278,4 +280,232 @@ fn a_phone_dials_what_it_wants() {
         called.want("closed", &[("reason", status)]);
     }
     assert!(server.calls().unwrap().is_empty(), "nobody was called");
+}
+
+/// RFC 5373 section 7: consent comes first, and what others than accounts of ours ask for is not heard.
+#[test]
+fn a_phone_answers_by_itself_only_for_whom_its_account_trusts() {
+    let server =
+        Server::start_with("localhost", PEOPLE, "[sip]\nsecurity = \"optional\"\n").unwrap();
+    let log = Transcript::default();
+    let raw = |name: &str, user: &str| {
+        let mut phone = Peer::start(name, "rawphone.py", &log).unwrap();
+        phone.tell(json!({
+            "cmd": "start", "user": user, "password": format!("secret-{user}"), "domain": "localhost", "port": server.sip,
+        }));
+        phone.want("registered", &[("status", "200")]);
+        phone
+    };
+    let mut called = raw("called phone", "ana");
+    called.tell(json!({"cmd": "auto"}));
+    let mut caller = raw("caller", "carl");
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    let asks = [
+        "Answer-Mode: Auto\r\n",
+        "Call-Info: <sip:localhost>;answer-after=0\r\n",
+        "Alert-Info: <http://localhost>;info=alert-autoanswer\r\n",
+    ];
+    let mut call = |fields: &str, id: &str| {
+        caller.tell(json!({
+            "cmd": "send", "method": "INVITE", "to": "sip:ana@localhost", "type": "application/sdp", "body": sdp, "call": id,
+            "headers": format!("Contact: <sip:carl@127.0.0.1:9>\r\n{fields}"),
+        }));
+    };
+    // Without consent it rings, however it is asked, and no word of the caller's reaches it.
+    call(&asks.concat(), "one");
+    let rung = called.want("ringing", &[]);
+    let said = rung["headers"].to_string().to_lowercase();
+    assert!(!said.contains("answer-") && !said.contains("autoanswer"), "{said}");
+    set(&server, "ana", &["auto-answer=julia"]);
+    call(&asks.concat(), "two");
+    called.want("ringing", &[]);
+    // With consent each of the ways is enough; nothing asked is nothing told.
+    assert!(set(&server, "ana", &["auto-answer=julia,carl"]).contains("carl@localhost,julia@"));
+    for (n, asked) in asks.iter().enumerate() {
+        call(asked, &format!("asked-{n}"));
+        called.want("answered", &[]);
+    }
+    call("", "three");
+    called.want("ringing", &[]);
+    // Who wants it so or not at all does not ring without consent (section 4.5.1).
+    call("Answer-Mode: Auto;require\r\n", "four");
+    assert!(called.want("answered", &[])["headers"].to_string().contains("Auto;require"));
+    set(&server, "ana", &["auto-answer=off"]);
+    call("Answer-Mode: Auto;require\r\n", "five");
+    caller.want("answer", &[("status", "403")]);
+}
+
+/// The address of the one device that an app has in the presences of another.
+fn device_of(account: &str, seen_by: &mut Peer) -> String {
+    let seen = seen_by.want("presence", &[("from", &format!("{account}/")), ("type", "available")]);
+    seen["from"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_call_straight_to_an_app_finds_the_wishes_of_its_account() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let mut called = server.softphone("called app", "ana", &log).unwrap();
+    let mut desk = server.phone("desk phone", "dora", json!({"tone": 740}), &log).unwrap();
+    befriend(&mut app, &mut called, ["carl@localhost", "ana@localhost"]);
+    let device = device_of("ana@localhost", &mut app);
+    desk.tell(json!({"cmd": "auto_answer"}));
+    // Nobody is to disturb: the app hears nothing, and finds the call missed.
+    set(&server, "ana", &["dnd=on"]);
+    app.tell(json!({"cmd": "call", "to": device, "tone": 500}));
+    app.want("ended", &[("by", "terminate"), ("reason", "busy")]);
+    let (_, callee, result, _) = server.recorded(1).unwrap().pop().unwrap();
+    assert_eq!((callee.as_str(), result.as_str()), ("ana@localhost", "do not disturb"));
+    called.tell(json!({"cmd": "history"}));
+    let seen = called.want("history", &[]);
+    assert_eq!(seen["calls"], json!(["propose carl@localhost", "retract carl@localhost"]));
+    // All calls go to somebody else.
+    set(&server, "ana", &["dnd=off", "always=dora"]);
+    app.tell(json!({"cmd": "call", "to": device, "tone": 500}));
+    app.want("connected", &[]);
+    talk(&mut app, 500, &mut desk, 740);
+    desk.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+    called.never("incoming", &[]);
+    // It rings, and goes on where nobody answers; the app's own end reaches the phone.
+    set(&server, "ana", &["always=off", "no-answer=dora", "seconds=5"]);
+    app.tell(json!({"cmd": "call", "to": device, "tone": 500}));
+    called.want("incoming", &[("from", "carl@localhost")]);
+    app.want("connected", &[]);
+    called.want("ended", &[("by", "retract")]);
+    talk(&mut app, 500, &mut desk, 740);
+    app.tell(json!({"cmd": "hangup"}));
+    desk.want("closed", &[]);
+    let (callee, result, leg) = last_leg(&server, 3);
+    assert_eq!((callee.as_str(), result.as_str()), ("ana@localhost", "hung up"));
+    assert_eq!(leg["forwarded"], "no-answer");
+    // Whoever is called may answer it.
+    called.tell(json!({"cmd": "auto_answer", "tone": 860}));
+    app.tell(json!({"cmd": "call", "to": device, "tone": 500}));
+    app.want("connected", &[]);
+    talk(&mut app, 500, &mut called, 860);
+    called.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+}
+
+#[test]
+fn a_call_of_an_app_that_rang_nobody_is_found_to_be_over() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    set(&server, "ana", &["dnd=on"]);
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500}));
+    app.want("ended", &[("by", "reject"), ("reason", "busy")]);
+    server.recorded(1).unwrap();
+    // Who comes later is not rung by what is long over.
+    let mut called = server.softphone("called app", "ana", &log).unwrap();
+    called.want("ended", &[("by", "retract")]);
+    called.tell(json!({"cmd": "history"}));
+    let seen = called.want("history", &[]);
+    assert!(seen["calls"].as_array().unwrap().contains(&json!("retract carl@localhost")), "{seen}");
+}
+
+#[test]
+fn a_phone_that_is_not_registered_rings_nobody_by_the_trace_of_its_call() {
+    let server = Server::start("localhost", PEOPLE).unwrap();
+    let log = Transcript::default();
+    let mut caller = Peer::start("caller", "baresip.py", &log).unwrap();
+    caller.tell(json!({
+        "cmd": "start", "user": "julia", "password": "secret-julia", "domain": "localhost", "port": server.sip, "regint": 0,
+    }));
+    caller.want("started", &[]);
+    let mut friend = server.phone("friend", "dora", json!({"tone": 620}), &log).unwrap();
+    let mut called = server.phone("called phone", "ana", json!({"tone": 740}), &log).unwrap();
+    let mut called_app = server.softphone("called app", "ana", &log).unwrap();
+    friend.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    called_app.want("incoming", &[]);
+    called.want("incoming", &[]);
+    called.tell(json!({"cmd": "answer"}));
+    friend.want("established", &[]);
+    called_app.want("ended", &[]);
+    set(&server, "ana", &["second-calls=busy"]);
+    caller.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    caller.want("closed", &[("reason", "486")]);
+    assert_eq!(server.recorded(1).unwrap()[0].2, "busy");
+    called.hears(620);
+    friend.tell(json!({"cmd": "hangup"}));
+    called.want("closed", &[]);
+    // Nothing of the second call has rung, here or there.
+    called.never("incoming", &[("from", "julia@localhost")]);
+    called_app.never("incoming", &[("from", "julia@localhost")]);
+    assert_eq!(server.recorded(2).unwrap().len(), 2);
+}
+
+/// Our server at `domain` and a Prosody at `there`, which know each other by name and certificate.
+fn neighbours(domain: &str, there: &str) -> (Server, Neighbour, (Names, Authority)) {
+    installed(&["prosody"]).unwrap();
+    let (names, authority) = (Names::start().unwrap(), Authority::new().unwrap());
+    let (certificate, key) = authority.issue(&[domain]).unwrap();
+    let [s2s] = free_ports().unwrap();
+    names.serve(domain, s2s, false);
+    let sections = format!(
+        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n[dns]\nservers = [\"{}\"]\n\
+         [federation]\nextra_roots = [\"{}\"]\n",
+        certificate.display(),
+        key.display(),
+        names.address,
+        authority.root().display(),
+    );
+    let listen = format!("s2s = [\"127.0.0.1:{s2s}\"]");
+    let server = Server::start_listening(domain, PEOPLE, &listen, &sections).unwrap();
+    let neighbour = Neighbour::prosody(there, &names, &authority, Proof::Certificate).unwrap();
+    names.serve(there, neighbour.s2s, false);
+    (server, neighbour, (names, authority))
+}
+
+#[test]
+fn a_call_from_another_xmpp_server_goes_to_somebody_else_too() {
+    let (server, neighbour, _names) = neighbours("wishes-here.test", "wishes-there.test");
+    let log = Transcript::default();
+    let mut app = Peer::start("foreign app", "softphone.py", &log).unwrap();
+    app.tell(json!({
+        "cmd": "login", "jid": "rey@wishes-there.test", "password": "secret-rey", "port": neighbour.c2s, "enroll": true,
+    }));
+    app.want("online", &[]);
+    let mut called = server.softphone("called app", "ana", &log).unwrap();
+    let mut desk = server.softphone("desk app", "dora", &log).unwrap();
+    let wishes = |words: &[&str]| {
+        let mut arguments = vec!["user", "calls", "ana@wishes-here.test"];
+        arguments.extend(words);
+        server.run(&arguments).unwrap()
+    };
+    desk.tell(json!({"cmd": "auto_answer", "tone": 740}));
+    let call = json!({"cmd": "call", "to": "ana@wishes-here.test", "tone": 500});
+    // Nobody answers.
+    wishes(&["no-answer=dora", "seconds=5"]);
+    app.tell(call.clone());
+    called.want("incoming", &[("from", "rey@wishes-there.test")]);
+    app.want("ringing", &[]);
+    app.want("connected", &[]);
+    called.want("ended", &[("by", "retract")]);
+    desk.want("incoming", &[("from", "rey@wishes-there.test")]);
+    talk(&mut app, 500, &mut desk, 740);
+    app.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("by", "us")]);
+    desk.want("ended", &[("reason", "success")]);
+    // Somebody is busy.
+    wishes(&["no-answer=off", "busy=dora"]);
+    app.tell(call.clone());
+    called.want("incoming", &[]);
+    called.tell(json!({"cmd": "hangup", "reason": "busy"}));
+    app.want("connected", &[]);
+    talk(&mut app, 500, &mut desk, 740);
+    desk.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+    // And whoever is called may answer.
+    called.tell(json!({"cmd": "auto_answer", "tone": 860}));
+    app.tell(call);
+    app.want("connected", &[]);
+    talk(&mut app, 500, &mut called, 860);
+    called.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[("reason", "success")]);
+    let (callee, result, leg) = last_leg(&server, 3);
+    assert_eq!((callee.as_str(), result.as_str()), ("ana@wishes-here.test", "hung up"));
+    assert_eq!((&leg["protocol"], &leg["media"]), (&json!("xmpp"), &json!("dtls-srtp")));
 }

@@ -241,3 +241,65 @@ fn phones_call_each_other_press_keys_and_are_found_again_after_a_crash() {
     other.hears(800);
     app.tell(json!({"cmd": "hangup"}));
 }
+
+/// `interop.md` 6.9: a door that takes no telephone events hears the key, and where nobody can hear it, that is said.
+#[test]
+fn a_key_is_heard_by_who_takes_no_events_or_it_is_said_that_it_was_not() {
+    let server = Server::start_with(
+        "localhost",
+        &["ana", "carl", "julia"],
+        "[sip]\nsecurity = \"optional\"\n",
+    )
+    .unwrap();
+    let log = Transcript::default();
+    let raw = |name: &str, user: &str| {
+        let mut phone = Peer::start(name, "rawphone.py", &log).unwrap();
+        phone.tell(json!({
+            "cmd": "start", "user": user, "password": format!("secret-{user}"), "domain": "localhost", "port": server.sip,
+        }));
+        phone.want("registered", &[("status", "200")]);
+        phone
+    };
+    let mut door = raw("door", "ana");
+    door.tell(json!({"cmd": "take", "formats": "0"}));
+    // From a phone, which has agreed on telephone events with us.
+    let mut phone = server.phone("phone", "carl", json!({}), &log).unwrap();
+    phone.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+    phone.want("established", &[]);
+    phone.tell(json!({"cmd": "dtmf", "digits": "5#"}));
+    let heard = keys(&mut door, 2);
+    assert_eq!(heard, "5#");
+    phone.tell(json!({"cmd": "hangup"}));
+    phone.want("closed", &[]);
+    // From an app, by its session.
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    app.tell(json!({"cmd": "call", "to": "ana@localhost", "tone": 500}));
+    app.want("connected", &[]);
+    app.tell(json!({"cmd": "key", "code": "9"}));
+    app.want("key_taken", &[]);
+    assert_eq!(keys(&mut door, 3), "5#9");
+    app.tell(json!({"cmd": "hangup"}));
+    app.want("ended", &[]);
+    // One that has neither events nor a codec for tones.
+    let mut deaf = raw("deaf door", "julia");
+    deaf.tell(json!({"cmd": "take", "formats": "9"}));
+    app.tell(json!({"cmd": "call", "to": "julia@localhost", "tone": 500}));
+    app.want("connected", &[]);
+    app.tell(json!({"cmd": "key", "code": "#"}));
+    app.want("key_refused", &[("condition", "not-acceptable")]);
+}
+
+/// What a phone by hand has heard, once it is so many keys.
+#[allow(clippy::disallowed_methods)] // a key takes its time
+fn keys(phone: &mut Peer, count: usize) -> String {
+    for _ in 0..50 {
+        phone.tell(json!({"cmd": "keys"}));
+        let heard = phone.want("keys", &[]);
+        let heard = heard["keys"].as_str().unwrap();
+        if heard.len() >= count {
+            return heard.to_owned();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    panic!("fewer than {count} keys");
+}

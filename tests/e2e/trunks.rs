@@ -348,3 +348,126 @@ fn what_may_not_be_dialled_is_refused_and_said() {
         |why: &str| server.log().iter().any(|line| line.contains("audit") && line.contains(why));
     assert!(said("no trunk takes it") && said("too many within an hour"), "{:#?}", server.log());
 }
+
+/// RFC 3261 section 13.2.1, `interop.md` 6.8: what is played before the answer is heard, the last of two forks; the answer decides.
+#[test]
+fn what_a_trunk_plays_before_the_answer_is_heard_by_phones_and_apps() {
+    let log = Transcript::default();
+    let (server, mut trunk) = by_hand(&log, "early_media = true");
+    let mut phone = server.phone("phone", "ana", json!({"tone": 620}), &log).unwrap();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    phone.tell(json!({"cmd": "call", "to": "sip:030123@localhost"}));
+    trunk.want("invited", &[("uri", "+4930123@")]);
+    trunk.tell(json!({"cmd": "play", "fork": "a", "tone": 740}));
+    phone.hears(740);
+    // Another phone behind the trunk takes over, rings on and answers.
+    trunk.tell(json!({"cmd": "stop", "fork": "a"}));
+    trunk.tell(json!({"cmd": "play", "fork": "b", "tone": 860}));
+    phone.hears(860);
+    trunk.tell(json!({"cmd": "ring"}));
+    phone.never("established", &[]);
+    trunk.tell(json!({"cmd": "answer", "fork": "b"}));
+    phone.want("established", &[]);
+    phone.hears(860);
+    phone.tell(json!({"cmd": "hangup"}));
+    trunk.want("ended", &[("method", "BYE")]);
+    // An announcement, and then no call.
+    phone.tell(json!({"cmd": "call", "to": "sip:030123@localhost"}));
+    trunk.want("invited", &[]);
+    trunk.tell(json!({"cmd": "play", "fork": "a", "tone": 740}));
+    phone.hears(740);
+    trunk.tell(json!({"cmd": "refuse", "status": 404}));
+    phone.want("closed", &[("reason", "404")]);
+    // An app.
+    let call = json!({"cmd": "call", "to": "+4930123@tel.localhost", "tone": 500});
+    app.tell(call.clone());
+    trunk.want("invited", &[]);
+    trunk.tell(json!({"cmd": "play", "fork": "a", "tone": 740}));
+    app.want("connected", &[]);
+    app.hears(740);
+    trunk.tell(json!({"cmd": "answer", "fork": "a"}));
+    trunk.want("acked", &[]);
+    app.hears(740);
+    app.tell(json!({"cmd": "hangup"}));
+    trunk.want("ended", &[("method", "BYE")]);
+    app.tell(call.clone());
+    trunk.want("invited", &[]);
+    trunk.tell(json!({"cmd": "play", "fork": "a", "tone": 860}));
+    app.want("connected", &[]);
+    app.hears(860);
+    trunk.tell(json!({"cmd": "refuse", "status": 404}));
+    app.want("ended", &[("by", "terminate"), ("reason", "gone")]);
+    // And one that leaves before the answer.
+    app.tell(call);
+    trunk.want("invited", &[]);
+    trunk.tell(json!({"cmd": "play", "fork": "a", "tone": 740}));
+    app.want("connected", &[]);
+    app.tell(json!({"cmd": "hangup"}));
+    trunk.want("ended", &[("method", "CANCEL")]);
+    let calls = server.recorded(5).unwrap();
+    let results: Vec<&str> = calls.iter().map(|call| call.2.as_str()).collect();
+    assert_eq!(results, ["hung up", "unavailable", "hung up", "unavailable", "cancelled"]);
+}
+
+/// A server with a trunk by hand, whose section has these lines too; Ana and Carl have numbers.
+fn by_hand(log: &Transcript, more: &str) -> (Server, Peer) {
+    let port = Provider::port().unwrap();
+    let sections = format!(
+        "[[trunks]]\nname = \"early\"\nuri = \"sip:127.0.0.1:{port}\"\nencrypted = false\nsupervise = false\n\
+         sources = [\"127.0.0.1:{port}\"]\n{more}\n[numbers]\ncountry = \"49\"\n\
+         [numbers.accounts]\n\"+4930501\" = \"ana@localhost\"\n\"+4930502\" = \"carl@localhost\"\n\
+         [sip]\nsecurity = \"optional\"\n"
+    );
+    let server = Server::start_with("localhost", &["ana", "carl"], &sections).unwrap();
+    let mut trunk = Peer::start("trunk", "earlytrunk.py", log).unwrap();
+    trunk.tell(json!({"cmd": "start", "port": port}));
+    (server, trunk)
+}
+
+/// RFC 5373 section 7, RFC 5806 section 3.1: a trunk opens nobody's microphone; whom it says a call was for is passed on.
+#[test]
+fn what_a_trunk_asks_of_phones_is_not_heard() {
+    let log = Transcript::default();
+    let (server, mut trunk) = by_hand(&log, "");
+    let mut phone = Peer::start("phone", "rawphone.py", &log).unwrap();
+    phone.tell(json!({
+        "cmd": "start", "user": "ana", "password": "secret-ana", "domain": "localhost", "port": server.sip,
+    }));
+    phone.want("registered", &[("status", "200")]);
+    phone.tell(json!({"cmd": "auto"}));
+    // Also where its account trusts somebody, who the trunk says that it is.
+    server.run(&["user", "calls", "ana@localhost", "auto-answer=carl"]).unwrap();
+    let to = format!("sip:+4930501@127.0.0.1:{}", server.sip);
+    let asks = "Answer-Mode: Auto\r\nCall-Info: <sip:x>;answer-after=0\r\nAlert-Info: <http://x>;info=alert-autoanswer\r\n\
+                P-Asserted-Identity: <sip:carl@localhost>\r\n";
+    trunk.tell(json!({"cmd": "invite", "server": server.sip, "to": to, "headers": asks}));
+    let rung = phone.want("ringing", &[])["headers"].to_string();
+    assert!(!rung.to_lowercase().contains("answer") && !rung.contains("Diversion"), "{rung}");
+    trunk.want("said", &[("status", "486")]);
+    let diverted = "<sip:+4930999@127.0.0.1>;reason=no-answer;counter=2";
+    let headers = format!("Diversion: {diverted}\r\n");
+    trunk.tell(json!({"cmd": "invite", "server": server.sip, "to": to, "headers": headers}));
+    let rung = phone.want("ringing", &[])["headers"].to_string();
+    assert!(rung.contains(diverted), "{rung}");
+    trunk.want("said", &[("status", "486")]);
+    let headers = "Answer-Mode: Auto;require\r\n";
+    trunk.tell(json!({"cmd": "invite", "server": server.sip, "to": to, "headers": headers}));
+    trunk.want("said", &[("status", "403")]);
+}
+
+#[test]
+fn a_trunk_is_told_who_sent_a_call_on_where_it_is_set_so() {
+    for (more, expected) in [("diversion = true", true), ("", false)] {
+        let log = Transcript::default();
+        let (server, mut trunk) = by_hand(&log, more);
+        server.run(&["user", "calls", "ana@localhost", "always=030123"]).unwrap();
+        let mut phone = server.phone("phone", "carl", json!({}), &log).unwrap();
+        phone.tell(json!({"cmd": "call", "to": "sip:ana@localhost"}));
+        let invited = trunk.want("invited", &[("uri", "+4930123@")])["headers"].to_string();
+        let told = "<sip:+4930501@127.0.0.1>;reason=unconditional";
+        assert_eq!(invited.contains(told), expected, "{invited}");
+        assert_eq!(invited.contains("Diversion"), expected, "{invited}");
+        trunk.tell(json!({"cmd": "refuse", "status": 486}));
+        phone.want("closed", &[("reason", "486")]);
+    }
+}

@@ -6,10 +6,15 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   refresh                                              registers again -> registered
   send {method?, to, type?, body?, headers?, call?}    a request with credentials, under a Call-ID -> answer {status, reason, headers}
   answer {status}                                      what the next requests get, and those that got nothing; 0 is silence, 200 the start
+  take {formats, maps?}                                answers calls from now on with these payload types of RTP/AVP and lines, as in "0"; what comes is listened to
+                                                       -> answered {headers}
+  keys                                                 -> keys {keys, audio}: the DTMF tones (ITU-T Q.23) heard since, and packets
+  auto                                                 rings from now on and is busy, but answers by itself where an INVITE asks for it in all the ways that phones know
+                                                       -> ringing | answered {headers}
   unregister
 Unasked: request {method, uri, from, type, body, headers, call, cseq, size}.
 """
-import asyncio, hashlib, re, uuid
+import asyncio, cmath, hashlib, re, uuid
 
 from lines import follow, say
 
@@ -19,7 +24,7 @@ HOST = "127.0.0.1"
 class Phone(asyncio.DatagramProtocol):
     def __init__(self):
         self._answers, self._status, self._challenge, self._count, self._cseq = {}, 200, None, 0, 0
-        self._unanswered = []
+        self._unanswered, self._auto, self._take = [], False, None
 
     def connection_made(self, transport):
         self._transport = transport
@@ -36,6 +41,8 @@ class Phone(asyncio.DatagramProtocol):
                 waiting.set_result((int(first.split()[1]), first.split(" ", 2)[2], fields))
             return
         method = first.split()[0]
+        if method == "INVITE" and (self._auto or self._take):
+            return self._ring(fields, peer)
         if method != "ACK":
             kept = "".join(f"{key}: {value}\r\n" for key, value in fields if key.lower() in ("via", "from", "call-id", "cseq"))
             to = get("to") + ("" if "tag=" in get("to") else ";tag=raw")
@@ -76,6 +83,30 @@ class Phone(asyncio.DatagramProtocol):
                 self._transport.sendto(f"SIP/2.0 {self._status} Answer\r\n{rest}".encode(), peer)
             self._unanswered = []
 
+    async def auto(self):
+        self._auto = True
+
+    async def take(self, formats, maps=""):
+        self._take, self._ears = (formats, maps), Ears()
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self._ears, local_addr=(HOST, 0))
+        self._rtp = transport.get_extra_info("sockname")[1]
+
+    async def keys(self):
+        say("keys", keys=self._ears.keys(), audio=len(self._ears.packets))
+
+    def _ring(self, fields, peer):
+        get = lambda name: next((value for key, value in fields if key.lower() == name), "")
+        is_asked = self._take or get("answer-mode").startswith("Auto") and "answer-after=0" in get("call-info") and "alert-autoanswer" in get("alert-info")
+        kept = "".join(f"{key}: {value}\r\n" for key, value in fields if key.lower() in ("via", "from", "call-id", "cseq", "record-route"))
+        kept += f"To: {get('to')};tag=raw\r\nContact: <sip:{self._user}@{HOST}:{self._port}>\r\n"
+        sdp = f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+        formats, maps = self._take or ("0", "")
+        sdp += f"m=audio {self._rtp if self._take else 9} RTP/AVP {formats}\r\n{maps}"
+        answers = [("200 OK", sdp, "Content-Type: application/sdp\r\n")] if is_asked else [("180 Ringing", "", ""), ("486 Busy Here", "", "")]
+        for status, body, kind in answers:
+            self._transport.sendto(f"SIP/2.0 {status}\r\n{kept}{kind}Content-Length: {len(body)}\r\n\r\n{body}".encode(), peer)
+        say("answered" if is_asked else "ringing", headers=fields)
+
     async def unregister(self):
         await self._ask("REGISTER", f"sip:{self._domain}", f"sip:{self._user}@{self._domain}", self._contact(0), b"", self._call)
 
@@ -109,6 +140,45 @@ class Phone(asyncio.DatagramProtocol):
         response = hash(hash(self._user, realm, self._password), nonce, count, cnonce, "auth", hash(method, uri))
         return (f'Authorization: Digest username="{self._user}", realm="{realm}", nonce="{nonce}", uri="{uri}", response="{response}", '
                 f'algorithm={self._algorithm}, qop=auth, nc={count}, cnonce="{cnonce}"\r\n')
+
+
+class Ears(asyncio.DatagramProtocol):
+    """What comes by RTP as PCMU, kept."""
+
+    def __init__(self):
+        self.packets = []
+
+    def datagram_received(self, data, _):
+        if data[1] & 0x7F == 0:
+            self.packets.append(data[12:])
+
+    def keys(self):
+        """One letter for each key that sounds for two packets or more."""
+        heard = [key_of(packet) for packet in self.packets]
+        begins = [key for before, key, after in zip([None] + heard, heard, heard[1:]) if key and key == after and key != before]
+        return "".join(begins)
+
+
+def linear(byte):
+    byte = ~byte & 0xFF
+    value = (((byte & 0x0F) << 3) + 0x84 << ((byte & 0x70) >> 4)) - 0x84
+    return -value if byte & 0x80 else value
+
+
+def key_of(packet):
+    pcm = [linear(byte) for byte in packet]
+    whole = sum(sample * sample for sample in pcm) * len(pcm)
+
+    def share(hz):
+        wave = sum(sample * cmath.exp(2j * cmath.pi * hz * n / 8000) for n, sample in enumerate(pcm))
+        return 2 * abs(wave) ** 2 / whole if whole else 0
+
+    row, column = (max(range(4), key=lambda n: share(tones[n])) for tones in (LOW, HIGH))
+    is_key = share(LOW[row]) > 0.25 and share(HIGH[column]) > 0.25
+    return "123A456B789C*0#D"[4 * row + column] if is_key else None
+
+
+LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 (XEP-0184), chat states (XEP-0085), carbons (XEP-0280), presence and subscriptions (RFC 6121).
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  login {jid, password, port, direct?}    over STARTTLS, or TLS at once -> online {jid} | error
+  login {jid, password, port, direct?, enroll?}    over STARTTLS, or TLS at once; enroll makes the account first (XEP-0077) -> online {jid} | error
+  history                                 of the archive (XEP-0313), what concerns calls, each as "action from", oldest first -> history {calls}
   presence {type?, to?, show?, status?}   any presence; subscribe, subscribed, unsubscribe, unsubscribed and unavailable are types
   message {to, body, id?}                 asks for a receipt -> receipt {from, id} | message_error {from, id, condition, text}
   raw {xml}                               a stanza as it is
@@ -13,6 +14,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   auto_answer {tone, codecs?}             answers what comes in from now on
   ignore                                  says nothing to a proposal, as a device that nobody hears
   answer {tone, codecs?}                  proceeds, or accepts
+  key {code, duration?}                   told by the session (XEP-0181) -> key_taken | key_refused {condition}
   hangup {reason?}                        retracts, cancels, rejects, declines or ends, whatever fits
   hear {seconds?}                         -> heard {hz, level, purity} of the seconds that follow
   stats                                   -> stats {codec, local, remote, sent, received} of the call
@@ -35,6 +37,7 @@ from slixmpp.xmlstream.matcher import MatchXPath
 
 JMI = "{urn:xmpp:jingle-message:0}"
 CLIENT = "{jabber:client}"
+MAM = "{urn:xmpp:mam:2}"
 
 
 class Call:
@@ -50,10 +53,13 @@ class Softphone:
 
     # Chat
 
-    def login(self, jid, password, port, direct=False):
+    def login(self, jid, password, port, direct=False, enroll=False):
         xmpp = self._xmpp = slixmpp.ClientXMPP(jid, password)
         for plugin in ("xep_0030", "xep_0085", "xep_0115", "xep_0184", "xep_0199", "xep_0280", "xep_0353"):
             xmpp.register_plugin(plugin)
+        if enroll:
+            xmpp.register_plugin("xep_0077")
+            xmpp.add_event_handler("register", self._enroll)
         for feature in FEATURES:
             xmpp.plugin["xep_0030"].add_feature(feature)
         xmpp.ssl_context.check_hostname, xmpp.ssl_context.verify_mode = False, ssl.CERT_NONE
@@ -79,6 +85,22 @@ class Softphone:
         await self._xmpp.get_roster()
         self._xmpp.send_presence()
         say("online", jid=self._xmpp.boundjid.full)
+
+    async def _enroll(self, _):
+        request = self._xmpp.make_iq_set()
+        request["register"]["username"], request["register"]["password"] = self._xmpp.boundjid.user, self._xmpp.password
+        await request.send()
+
+    async def history(self):
+        results = []
+        taken = Callback("history", MatchXPath(f"{CLIENT}message/{MAM}result"), lambda m: results.append(m.xml.find(f"{MAM}result/*/{CLIENT}message")))
+        self._xmpp.register_handler(taken)
+        iq = self._xmpp.make_iq_set()
+        ET.SubElement(iq.xml, MAM + "query", queryid="calls")
+        await iq.send(timeout=10)
+        self._xmpp.remove_handler("history")
+        actions = [(child.tag.removeprefix(JMI), m.get("from").partition("/")[0]) for m in results for child in m if child.tag.startswith(JMI)]
+        say("history", calls=[" ".join(action) for action in actions])
 
     def _presence(self, p):
         get = lambda name: p.xml.findtext(CLIENT + name)
@@ -211,6 +233,14 @@ class Softphone:
 
     async def inform(self, what):
         await self._send(self._now(), "session-info", ET.Element(f"{{urn:xmpp:jingle:apps:rtp:info:1}}{what}"))
+
+    async def key(self, code, duration=200):
+        dtmf = ET.Element("{urn:xmpp:jingle:dtmf:0}dtmf", code=code, duration=str(duration))
+        try:
+            await self._send(self._now(), "session-info", dtmf)
+            say("key_taken")
+        except IqError as error:
+            say("key_refused", condition=error.iq["error"]["condition"])
 
     async def modify(self, senders):
         creator = "initiator"

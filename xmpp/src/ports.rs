@@ -40,7 +40,7 @@ pub use self::archive::{
 };
 pub use self::bearer_tokens::BearerTokens;
 pub use self::blocking::{Blocklists, Evidence, Report};
-pub use self::calls::CallWishes;
+pub use self::calls::{CallTaken, CallWishes};
 pub use self::directory::{Directory, Listed};
 pub use self::dns::{Dns, DnsError};
 pub use self::invites::{Invite, Invites};
@@ -279,11 +279,12 @@ pub trait Foreign: Send + Sync {
         let _ = (account, wishes);
         Box::pin(std::future::ready(Ok(Err("calls are not handled here".to_owned()))))
     }
-    /// A call message (XEP-0353) is about to be delivered, `is_attached` where an attached device sends it. True: whoever is called
-    /// wants it kept from its devices, and the caller hears from the other side.
-    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
+    /// A call message (XEP-0353), or an IQ that may be of a Jingle session (XEP-0166), is about to be delivered or sent to another
+    /// server; `is_attached` where an attached device sends it. Where whoever is called wants the call kept from its devices,
+    /// or has it handled, the other side takes it, and the caller hears from there.
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> CallTaken {
         let _ = (stanza, is_attached);
-        false
+        CallTaken::No
     }
     /// A call message (XEP-0353) passed between XMPP devices; attached devices of either side may have to stop
     /// ringing.

@@ -9,11 +9,14 @@ use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::StoreError;
 
 use super::call::{Cause, Forwards};
+use super::held::Held;
 use super::numbers::{Dialled, Plan};
 use crate::store::{CallSettings, Store};
 
 /// How long a phone may ring before a call goes on, in seconds: 3GPP TS 22.082 has 5 to 30; a call rings for a minute at most.
 const SECONDS: std::ops::RangeInclusive<u8> = 5..=55;
+/// Most accounts whose calls may be answered by themselves.
+const MAX_TRUSTED: usize = 50;
 
 /// Why a call goes to somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,18 +91,31 @@ impl CallSettings {
         self.undisturbed || self.always.is_some()
     }
 
+    /// Whether its calls are to be handled at all; consent to answer some alone changes no call.
+    pub fn is_any(&self) -> bool {
+        let consent = self.answers.clone();
+        *self != Self { answers: consent, ..Self::default() }
+    }
+
+    /// Whether its phones may answer a call of this account by themselves.
+    pub fn may_answer(&self, caller: &Jid) -> bool {
+        self.answers.contains(&caller.bare())
+    }
+
     /// As words, which can be said again.
     pub fn words(&self) -> String {
         let on = |is_on: bool| if is_on { "on" } else { "off" };
         let to = |to: &Option<Jid>| to.as_ref().map_or("off".to_owned(), ToString::to_string);
+        let answers: Vec<&str> = self.answers.iter().map(Jid::as_str).collect();
         format!(
-            "dnd={} always={} busy={} no-answer={} seconds={} second-calls={}",
+            "dnd={} always={} busy={} no-answer={} seconds={} second-calls={} auto-answer={}",
             on(self.undisturbed),
             to(&self.always),
             to(&self.busy),
             to(&self.no_answer),
             self.seconds,
             if self.one_call { "busy" } else { "ring" },
+            if answers.is_empty() { "off".to_owned() } else { answers.join(",") },
         )
     }
 }
@@ -120,17 +136,24 @@ pub enum Wrong {
 pub struct CallDesk {
     store: Store,
     plan: Arc<Plan>,
+    /// The calls that are handled.
+    pub held: Held,
 }
 
 impl CallDesk {
     /// Over this store.
     pub fn new(store: Store, plan: Arc<Plan>) -> Self {
-        Self { store, plan }
+        Self { store, plan, held: Held::default() }
     }
 
     /// What an account wants, `None` where that is nothing special.
     pub fn of(&self, account: &Jid) -> Option<Arc<CallSettings>> {
-        self.store.call_settings(account)
+        self.store.call_settings(account).filter(|wanted| wanted.is_any())
+    }
+
+    /// Whether the phones of `callee` may answer calls of `caller` by themselves.
+    pub fn may_answer(&self, callee: &Jid, caller: &Jid) -> bool {
+        self.store.call_settings(callee).is_some_and(|wanted| wanted.may_answer(caller))
     }
 
     /// Changes what an account wants, all of the words or none; gives what it wants now.
@@ -143,7 +166,8 @@ impl CallDesk {
         if !self.store.account_exists(&account).await? {
             return Err(Wrong::Asked(format!("there is no {account}")));
         }
-        let mut wanted = self.of(&account).map(|known| (*known).clone()).unwrap_or_default();
+        let known = self.store.call_settings(&account);
+        let mut wanted = known.map(|known| (*known).clone()).unwrap_or_default();
         for word in words {
             self.take(&account, &mut wanted, word).await?;
         }
@@ -172,9 +196,32 @@ impl CallDesk {
             "always" => to.always = self.destination(account, value).await?,
             "busy" => to.busy = self.destination(account, value).await?,
             "no-answer" => to.no_answer = self.destination(account, value).await?,
+            "auto-answer" => to.answers = self.trusted(account, value).await?,
             _ => return Err(wrong()),
         }
         Ok(())
+    }
+
+    /// Accounts of this server, a comma or a space between them.
+    async fn trusted(&self, account: &Jid, text: &str) -> Result<Vec<Jid>, Wrong> {
+        let mut trusted = Vec::new();
+        for name in text.split([',', ' ']).filter(|name| !name.is_empty() && *name != "off") {
+            let jid = match name.contains('@') {
+                true => Jid::parse(name),
+                false => Jid::new(Some(name), account.domain(), None),
+            };
+            let known = jid.ok().map(|jid| jid.bare());
+            match known {
+                Some(known) if self.store.account_exists(&known).await? => trusted.push(known),
+                _ => return Err(Wrong::Asked(format!("{name}: not an account"))),
+            }
+        }
+        if trusted.len() > MAX_TRUSTED {
+            return Err(Wrong::Asked(format!("no more than {MAX_TRUSTED} accounts")));
+        }
+        trusted.sort();
+        trusted.dedup();
+        Ok(trusted)
     }
 
     /// Who is meant: an account of this server, or a number that it would dial.
@@ -290,6 +337,14 @@ mod tests {
             ("julia@elsewhere.example", Err("neither")),
             ("off", Ok("off")),
         ];
+        // Consent alone is no wish that a call has to be handled for.
+        let consent = change(&desk, "auto-answer=bob,200@localhost,bob").await.unwrap();
+        assert!(consent.ends_with(" auto-answer=200@localhost,bob@localhost"), "{consent}");
+        assert!(desk.of(&jid("ana@localhost")).is_none());
+        assert!(desk.may_answer(&jid("ana@localhost"), &jid("bob@localhost/x")));
+        assert!(!desk.may_answer(&jid("bob@localhost"), &jid("ana@localhost")));
+        assert!(change(&desk, "auto-answer=julia").await.unwrap_err().contains("not an account"));
+        assert!(change(&desk, "auto-answer=bob@elsewhere.example").await.is_err());
         for (to, expected) in table {
             let said = change(&desk, &format!("always={to}")).await;
             match (&said, expected) {
@@ -298,7 +353,8 @@ mod tests {
                 _ => panic!("{to}: {said:?}"),
             }
         }
-        let words = "dnd=on always=off busy=200 no-answer=bob seconds=15 second-calls=busy";
+        let words =
+            "dnd=on always=off busy=200 no-answer=bob seconds=15 second-calls=busy auto-answer=bob";
         let now = change(&desk, words).await.unwrap();
         // All of them or none.
         assert!(change(&desk, "dnd=off seconds=56").await.is_err());

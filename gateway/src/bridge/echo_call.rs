@@ -134,9 +134,13 @@ impl EchoCalls {
                         self.media.add_candidate(call.media, candidate);
                     }
                 }
-                Event::Digit { event, duration_ms } => {
-                    let duration = Duration::from_millis(duration_ms.into());
-                    self.media.press(call.media, event, duration);
+                Event::Digit { id, event, duration_ms } => {
+                    let is_heard = self.media.hears_keys(call.media);
+                    if is_heard {
+                        let duration = Duration::from_millis(duration_ms.into());
+                        self.media.press(call.media, event, duration);
+                    }
+                    call.session.answer_key(&id, is_heard);
                 }
                 Event::Hold(held) => self.media.hold(call.media, !held, true),
                 Event::Terminated(_) => over = true,

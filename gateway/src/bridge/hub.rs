@@ -12,11 +12,12 @@ use tandem_sip::ports::{
     SubscriptionId, WatchEvent, WatchId,
 };
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::ports::{CallWishes, Foreign, Watch};
+use tandem_xmpp::ports::{CallTaken, CallWishes, Foreign, Watch};
 use tandem_xmpp::stanza::{Kind, Stanza};
 
 use super::call_desk::{CallDesk, Wrong};
 use super::contacts::{Change, Contacts};
+use super::held::Whose;
 use super::message::Chat;
 use super::msrp::MsrpDesk;
 use super::numbers::Plan;
@@ -126,7 +127,8 @@ impl Foreign for Hub {
     }
 
     fn call_wishes(&self, account: &Jid) -> Option<CallWishes> {
-        let known = self.calls.of(account).map(|known| (*known).clone()).unwrap_or_default();
+        let known = self.store.call_settings(account);
+        let known = known.map(|known| (*known).clone()).unwrap_or_default();
         let text = |to: Option<Jid>| to.map(|to| to.to_string()).unwrap_or_default();
         Some(CallWishes {
             undisturbed: known.undisturbed,
@@ -135,6 +137,7 @@ impl Foreign for Hub {
             no_answer: text(known.no_answer),
             seconds: known.seconds.to_string(),
             one_call: known.one_call,
+            answers: known.answers.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -150,6 +153,7 @@ impl Foreign for Hub {
             format!("no-answer={}", wishes.no_answer),
             format!("seconds={}", wishes.seconds),
             format!("second-calls={}", if wishes.one_call { "busy" } else { "ring" }),
+            format!("auto-answer={}", wishes.answers.join(",")),
         ];
         Box::pin(async move {
             match self.calls.change(account, &words).await {
@@ -160,29 +164,41 @@ impl Foreign for Hub {
         })
     }
 
-    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
-        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return false };
-        let Some(wishes) = self.calls.of(to) else { return false };
-        if !stanza.has("propose", JMI) {
-            return false;
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> CallTaken {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return CallTaken::No };
+        if is_attached && stanza.kind() == Kind::Iq {
+            return CallTaken::No;
         }
-        if is_attached || self.plan.is_number_domain(from) {
-            // What the exchange says itself: a call that rings, or the trace of one that rang nobody.
-            return wishes.is_silent();
-        }
-        if !self.plan.may_dial(from) && !wishes.is_silent() {
-            return false;
-        }
-        let call = exchange::Call {
-            account: to.bare(),
-            resources: Vec::new(),
-            stanza: stanza.clone(),
-            is_taken: true,
+        let held = &self.calls.held;
+        let is_begun = match held.whose(stanza) {
+            Whose::Own => return CallTaken::No,
+            Whose::Trace if stanza.has("propose", JMI) => return CallTaken::Kept,
+            Whose::Trace => return CallTaken::No,
+            Whose::Held => false,
+            Whose::Uninvited(sid) if from.bare() != to.bare() && self.calls.of(to).is_some() => {
+                held.hold(&sid, from);
+                true
+            }
+            Whose::Nobodys if stanza.has("propose", JMI) => match self.calls.of(to) {
+                // What the exchange says itself: a call that rings.
+                Some(wishes) if is_attached || self.plan.is_number_domain(from) => {
+                    return if wishes.is_silent() { CallTaken::Kept } else { CallTaken::No };
+                }
+                Some(_) => true,
+                None => return CallTaken::No,
+            },
+            Whose::Uninvited(_) | Whose::Nobodys => return CallTaken::No,
         };
-        self.bus.send(Envelope::Call(call)).is_ok()
+        let resources = to.resource().map(str::to_owned).into_iter().collect();
+        let (account, stanza) = (to.bare(), stanza.clone());
+        let call = exchange::Call { account, resources, stanza, is_taken: is_begun };
+        // Full: whoever said it tries again, or hears nothing, but rings nobody who does not want it.
+        let _ = self.bus.send(Envelope::Call(call));
+        CallTaken::Handled
     }
 
     fn observed(&self, stanza: &Stanza) {
+        self.calls.held.agreed(stanza);
         // Full: the phones stop ringing by their own time.
         let _ = self.bus.send(Envelope::Call(exchange::Call::observed(stanza)));
     }

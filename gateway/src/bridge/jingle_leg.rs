@@ -25,8 +25,10 @@ pub enum Event {
     Candidates(Box<Content>),
     /// It put us on hold, or took us off it.
     Hold(bool),
-    /// A key was pressed there and told by the session (XEP-0181).
+    /// A key was pressed there and told by the session (XEP-0181). Answer with [`JingleLeg::answer_key`].
     Digit {
+        /// Its request.
+        id: String,
         /// Event code of RFC 4733 section 3.2.
         event: u8,
         /// How long.
@@ -244,6 +246,14 @@ impl JingleLeg {
         self.stanzas.push_back(reply);
     }
 
+    /// Whether a key was heard on the other side; one that was not is refused (XEP-0181 section 2).
+    pub fn answer_key(&mut self, id: &str, is_heard: bool) {
+        match is_heard {
+            true => self.acknowledge(id),
+            false => self.refuse(id, Condition::NotAcceptable, None),
+        }
+    }
+
     fn handle_accept(&mut self, id: &str, jingle: Jingle) {
         if self.state != State::Pending || !self.we_initiated {
             let more = Some(JingleCondition::OutOfOrder);
@@ -270,7 +280,10 @@ impl JingleLeg {
                 // XEP-0181 section 1: 100 ms where the client does not say.
                 let duration_ms = duration_ms.unwrap_or(100);
                 match dtmf_event(*code) {
-                    Some(event) => self.events.push_back(Event::Digit { event, duration_ms }),
+                    Some(event) => {
+                        let id = id.to_owned();
+                        return self.events.push_back(Event::Digit { id, event, duration_ms });
+                    }
                     None => return self.refuse(id, Condition::BadRequest, None),
                 }
             }
@@ -339,3 +352,7 @@ pub fn refusal(
         .with_attr("to", peer.as_str())
         .with_child(error)
 }
+
+#[cfg(test)]
+#[path = "jingle_leg_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ pub mod echo;
 pub mod echo_call;
 #[allow(clippy::disallowed_methods)] // drives calls
 pub mod exchange;
+pub mod held;
 pub mod hub;
 pub mod identity;
 pub mod iscomposing;

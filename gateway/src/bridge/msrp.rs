@@ -180,6 +180,7 @@ impl MsrpDesk {
                 Event::Leg(leg, LegEvent::Reinvited { .. }) => {
                     self.0.parts.sip.answer_reinvite(leg, Err(488));
                 }
+                Event::Leg(leg, LegEvent::Digit { .. }) => self.0.parts.sip.answer_digit(leg, 488),
                 Event::Leg(leg, LegEvent::Ended | LegEvent::Failed { .. }) => self.ended(leg).await,
                 Event::Leg(..) => {}
                 Event::Session(name, event) => self.happened(&name, event).await,

@@ -183,6 +183,11 @@ impl Plan {
         self.trunks.iter().any(|trunk| trunk.name == name && trunk.encrypted)
     }
 
+    /// Whether a trunk of that name is believed what it says of others.
+    pub fn is_trusted(&self, name: &str) -> bool {
+        self.trunks.iter().any(|trunk| trunk.name == name && trunk.trusted)
+    }
+
     /// The account of a number.
     pub fn account(&self, number: &Dialled) -> Option<Jid> {
         Jid::parse(self.numbers.accounts.get(number.as_str())?).ok()

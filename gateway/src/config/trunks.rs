@@ -62,6 +62,12 @@ pub struct Trunk {
     /// Whether its media has to be encrypted (SDES-SRTP), and its inbound password be proven under TLS.
     #[serde(default = "yes")]
     pub encrypted: bool,
+    /// Whether apps hear what it plays before the answer: they then show the call as connected already.
+    #[serde(default)]
+    pub early_media: bool,
+    /// Whether it is told by whom a call was sent on that is forwarded to a number (Diversion, RFC 5806).
+    #[serde(default)]
+    pub diversion: bool,
     /// Calls that it carries for us at once.
     #[serde(default = "many_calls")]
     pub max_calls: usize,

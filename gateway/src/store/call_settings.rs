@@ -25,6 +25,8 @@ pub struct CallSettings {
     pub seconds: u8,
     /// While it is in a call it is busy for others.
     pub one_call: bool,
+    /// Whose calls its phones may answer by themselves, where the caller asks for it (RFC 5373).
+    pub answers: Vec<Jid>,
 }
 
 impl Default for CallSettings {
@@ -36,6 +38,7 @@ impl Default for CallSettings {
             no_answer: None,
             seconds: 20,
             one_call: false,
+            answers: Vec::new(),
         }
     }
 }
@@ -48,7 +51,7 @@ impl CallCache {
     /// Reads them all, once.
     pub(super) async fn load(readers: &SqlitePool) -> Result<Self, StoreError> {
         let rows = sqlx::query(
-            "SELECT account, undisturbed, always, busy, no_answer, seconds, one_call \
+            "SELECT account, undisturbed, always, busy, no_answer, seconds, one_call, answers \
              FROM call_settings",
         )
         .fetch_all(readers)
@@ -85,6 +88,7 @@ fn read(row: &SqliteRow) -> Option<(Jid, Arc<CallSettings>)> {
         no_answer: jid(4)?,
         seconds: row.try_get(5).ok()?,
         one_call: row.try_get(6).ok()?,
+        answers: row.try_get::<String, _>(7).ok()?.split(' ').flat_map(Jid::parse).collect(),
     };
     Some((jid(0)??, Arc::new(settings)))
 }
@@ -117,7 +121,7 @@ impl Store {
                 if !is_set {
                     return Ok(());
                 }
-                sqlx::query("INSERT INTO call_settings VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+                sqlx::query("INSERT INTO call_settings VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
                     .bind(key.as_str())
                     .bind(key.domain())
                     .bind(row.undisturbed)
@@ -126,6 +130,7 @@ impl Store {
                     .bind(row.no_answer.as_ref().map(Jid::as_str))
                     .bind(row.seconds)
                     .bind(row.one_call)
+                    .bind(row.answers.iter().map(Jid::as_str).collect::<Vec<_>>().join(" "))
                     .execute(&mut *c)
                     .await
                     .map(|_| ())

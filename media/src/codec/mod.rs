@@ -1,5 +1,6 @@
 //! Audio codecs: their names in SDP (RFC 3551, RFC 7587) and what turns one into another.
 
+pub mod tones;
 pub mod transcode;
 
 /// A codec we can send, receive and transcode.

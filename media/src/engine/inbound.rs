@@ -1,7 +1,7 @@
 //! Datagrams on their way in: demultiplexing (RFC 7983), proof, and the checks that drop what was not negotiated.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Job, MAX_REMOTES, MAX_WORK, Made, Socket, Work};
 use crate::control::{Cause, LegId};
@@ -199,7 +199,9 @@ impl Engine {
                 return self.transcode(job);
             }
             Payload::Event(clock) => {
-                let (payload_type, out_clock) = dtmf_send.ok_or(Cause::NotNegotiated)?;
+                let Some((payload_type, out_clock)) = dtmf_send else {
+                    return self.tone(&taken, clock, now);
+                };
                 crate::session::packet::scale_event(taken.payload, clock, out_clock);
                 (payload_type, clock, out_clock)
             }
@@ -215,6 +217,19 @@ impl Engine {
             is_event,
         };
         self.send_rtp(to, (source, stamp), payload_type, header.marker, taken.payload, now)
+    }
+
+    /// A key for a peer that takes no events: with its end it is known how long it was.
+    fn tone(&mut self, taken: &Taken<'_>, clock: u32, now: Instant) -> Result<(), Cause> {
+        let leg = self.legs.get_mut(&taken.from).ok_or(Cause::NoRoute)?;
+        let [event, flags, high, low, ..] = *taken.payload else { return Err(Cause::Malformed) };
+        let is_end = flags & 0x80 != 0;
+        if is_end && leg.toned.replace(taken.header.timestamp) != Some(taken.header.timestamp) {
+            let ticks = u64::from(u16::from_be_bytes([high, low]));
+            let duration = Duration::from_millis(ticks * 1_000 / u64::from(clock.max(1)));
+            self.press(taken.from, event, duration, now);
+        }
+        Ok(())
     }
 
     fn transcode(&mut self, job: Job) -> Result<(), Cause> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::{Engine, Socket};
+use crate::codec::{Codec, tones};
 use crate::control::{Cause, LegId};
 use crate::route::{Source, Stamp};
 use crate::session::packet::Header;
@@ -133,7 +134,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A key goes to whoever hears the leg, if that peer takes telephone events.
+    /// A key goes to whoever hears the leg: as a telephone event, or as tones where that peer takes none.
     pub(super) fn press(&mut self, from: LegId, event: u8, duration: Duration, now: Instant) {
         let to = match self.legs.get(&from).map(|leg| leg.route) {
             Some(Route::To(to)) => to,
@@ -142,7 +143,7 @@ impl Engine {
             None => return,
         };
         let Some(leg) = self.legs.get_mut(&to) else { return };
-        if leg.codecs.as_ref().is_none_or(|codecs| codecs.dtmf_send.is_none()) {
+        if leg.codecs.as_ref().is_none_or(|codecs| !codecs.hears_keys()) {
             return self.count(from, Cause::NotNegotiated);
         }
         if !leg.digits.push(event, duration, now) {
@@ -157,9 +158,12 @@ impl Engine {
         if leg.digits.poll_timeout().is_none_or(|at| now < at) {
             return;
         }
-        let event = leg.codecs.as_ref().and_then(|codecs| codecs.dtmf_send);
-        let Some((payload_type, clock)) = event else {
+        let Some(codecs) = &leg.codecs else {
             return self.silence_digits(id, Cause::NotNegotiated);
+        };
+        let Some((payload_type, clock)) = codecs.dtmf_send else {
+            let send = codecs.send;
+            return self.sound_tones(id, send, now);
         };
         let Some(step) = leg.digits.next(clock, now) else { return };
         // A stream of its own beside the voice, which is silent while it lasts; numbered on in the leg's one stream.
@@ -174,6 +178,26 @@ impl Engine {
                     leg.out.advance(ticks, now);
                 }
             }
+        }
+    }
+
+    /// The same where the peer takes no events: its audio has the key's tones, 20 ms after 20 ms.
+    fn sound_tones(&mut self, id: LegId, (payload_type, codec): (u8, Codec), now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(step) = leg.digits.next(codec.clock_rate(), now) else { return };
+        // What only repeats an end is the pause to the next key.
+        let Some(before) = step.before else { return };
+        let [event, ..] = step.payload;
+        let Some(payload) = tones::packet(event, codec, before) else {
+            return self.silence_digits(id, Cause::NotNegotiated);
+        };
+        let clock = codec.clock_rate();
+        let source = Source { leg: u64::MAX, ssrc: step.number, transcoded: true };
+        let stamp =
+            Stamp { sequence: 0, timestamp: before, clock, out_clock: clock, is_event: false };
+        let sent = self.send_stamped(id, (source, stamp), payload_type, step.marker, &payload, now);
+        if let Err(cause) = sent {
+            self.silence_digits(id, cause);
         }
     }
 

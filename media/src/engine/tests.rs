@@ -7,6 +7,7 @@ use super::*;
 use crate::codec::transcode::Transcoder;
 use crate::control::{Cause, Setup};
 use crate::dtls::is_dtls;
+use crate::session::packet::Header;
 use crate::stun;
 
 #[test]
@@ -223,10 +224,42 @@ fn keys_pressed_on_the_phone_reach_the_browser_in_its_clock_and_back() {
     assert_eq!(world.heard[0].0.payload_type, 101);
     assert_eq!(world.heard[0].1, [1, 10, 0, 160]);
 
-    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
-    world.browser_says(rtp(126, 10, &[1, 10, 3, 192]));
+    world.say(Command::SetCodecs(PHONE, codecs(9, Codec::G722, None)));
+    world.browser_says(rtp(126, 10, &[1, 0x8a, 3, 192]));
+    world.run(Duration::from_millis(200));
     assert_eq!(world.heard.len(), 1);
     assert_eq!(world.drops(BROWSER, Cause::NotNegotiated), 1);
+}
+
+/// `interop.md` 6.9: a peer without telephone events hears the key in its audio, once however often its end is said.
+#[test]
+fn a_key_is_a_sound_for_a_phone_that_takes_no_events() {
+    let mut world = World::connected(Codec::Pcmu);
+    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
+    world.browser_says(rtp(111, 8, b"voice"));
+    for (sequence, flags) in (9..).zip([10, 0x8a, 0x8a, 0x8a]) {
+        let (marker, payload_type, timestamp, ssrc) = (false, 126, 1_440, 77);
+        let header = Header { marker, payload_type, sequence, timestamp, ssrc };
+        let [high, low] = 4_800_u16.to_be_bytes();
+        world.browser_says([&header.to_bytes()[..], &[11, flags, high, low]].concat());
+    }
+    world.run(Duration::from_millis(60));
+    world.browser_says(rtp(111, 13, b"voice"));
+    world.run(Duration::from_millis(200));
+    world.browser_says(rtp(111, 20, b"voice"));
+    let heard = world.heard.clone();
+    let tone: Vec<_> = heard.iter().filter(|(_, payload)| payload.len() == 160).collect();
+    assert_eq!(tone.len(), 5, "100 ms");
+    assert!(tone.iter().all(|(header, _)| header.payload_type == 0));
+    let steps = tone.windows(2).map(|w| w[1].0.timestamp.wrapping_sub(w[0].0.timestamp));
+    assert!(steps.eq([160; 4]));
+    let first = crate::codec::tones::packet(11, Codec::Pcmu, 0);
+    assert_eq!(Some(&tone[0].1), first.as_ref());
+    assert_eq!(heard.iter().filter(|(_, payload)| payload == b"voice").count(), 2, "{heard:?}");
+    let steps = heard.windows(2).map(|w| w[1].0.sequence.wrapping_sub(w[0].0.sequence));
+    assert!(steps.eq(std::iter::repeat_n(1, heard.len() - 1)), "one stream");
+    assert_eq!(heard.last().unwrap().1, b"voice");
+    assert_eq!(world.drops(BROWSER, Cause::NotNegotiated), 0);
 }
 
 #[test]
@@ -283,8 +316,8 @@ fn a_key_told_outside_of_the_audio_is_an_event_in_the_stream_of_the_hearer() {
     assert!(after.timestamp.wrapping_sub(events[0].0.timestamp) >= 800, "after the event");
     assert!(heard.len() > first + 8, "the voice goes on");
 
-    // Whoever takes no events is not told, and that is counted.
-    world.say(Command::SetCodecs(PHONE, codecs(0, Codec::Pcmu, None)));
+    // Whoever takes no events and hears no tones is not told, and that is counted.
+    world.say(Command::SetCodecs(PHONE, codecs(9, Codec::G722, None)));
     world.say(Command::Digit { from: PHONE, event: 7, duration: Duration::from_millis(100) });
     assert_eq!(world.counters[0].read().drops.of(Cause::NotNegotiated), 1);
 }

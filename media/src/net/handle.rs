@@ -45,6 +45,7 @@ struct OpenLeg {
     call: CallId,
     counters: Arc<Counters>,
     rtp: Option<SocketAddr>,
+    hears_keys: bool,
 }
 
 struct Shared {
@@ -180,6 +181,9 @@ impl MediaHandle {
 
     /// What was negotiated for a leg. Everything else is dropped and counted.
     pub fn set_codecs(&self, leg: LegId, codecs: LegCodecs) {
+        if let Some(open) = self.legs().get_mut(&leg) {
+            open.hears_keys = codecs.hears_keys();
+        }
         self.say(leg.0, Command::SetCodecs(leg, codecs));
     }
 
@@ -202,6 +206,11 @@ impl MediaHandle {
     /// event (RFC 4733). `event` is its code there. What the hearer cannot take is counted as dropped on a leg.
     pub fn press(&self, from: LegId, event: u8, duration: Duration) {
         self.say(from.0, Command::Digit { from, event, duration });
+    }
+
+    /// Whether the peer of a leg hears a key that is pressed elsewhere.
+    pub fn hears_keys(&self, leg: LegId) -> bool {
+        self.legs().get(&leg).is_some_and(|open| open.hears_keys)
     }
 
     /// Ends a leg; [`crate::MediaEvent::Closed`] follows.
@@ -244,7 +253,8 @@ impl MediaHandle {
 
     fn remember(&self, call: CallId, leg: LegId, rtp: Option<SocketAddr>) -> Arc<Counters> {
         let counters = Arc::new(Counters::default());
-        self.legs().insert(leg, OpenLeg { call, counters: counters.clone(), rtp });
+        self.legs()
+            .insert(leg, OpenLeg { call, counters: counters.clone(), rtp, hears_keys: false });
         counters
     }
 

@@ -1,4 +1,4 @@
-//! Keys pressed elsewhere than in the audio, sent as telephone events (RFC 4733 section 2.5.1).
+//! Keys pressed elsewhere than in the audio, sent as telephone events (RFC 4733 section 2.5.1), or as tones.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ pub struct Step {
     pub payload: [u8; 4],
     /// Ticks of the whole event, with its last packet.
     pub ended: Option<u32>,
+    /// Ticks of the event before this packet; `None` where the packet only repeats its end.
+    pub before: Option<u32>,
 }
 
 impl Digits {
@@ -96,6 +98,7 @@ impl Digits {
             marker: current.steps == 1 && current.ends == 0,
             payload: [current.event, end | VOLUME, high, low],
             ended: is_over.then_some(u32::from(ticks)),
+            before: (current.ends <= 1).then_some((current.steps - 1) * clock / 50),
         };
         // A driver that was late does not hurry after: a key is as long as its packets say.
         let base = if now.saturating_duration_since(at) > STEP { now } else { at };

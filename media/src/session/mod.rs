@@ -96,6 +96,8 @@ pub struct Leg {
     pub report_at: Option<Instant>,
     /// Keys that the peer is still to hear.
     pub digits: digits::Digits,
+    /// Timestamp of the peer's last key that became tones.
+    pub toned: Option<u32>,
 }
 
 impl Leg {
@@ -130,6 +132,7 @@ impl Leg {
             failed: false,
             report_at: None,
             digits: digits::Digits::default(),
+            toned: None,
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) enum Command {
     Reinvite(LegId, Bytes),
     AnswerReinvite(LegId, Result<Bytes, u16>),
     AnswerRefer(LegId, u16),
+    AnswerDigit(LegId, u16),
     ReferProgress(LegId, u16),
     Notify(SubscriptionId, SubscriptionState, Option<Document>),
     Watch(WatchId, Box<OutgoingSubscription>),
@@ -138,6 +139,11 @@ impl SipHandle {
     /// Takes a `Referred` on (200) or refuses it (300 to 699).
     pub fn answer_refer(&self, leg: LegId, status: u16) {
         self.tell(Command::AnswerRefer(leg, status));
+    }
+
+    /// Answers a `Digit`: 200 where somebody hears it, 480 where nobody is there yet, 488 where nobody can.
+    pub fn answer_digit(&self, leg: LegId, status: u16) {
+        self.tell(Command::AnswerDigit(leg, status));
     }
 
     /// Tells a phone how its transfer goes on: the status of the new call; a final one is the last.

@@ -176,6 +176,7 @@ impl Task {
             Command::Reinvite(leg, offer) => core.reinvite(leg, offer, now),
             Command::AnswerReinvite(leg, answer) => core.answer_reinvite(leg, answer, now),
             Command::AnswerRefer(leg, status) => core.answer_refer(leg, status, now),
+            Command::AnswerDigit(leg, status) => core.answer_digit(leg, status, now),
             Command::ReferProgress(leg, status) => core.refer_progress(leg, status, now),
             Command::Notify(id, state, document) => core.notify(id, state, document, now),
             Command::Watch(id, wish) => core.watch(id, *wish, now),

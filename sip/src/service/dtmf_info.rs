@@ -5,11 +5,13 @@
 use std::time::Instant;
 
 use super::{Core, Output};
-use crate::msg::header::ContentType;
+use crate::msg::header::{ContentType, Warning};
 use crate::msg::{Name, Request};
 use crate::ports::{LegEvent, LegId};
 use crate::transaction::TxId;
 
+/// Keys that wait for an answer in one call; more are too many.
+const MAX_KEYS: usize = 16;
 const TAKES: &str = "application/dtmf-relay, application/dtmf";
 /// Longer ones tell no key.
 const MAX_BODY: usize = 256;
@@ -17,18 +19,60 @@ const MAX_BODY: usize = 256;
 const USUAL_MS: u32 = 160;
 
 impl Core {
-    /// An INFO in a call that is up. What is answered 200 was understood.
-    pub(super) fn informed(&mut self, leg: LegId, tx: TxId, request: &Request, now: Instant) {
+    /// An INFO in a call that is up. Whether a key was heard is for who hears it to say.
+    pub(super) fn informed(&mut self, leg: LegId, tx: TxId, request: Box<Request>, now: Instant) {
+        let Some((event, duration_ms)) = self.key_of(tx, &request, now) else { return };
+        let Some(session) = self.session(leg) else { return };
+        if session.keys.len() >= MAX_KEYS {
+            return self.answer(tx, &request, 503, now);
+        }
+        session.keys.push_back((tx, request));
+        self.outputs.push_back(Output::Leg(leg, LegEvent::Digit { event, duration_ms }));
+    }
+
+    /// An INFO before the call is answered: nobody is there who could hear a key, and none is kept for later.
+    pub(super) fn informed_early(&mut self, tx: TxId, request: &Request, now: Instant) {
+        if self.key_of(tx, request, now).is_some() {
+            self.unheard(tx, request, 480, now);
+        }
+    }
+
+    /// Answers the oldest key of a call that waits for it: 200 where it was heard, else why not.
+    pub fn answer_digit(&mut self, leg: LegId, status: u16, now: Instant) {
+        let Some((tx, request)) = self.session(leg).and_then(|s| s.keys.pop_front()) else {
+            return;
+        };
+        match status {
+            200..=299 => self.answer(tx, &request, status, now),
+            _ => self.unheard(tx, &request, status, now),
+        }
+    }
+
+    /// A key went nowhere, which somebody at a door has to know.
+    fn unheard(&mut self, tx: TxId, request: &Request, status: u16, now: Instant) {
+        let mut response = self.response(request, status);
+        let text = match status {
+            480 => "nobody has answered: the key was not heard",
+            _ => "the other side hears no keys",
+        };
+        let (agent, text) = ("tandem".to_owned(), text.to_owned());
+        response.headers.set_typed(&Warning { code: 399, agent, text });
+        self.respond(tx, response, now);
+    }
+
+    /// The key that an INFO tells; anything else is answered.
+    fn key_of(&mut self, tx: TxId, request: &Request, now: Instant) -> Option<(u8, u32)> {
         if request.headers.get("Info-Package").is_some() {
             let mut response = self.response(request, 469);
             // We take none.
             response.headers.set("Recv-Info", "");
             self.respond(tx, response, now);
-            return;
+            return None;
         }
         if request.body.is_empty() {
             // A sign of life.
-            return self.answer(tx, request, 200, now);
+            self.answer(tx, request, 200, now);
+            return None;
         }
         let media = request.headers.typed::<ContentType>().map(|kind| kind.media);
         let key = match media.as_deref() {
@@ -38,12 +82,13 @@ impl Core {
                 let mut response = self.response(request, 415);
                 response.headers.set(Name::Accept, TAKES);
                 self.respond(tx, response, now);
-                return;
+                return None;
             }
         };
-        let Some((event, duration_ms)) = key else { return self.answer(tx, request, 400, now) };
-        self.answer(tx, request, 200, now);
-        self.outputs.push_back(Output::Leg(leg, LegEvent::Digit { event, duration_ms }));
+        if key.is_none() {
+            self.answer(tx, request, 400, now);
+        }
+        key
     }
 }
 

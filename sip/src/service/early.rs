@@ -120,7 +120,8 @@ impl Core {
                     }
                 }
             }
-            Method::OPTIONS | Method::INFO => self.answer(tx, &request, 200, now),
+            Method::OPTIONS => self.answer(tx, &request, 200, now),
+            Method::INFO => self.informed_early(tx, &request, now),
             // A phone that does not want the call refuses the INVITE.
             Method::BYE => self.answer(tx, &request, 481, now),
             _ => self.not_allowed(tx, &request, now),

@@ -131,6 +131,7 @@ impl Core {
             Method::UPDATE => self.updated(leg, tx, request, now),
             Method::INVITE => self.ask_later(tx, &request, now),
             Method::OPTIONS => self.answer(tx, &request, 200, now),
+            Method::INFO => self.informed_early(tx, &request, now),
             _ => self.not_allowed(tx, &request, now),
         }
     }

@@ -1,6 +1,7 @@
 //! Calls that are up (RFC 3261 sections 13.3.1.4 and 15): ACK, BYE, INFO, and what else is said inside a call. Changes
 //! of the session are `change.rs`.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub(super) struct Session {
     pub(super) asked: Option<Asked>,
     /// The gateway wants to offer something and could not; not before this time, if there is one.
     pub(super) wish: Option<Option<Instant>>,
+    /// INFOs whose keys nobody has said to have heard.
+    pub(super) keys: VecDeque<(TxId, Box<Request>)>,
     /// Their REFER in work, and how many came.
     pub(super) referral: Option<Referral>,
     pub(super) referrals: u32,
@@ -97,6 +100,7 @@ impl Session {
             asking: None,
             asked: None,
             wish: None,
+            keys: VecDeque::new(),
             referral: None,
             referrals: 0,
             armed: None,
@@ -200,7 +204,7 @@ impl Core {
                 self.drop_session(leg, now);
             }
             Method::INVITE | Method::UPDATE => self.reinvited(leg, tx, request, now),
-            Method::INFO => self.informed(leg, tx, &request, now),
+            Method::INFO => self.informed(leg, tx, request, now),
             Method::MESSAGE => {
                 let (local, remote) =
                     (session.dialog.local.uri.clone(), session.dialog.remote.uri.clone());
@@ -232,6 +236,9 @@ impl Core {
         self.leg_of_dialog.remove(&session.dialog.id);
         if let Some(asked) = session.asked {
             self.answer(asked.tx, &asked.request, 487, now);
+        }
+        for (tx, key) in session.keys {
+            self.answer(tx, &key, 481, now);
         }
         if let Some(asking) = session.asking {
             // A peer that only ever says 100 would keep it for good.

@@ -1,4 +1,5 @@
-//! What is done with calls to an account, as a form (XEP-0050): forwarding, do not disturb, second calls.
+//! What is done with calls to an account, as a form (XEP-0050): forwarding, do not disturb, second calls, who may be answered by
+//! itself.
 
 use super::Server;
 use super::adhoc::{Call, Command, Done, Step, Whom};
@@ -30,6 +31,10 @@ fn settle<'a>(server: &'a Server, call: Call<'a>) -> BoxFuture<'a, Done> {
             no_answer: text("no-answer", &now.no_answer),
             seconds: text("seconds", &now.seconds),
             one_call: given.bool("second-calls").map_or(now.one_call, |ring| !ring),
+            answers: match given.field("auto-answer") {
+                Some(field) => field.values.clone(),
+                None => now.answers,
+            },
         };
         Ok(match foreign.set_call_wishes(&account, &wanted).await? {
             Ok(()) => Step::done(),
@@ -45,6 +50,9 @@ fn form(now: &CallWishes) -> Form {
     let choice = |var: &str, label: &str, value: bool| {
         Field::new(FieldKind::Boolean, var).with_label(label).with_bool(value)
     };
+    let mut answers = Field::new(FieldKind::JidMulti, "auto-answer")
+        .with_label("My phones may answer by themselves when these call and ask for it");
+    answers.values.clone_from(&now.answers);
     Form::about(FormKind::Form, NODE)
         .with_title("Calls to me")
         .with_instructions("Who is called instead is an address, a number, or nobody.")
@@ -54,4 +62,5 @@ fn form(now: &CallWishes) -> Form {
         .with_field(text("no-answer", "Forward to, when I do not answer", &now.no_answer))
         .with_field(text("seconds", "after so many seconds", &now.seconds))
         .with_field(choice("second-calls", "Ring while I am in a call", !now.one_call))
+        .with_field(answers)
 }

@@ -11,7 +11,7 @@ use super::archive::{RETRACT, forwarded, importance, name_of, origin_of};
 use super::blocking::Verdict;
 use super::{Begun, Keeping, Outcome, Server};
 use crate::jid::Jid;
-use crate::ports::{ArchiveRow, Entry, Outbox, Parcel, Seq, StoreError, Stored};
+use crate::ports::{ArchiveRow, CallTaken, Entry, Outbox, Parcel, Seq, StoreError, Stored};
 use crate::router::Place;
 use crate::stanza::stanza_id::{self, StanzaId};
 use crate::stanza::{Condition, Kind, Stanza, StanzaError, append_child};
@@ -200,14 +200,19 @@ impl Server {
             }
         }
         if stanza.has_ns(JMI) {
-            if self.place(&to) == Place::Account
-                && self.0.ports.foreign.takes_call(&stanza, self.is_attached(&from))
-            {
+            self.note_addressed(&from, &to);
+            let taken = self.0.ports.foreign.takes_call(&stanza, self.is_attached(&from));
+            if taken != CallTaken::No {
                 self.copy_to_sender(&stanza, &stanza.bytes(), seq.filter(|_| archiving.sender));
+                // What is handled elsewhere rings nobody who comes later.
+                if let (CallTaken::Handled, true, Some(seq)) = (taken, archiving.waits, seq)
+                    && let Err(error) = self.0.ports.offline.delete(&to.bare(), &[seq]).await
+                {
+                    tracing::error!(%error, "a call that was handled waits for its callee");
+                }
                 return Outcome::Stored;
             }
             self.0.ports.foreign.observed(&stanza);
-            self.note_addressed(&from, &to);
         }
         let bytes = stanza.bytes();
         let active = self.active_resources(&to.bare());

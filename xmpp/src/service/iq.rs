@@ -7,7 +7,7 @@ use super::{
     vcard,
 };
 use crate::jid::Jid;
-use crate::ports::{Parcel, StoreError};
+use crate::ports::{CallTaken, Parcel, StoreError};
 use crate::router::Place;
 use crate::stanza::{Condition, Stanza, StanzaError};
 use crate::xml::{Element, ns};
@@ -38,6 +38,9 @@ impl Server {
             self.note_addressed(&from, &to);
         }
         if self.place(&to) == Place::Elsewhere {
+            if self.is_of_handled_call(&stanza, &from) {
+                return Outcome::Delivered { sessions: 0, attached: 1 };
+            }
             return self.send_elsewhere(&stanza);
         }
         if !self.is_local(&to) {
@@ -102,6 +105,9 @@ impl Server {
                 };
                 self.reply(stanza, answer)
             }
+            Some(None) if stanza.from().is_some_and(|by| self.is_of_handled_call(stanza, by)) => {
+                Outcome::Delivered { sessions: 0, attached: 1 }
+            }
             Some(attachment) => {
                 if self.send_request(to, stanza) {
                     let attached = usize::from(attachment.is_some());
@@ -110,6 +116,12 @@ impl Server {
                 self.bounce(stanza, StanzaError::new(Condition::ResourceConstraint))
             }
         }
+    }
+
+    /// Whether whoever is called, or an app that is, has its calls handled on the other side of the bridge.
+    fn is_of_handled_call(&self, stanza: &Stanza, from: &Jid) -> bool {
+        let is_attached = self.is_attached(from);
+        self.0.ports.foreign.takes_call(stanza, is_attached) != CallTaken::No
     }
 
     /// To a device; a client that is lost before it is written gives it back.

@@ -61,11 +61,13 @@ impl Exchange {
         let Some(mut entry) = self.calls.remove(&call) else { return };
         let own_sid = entry.caller_sid().to_owned();
         let voice = entry.voice.as_ref().map(|(voice, _)| voice.clone());
+        let is_played = entry.legs.get(&CALLER).is_some_and(|leg| leg.early.is_some());
         let phone = entry.legs.values().find_map(|leg| match &leg.kind {
             Kind::SipTarget { .. } => leg.device.clone(),
             _ => None,
         });
         match entry.legs.get_mut(&CALLER).map(|leg| &mut leg.kind) {
+            Some(Kind::SipCaller { .. }) if is_played => {}
             Some(Kind::SipCaller { leg, .. }) => self.parts.sip.ring(*leg, 180, None),
             Some(Kind::JingleCaller { session: Some(session), .. }) => {
                 session.inform(Info::Ringing)
@@ -87,7 +89,7 @@ impl Exchange {
     }
 
     /// A target took the call: the caller gets its answer.
-    fn answer_caller(&mut self, call: CallKey, target: LegKey, now: Instant) {
+    pub(super) fn answer_caller(&mut self, call: CallKey, target: LegKey, now: Instant) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         let taker = entry.legs.get(&target);
         let phone = taker.and_then(|leg| leg.device.clone());
@@ -112,6 +114,8 @@ impl Exchange {
             Some(Kind::JingleCaller { session: Some(_), .. }) => {
                 self.answer_client(call, target, now);
             }
+            // It was asked to begin its session before the answer.
+            Some(Kind::JingleCaller { session: None, proceeded: Some(_), .. }) => {}
             Some(Kind::JingleCaller { peer, session: None, proceeded, .. }) => {
                 let (phone, sid) = match (&entry.voice, phone) {
                     (Some((voice, sid)), _) => {
@@ -136,11 +140,15 @@ impl Exchange {
         let preferred: Vec<_> =
             entry.legs.get(&target).and_then(|leg| leg.codec).into_iter().collect();
         let room = entry.media.id();
-        let leg = entry.legs.get_mut(&CALLER);
+        let mut leg = entry.legs.get_mut(&CALLER);
+        let early = leg.as_mut().and_then(|leg| leg.early.take());
         let dialog = leg.as_ref().and_then(|leg| leg.kind.dialog());
         let has_offer =
             leg.as_ref().is_some_and(|l| matches!(&l.kind, Kind::SipCaller { offer: Some(_), .. }));
-        let answer = leg.map(|leg| self.answer_for(room, leg, &preferred));
+        let answer = match early {
+            Some(early) => Some(Ok(early)),
+            None => leg.map(|leg| self.answer_for(room, leg, &preferred)),
+        };
         if let Some(media) = entry.legs.get(&CALLER).and_then(|leg| leg.media) {
             self.by_media.insert(media, (call, CALLER));
         }
@@ -255,8 +263,9 @@ impl Exchange {
             false => cause.to_jingle().into(),
         };
         if let Some(leg) = entry.legs.get_mut(&key) {
+            let is_early = leg.early.is_some();
             match &mut leg.kind {
-                Kind::SipCaller { leg, audio: None, .. } => {
+                Kind::SipCaller { leg, audio, .. } if is_early || audio.is_none() => {
                     let (status, reason) = cause.to_sip();
                     let headers = reason.into_iter().map(|r| ("Reason".to_owned(), r)).collect();
                     self.parts.sip.reject(*leg, status, None, headers);

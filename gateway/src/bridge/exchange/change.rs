@@ -111,11 +111,23 @@ impl Exchange {
         }
     }
 
-    /// A key was pressed on this leg: the other side hears it in its audio.
-    pub(super) fn pressed(&self, call: CallKey, key: LegKey, event: u8, duration_ms: u32) {
-        let leg = self.calls.get(&call).and_then(|entry| entry.legs.get(&key));
-        if let Some(media) = leg.and_then(|leg| leg.media) {
-            self.parts.media.press(media, event, Duration::from_millis(duration_ms.into()));
+    /// A key was pressed on this leg: the other side hears it in its audio. As the status of an INFO: 480 where nobody is there
+    /// yet, 488 where whoever is there takes neither telephone events nor tones.
+    pub(super) fn pressed(&self, call: CallKey, key: LegKey, event: u8, duration_ms: u32) -> u16 {
+        let Some(entry) = self.calls.get(&call) else { return 481 };
+        let media = |key: LegKey| entry.legs.get(&key).and_then(|leg| leg.media);
+        let Some(other) = entry.other(key).filter(|_| entry.answered.is_some()) else {
+            return 480;
+        };
+        let is_echo = entry.legs.get(&other).is_some_and(|leg| matches!(leg.kind, Kind::Echo));
+        let hearer = if is_echo { media(key) } else { media(other) };
+        match (media(key), hearer) {
+            (Some(from), Some(to)) if self.parts.media.hears_keys(to) => {
+                self.parts.media.press(from, event, Duration::from_millis(duration_ms.into()));
+                200
+            }
+            (Some(_), Some(_)) => 488,
+            _ => 480,
         }
     }
 

@@ -12,6 +12,7 @@ use tandem_sip::ports::{Binding, LegId as SipLeg};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::jingle::Content;
 
+use super::answering::Wish;
 use super::forward::Forwarded;
 use super::transfer::Room;
 use crate::bridge::call::{Call, Cause, LegKey};
@@ -56,6 +57,12 @@ pub(super) struct Entry {
     pub(super) caller_codecs: Vec<Codec>,
     /// The caller does not want to be known (RFC 3323): `caller` is nobody.
     pub(super) is_hidden: bool,
+    /// Whether the calling phone, of an account of ours, asks that a phone answers by itself (RFC 5373).
+    pub(super) answering: Wish,
+    /// Who sent the call on before it came here, as a trunk says that is believed (RFC 5806), the last first.
+    pub(super) diverted: Vec<String>,
+    /// The leg that plays something to the caller before the answer, the last one to begin.
+    pub(super) playing: Option<LegKey>,
     /// The account that calls the telephone network.
     pub(super) payer: Option<Jid>,
     /// Who sent the call on to whom it rings now, the first first.
@@ -66,6 +73,8 @@ pub(super) struct Entry {
     pub(super) turned_away: Option<Cause>,
     /// By whom we speak with an app whose call was taken over, and the id by which it knows the call.
     pub(super) voice: Option<(Jid, String)>,
+    /// Sessions of apps that talk to us though they do not mean us: id and account ([`crate::bridge::held`]).
+    pub(super) held: Vec<(String, Jid)>,
     /// Why the number that was called is not dialled.
     pub(super) refused: Option<Refused>,
     /// A resource that was attached for a caller without one, to be detached in the end.
@@ -86,6 +95,19 @@ impl Entry {
     /// The id by which the calling app knows the call.
     pub(super) fn caller_sid(&self) -> &str {
         self.voice.as_ref().map_or(&self.sid, |(_, sid)| sid)
+    }
+
+    /// Whether an app calls whose call is handled in place of who it called.
+    pub(super) fn is_taken_over(&self) -> bool {
+        self.voice.is_some() || !self.held.is_empty()
+    }
+
+    /// Whether the calling app means this call by an id: under another the same address is only spoken for.
+    pub(super) fn is_called(&self, id: &str) -> bool {
+        match &self.voice {
+            Some((_, known)) => known == id,
+            None => self.held.is_empty() && self.sid == id,
+        }
     }
 
     /// Adds a leg and names it.
@@ -109,6 +131,9 @@ pub(super) struct Leg {
     pub(super) device: Option<Jid>,
     /// It was connected once: it needs no answer any more.
     pub(super) up: bool,
+    /// What a caller was told before the answer so that it hears something: a phone's session description, which its 200
+    /// repeats; nothing for an app.
+    pub(super) early: Option<bytes::Bytes>,
     /// Whoever is there has put us on hold.
     pub(super) holds: bool,
     /// Its last counters, once its media is closed.
@@ -117,7 +142,16 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(kind: Kind, device: Option<Jid>) -> Self {
-        Self { kind, media: None, codec: None, device, up: false, holds: false, stats: None }
+        Self {
+            kind,
+            media: None,
+            codec: None,
+            device,
+            up: false,
+            early: None,
+            holds: false,
+            stats: None,
+        }
     }
 }
 

@@ -6,16 +6,21 @@
 
 use std::time::Instant;
 
-use tandem_sip::msg::NameAddr;
+use tandem_sip::msg::header::Diversion;
+use tandem_sip::msg::{NameAddr, Uri};
+use tandem_sip::ports::{Invited, Origin};
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::stanza::jingle::Reason;
+use tandem_xmpp::stanza::jingle::{Jingle, Reason};
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
+use super::jingle::usable;
 use super::{CALLER, Cause, Exchange, LegKey, Outgoing, jmi};
 use crate::bridge::call::{Call as Machine, Forwards, Patience};
 use crate::bridge::call_desk::{Verdict, Why};
 use crate::bridge::identity;
+use crate::bridge::jingle_leg::JingleLeg;
+use crate::config::Trunk;
 
 /// Most times that one call is forwarded.
 const MAX_FORWARDS: usize = 5;
@@ -62,10 +67,10 @@ impl Entry {
             Some(("Diversion".to_owned(), who.to_string()))
         };
         if self.is_hidden {
-            Vec::new()
-        } else {
-            self.forwarded.iter().rev().filter_map(line).collect()
+            return Vec::new();
         }
+        let before = self.diverted.iter().map(|said| ("Diversion".to_owned(), said.clone()));
+        self.forwarded.iter().rev().filter_map(line).chain(before).collect()
     }
 
     /// Goes on to somebody else.
@@ -84,6 +89,31 @@ impl Entry {
 }
 
 impl Exchange {
+    /// Who sent a call on before it came here: what a trunk says that is believed is passed on as it is (RFC 5806 section 3.1).
+    pub(super) fn diverted_before(&self, invited: &Invited) -> Vec<String> {
+        let Origin::Trunk(trunk) = &invited.origin else { return Vec::new() };
+        let said = match self.parts.plan.is_trusted(trunk) {
+            true => invited.headers.list::<Diversion>().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        said.iter().take(MAX_FORWARDS).map(ToString::to_string).collect()
+    }
+
+    /// Who sent a call on, for a trunk that is told: by their numbers, the last first.
+    pub(super) fn diversions_by(&self, entry: &Entry, trunk: &Trunk) -> Vec<(String, String)> {
+        let line = |by: &Forwarded| {
+            let host = Uri::parse(&trunk.uri).ok()?.host;
+            let number = self.parts.plan.shown(&by.by, trunk)?;
+            let mut who = NameAddr::new(Uri::sip(Some(&number), host));
+            who.params.set("reason", Some(by.why.word()));
+            Some(("Diversion".to_owned(), who.to_string()))
+        };
+        match trunk.diversion && !entry.is_hidden {
+            true => entry.forwarded.iter().rev().filter_map(line).collect(),
+            false => Vec::new(),
+        }
+    }
+
     /// Follows the wishes of whoever is called until somebody is to be rung. Where nobody is, the call says why.
     pub(super) fn follow(&mut self, entry: &mut Entry) {
         if let Err(cause) = self.try_follow(entry) {
@@ -161,16 +191,27 @@ impl Exchange {
             return;
         }
         self.ring_phones(call, entry);
-        if entry.turned_away.is_some() {
+        if entry.turned_away.is_some() || entry.answering.is_required {
+            // No app answers by itself.
             return;
         }
-        // Apps answer to who calls: where that is nobody of ours, they answer to nobody.
         let peer = entry.legs.get(&CALLER).map(|leg| &leg.kind);
-        let is_ours =
-            !matches!(peer, Some(Kind::JingleCaller { peer, .. }) if *peer == entry.caller);
-        if is_ours {
-            self.ring_clients(call, entry, wakes);
+        if matches!(peer, Some(Kind::JingleCaller { peer, .. }) if *peer == entry.caller) {
+            if !entry.is_taken_over() && entry.forwarded.is_empty() {
+                // The apps hear of it by the caller itself.
+                return;
+            }
+            // They answer to who calls, and are heard by us.
+            self.hold(entry, &entry.sid.clone(), &entry.callee.clone());
         }
+        self.parts.calls.held.speak(&entry.sid);
+        self.ring_clients(call, entry, wakes);
+    }
+
+    /// What this account says of the session is for us.
+    pub(super) fn hold(&self, entry: &mut Entry, sid: &str, account: &Jid) {
+        self.parts.calls.held.hold(sid, account);
+        entry.held.push((sid.to_owned(), account.bare()));
     }
 
     /// Nobody took the call where it was: it goes on.
@@ -228,6 +269,70 @@ impl Exchange {
         }
     }
 
+    /// An app begins a session with another, whose account wants its calls handled, and nothing was said of it before (XEP-0166).
+    pub(super) async fn take_over_session(
+        &mut self,
+        (from, to): (&Jid, &Jid),
+        id: &str,
+        jingle: &Jingle,
+        now: Instant,
+    ) {
+        let mut session = JingleLeg::incoming(to.clone(), from.clone(), jingle);
+        session.acknowledge(id);
+        let refused = match usable(jingle) {
+            _ if self.is_full() || self.call_of(&jingle.sid, from).is_some() => Err(Reason::Busy),
+            offer => offer,
+        };
+        let (offer, audio) = match refused {
+            Ok(offer) => offer,
+            Err(reason) => {
+                session.terminate(reason);
+                std::iter::from_fn(|| session.poll_stanza()).for_each(|stanza| self.say(stanza));
+                return self.parts.calls.held.release(&jingle.sid, from, now);
+            }
+        };
+        let sid = self.new_sid();
+        let guest = self.guest_of(from, &sid);
+        let key = self.new_key();
+        let kind = Kind::JingleCaller {
+            peer: from.clone(),
+            session: Some(session),
+            offer: Some(Box::new(offer)),
+            proceeded: None,
+        };
+        let known = guest.clone().unwrap_or_else(|| from.clone());
+        let leg = Leg::new(kind, Some(from.clone()));
+        let mut entry = self.new_entry(sid, known, to.clone(), leg, now);
+        entry.caller_codecs = audio.order();
+        self.hold(&mut entry, &jingle.sid, from);
+        self.drain(&mut entry, CALLER);
+        self.ring_taken_over(key, entry, guest, (&jingle.sid, from), now).await;
+    }
+
+    /// The resource by which the apps that ring answer to an account of ours that calls by an app.
+    fn guest_of(&self, caller: &Jid, sid: &str) -> Option<Jid> {
+        let is_local = self.parts.plan.may_dial(caller);
+        caller.with_resource(&format!("call-{sid}")).ok().filter(|_| is_local)
+    }
+
+    async fn ring_taken_over(
+        &mut self,
+        key: CallKey,
+        mut entry: Entry,
+        guest: Option<Jid>,
+        (sid, from): (&str, &Jid),
+        now: Instant,
+    ) {
+        entry.guest = guest;
+        if let Some(guest) = &entry.guest {
+            let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
+        }
+        self.index.set_call(sid, from, key);
+        self.follow(&mut entry);
+        self.ring_in_the_end(key, &mut entry, from, now).await;
+        self.begin(key, entry, false, now);
+    }
+
     /// An app calls an account that wants its calls handled: none of its apps has heard of it.
     pub(super) async fn take_over_proposal(
         &mut self,
@@ -248,22 +353,14 @@ impl Exchange {
             let reject = JmiAction::Reject { reason: Some(Reason::Busy.into()), tie_break: false };
             return self.say(jmi::message(&voice, from, &Jmi::new(&jmi.id, reject)));
         }
-        let is_local = self.parts.plan.may_dial(from);
-        let guest = from.with_resource(&format!("call-{sid}")).ok().filter(|_| is_local);
+        let guest = self.guest_of(from, &sid);
         let key = self.new_key();
         let kind =
             Kind::JingleCaller { peer: from.clone(), session: None, offer: None, proceeded: None };
         let leg = Leg::new(kind, Some(from.clone()));
         let known = guest.clone().unwrap_or_else(|| from.clone());
         let mut entry = self.new_entry(sid, known, to.clone(), leg, now);
-        entry.guest = guest;
         entry.voice = Some((voice, jmi.id.clone()));
-        if let Some(guest) = &entry.guest {
-            let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
-        }
-        self.index.set_call(&jmi.id, from, key);
-        self.follow(&mut entry);
-        self.ring_in_the_end(key, &mut entry, from, now).await;
-        self.begin(key, entry, false, now);
+        self.ring_taken_over(key, entry, guest, (&jmi.id, from), now).await;
     }
 }

@@ -209,13 +209,17 @@ impl Exchange {
             (Some(reason), _) => {
                 self.input(call, Input::HungUp(CALLER, Cause::Jingle(reason)), now)
             }
-            (None, None) => {}
+            (None, None) => self.play_in_session(call),
         }
     }
 
     /// Accepts the caller's session with the codec of the phone that answered.
     pub(super) fn answer_client(&mut self, call: CallKey, target: LegKey, now: Instant) {
         let Some(mut entry) = self.calls.remove(&call) else { return };
+        if entry.legs.get_mut(&CALLER).is_some_and(|leg| leg.early.take().is_some()) {
+            self.calls.insert(call, entry);
+            return self.input(call, Input::CallerUp, now);
+        }
         let preferred: Vec<Codec> =
             entry.legs.get(&target).and_then(|leg| leg.codec).into_iter().collect();
         let result = self.accept_session(&mut entry, &preferred);
@@ -233,7 +237,11 @@ impl Exchange {
         }
     }
 
-    fn accept_session(&self, entry: &mut Entry, preferred: &[Codec]) -> Result<(), Reason> {
+    pub(super) fn accept_session(
+        &self,
+        entry: &mut Entry,
+        preferred: &[Codec],
+    ) -> Result<(), Reason> {
         let media_call = entry.media.id();
         let leg = entry.legs.get_mut(&CALLER).ok_or(Reason::GeneralError)?;
         let Kind::JingleCaller { session: Some(session), offer, .. } = &mut leg.kind else {
@@ -272,8 +280,12 @@ impl Exchange {
                     self.add_candidates(call, key, media, &content);
                 }
                 Some(Event::Hold(held)) => self.app_holds(call, key, held),
-                Some(Event::Digit { event, duration_ms }) => {
-                    self.pressed(call, key, event, duration_ms);
+                Some(Event::Digit { id, event, duration_ms }) => {
+                    let is_heard = self.pressed(call, key, event, duration_ms) == 200;
+                    let leg = self.calls.get_mut(&call).and_then(|entry| entry.legs.get_mut(&key));
+                    if let Some(session) = leg.and_then(|leg| leg.kind.session()) {
+                        session.answer_key(&id, is_heard);
+                    }
                 }
                 Some(Event::Transfer { to, sid }) => {
                     if let Ok(to) = to.parse() {
@@ -351,7 +363,7 @@ impl Exchange {
 const MAX_CANDIDATES: usize = 50;
 
 /// The audio content of an offer, if we can take it; other contents are turned down by not being accepted.
-fn usable(jingle: &Jingle) -> Result<(Content, Audio), Reason> {
+pub(super) fn usable(jingle: &Jingle) -> Result<(Content, Audio), Reason> {
     let content = jingle.contents.iter().find(|c| c.is_audio());
     let content = content.ok_or(Reason::UnsupportedApplications)?;
     let audio = Audio::from_content(content).map_err(sdp_jingle::Unusable::reason)?;

@@ -3,15 +3,17 @@
 use std::time::Instant;
 
 use tandem_xmpp::jid::Jid;
-use tandem_xmpp::stanza::jingle::Reason;
+use tandem_xmpp::stanza::jingle::{Jingle, Reason};
 use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
+use tandem_xmpp::stanza::{Condition, Kind as StanzaKind};
 use tandem_xmpp::xml::{Element, ns};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
 use super::{CALLER, Call, Cause, Exchange, Input, LegKey};
-use crate::bridge::jingle_leg::JingleLeg;
+use crate::bridge::jingle_leg::{JingleLeg, refusal};
 use crate::bridge::sdp_jingle;
 
+const JINGLE: &str = "urn:xmpp:jingle:1";
 const JMI: &str = "urn:xmpp:jingle-message:0";
 const RTP_AUDIO: &str = "urn:xmpp:jingle:apps:rtp:audio";
 const HINTS: &str = "urn:xmpp:hints";
@@ -67,15 +69,22 @@ impl Exchange {
         })
     }
 
-    /// What tells the called account's devices, once they come, that a call was missed which none of them was there for.
-    pub(super) fn leave_missed(&self, entry: &Entry) {
+    /// What tells the called account's devices, once they come, that a call was missed which none of them was there for. It rings
+    /// nobody.
+    pub(super) fn leave_missed(&self, entry: &Entry, now: Instant) {
         let callee = entry.called();
         let reason = Some(Reason::Cancel.into());
-        for action in [
-            Jmi::propose(&entry.sid, &["audio"]).action,
-            JmiAction::Retract { reason, tie_break: false },
-        ] {
-            self.say(message(&entry.caller, &callee, &Jmi::new(&entry.sid, action)));
+        // By the id that an app gave its call, which is known already.
+        let caller = match entry.legs.get(&CALLER).map(|leg| &leg.kind) {
+            Some(Kind::JingleCaller { peer, .. }) => peer,
+            _ => &entry.caller,
+        };
+        let sid = entry.caller_sid();
+        self.parts.calls.held.trace(sid, now);
+        for action in
+            [Jmi::propose(sid, &["audio"]).action, JmiAction::Retract { reason, tie_break: false }]
+        {
+            self.say(message(caller, &callee, &Jmi::new(sid, action)));
         }
     }
 
@@ -109,9 +118,25 @@ impl Exchange {
         Some((media, session, offer))
     }
 
-    /// A proposal that nobody but us has seen.
+    /// A proposal, or the begin of a session, that nobody but us has seen.
     pub(super) async fn handle_taken(&mut self, said: &Call, now: Instant) {
         let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
+        if said.stanza.kind() == StanzaKind::Iq {
+            let id = said.stanza.id().unwrap_or_default();
+            let jingle = said.stanza.child("jingle", JINGLE).map(|e| (Jingle::from_element(&e), e));
+            match jingle {
+                Some((Ok(jingle), _)) => {
+                    self.take_over_session((from, to), id, &jingle, now).await;
+                }
+                Some((Err(_), said)) => {
+                    let sid = said.attr("sid").unwrap_or_default();
+                    self.parts.calls.held.release(sid, from, now);
+                    self.say(refusal(to, from, id, Condition::BadRequest, None));
+                }
+                None => {}
+            }
+            return;
+        }
         let jmi = said.stanza.element().ok().and_then(|e| Jmi::from_message(&e));
         if let Some(Ok(jmi)) = jmi
             && matches!(jmi.action, JmiAction::Propose { .. })
@@ -150,7 +175,7 @@ impl Exchange {
             JmiAction::Retract { .. } => {
                 let Some(call) = self.call_of(&jmi.id, from) else { return };
                 let entry = self.calls.get(&call);
-                if entry.is_some_and(|entry| is_peer_of_caller(entry, from)) {
+                if entry.is_some_and(|e| is_peer_of_caller(e, from) && e.is_called(&jmi.id)) {
                     self.input(call, Input::HungUp(CALLER, Cause::Cancelled), now);
                 }
             }
@@ -233,7 +258,7 @@ impl Exchange {
         entry.is_some_and(|entry| {
             let caller = entry.legs.get(&CALLER);
             // One that was taken over rings nobody but by us.
-            let caller = caller.filter(|_| entry.voice.is_none());
+            let caller = caller.filter(|_| !entry.is_taken_over());
             entry.callee.bare() == from.bare()
                 && !is_peer_of_caller(entry, from)
                 && caller.is_some_and(|leg| matches!(leg.kind, Kind::JingleCaller { .. }))

@@ -10,9 +10,11 @@
 
 mod abroad;
 mod act;
+mod answering;
 mod audio;
 mod breadth;
 mod change;
+mod early;
 mod entry;
 mod forward;
 mod index;
@@ -256,6 +258,10 @@ impl Exchange {
             }
             MediaEvent::Silent { leg, for_ } => {
                 let Some((call, key)) = self.by_media.get(leg).copied() else { return };
+                if self.calls.get(&call).is_some_and(|entry| entry.answered.is_none()) {
+                    // Nobody has to speak, or play, before the answer.
+                    return;
+                }
                 tracing::warn!(call = call.0, ?for_, "a leg fell silent");
                 metrics::counter!("tandem_calls_silent_total").increment(1);
                 self.hung_up(call, key, Cause::ConnectionFailed, now);
@@ -310,11 +316,15 @@ impl Exchange {
             next_key: CALLER.0,
             caller_codecs: Vec::new(),
             is_hidden: false,
+            answering: answering::Wish::default(),
+            diverted: Vec::new(),
+            playing: None,
             payer: None,
             forwarded: Vec::new(),
             is_order: false,
             turned_away: None,
             voice: None,
+            held: Vec::new(),
             refused: None,
             guest: None,
             is_proposed: false,

@@ -28,7 +28,7 @@ impl Exchange {
         self.count();
         self.finish_client(&mut entry, outcome);
         if is_missed(&entry, outcome) && !self.is_elsewhere(&entry.called()) {
-            self.leave_missed(&entry);
+            self.leave_missed(&entry, Instant::now());
         }
         for device in entry.busy.drain(..) {
             let _ = self.parts.outbox.send(Outgoing::InCall(device, false));
@@ -42,6 +42,10 @@ impl Exchange {
         }
         if let Some(guest) = entry.guest.take() {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest, false));
+        }
+        self.parts.calls.held.fall_silent(&entry.sid, Instant::now());
+        for (sid, account) in entry.held.drain(..) {
+            self.parts.calls.held.release(&sid, &account, Instant::now());
         }
         // Legs of phones stay known until their last event has come, which finds no call any more.
         self.index.forget_call(call);
@@ -148,13 +152,13 @@ impl Records {
     }
 }
 
-/// Whether the called account has to learn of a call that none of its XMPP devices heard of. What an app proposed has been
-/// kept for them already.
+/// Whether the called account has to learn of a call that none of its XMPP devices heard of.
 fn is_missed(entry: &Entry, outcome: &Outcome) -> bool {
     let by_phone =
         matches!(entry.legs.get(&CALLER), Some(Leg { kind: Kind::SipCaller { .. }, .. }));
+    let by_us = by_phone || entry.is_taken_over();
     let Outcome::Missed(cause) = outcome else { return false };
-    by_phone && !entry.called_knows() && !matches!(cause.word(), "declined" | "answered elsewhere")
+    by_us && !entry.called_knows() && !matches!(cause.word(), "declined" | "answered elsewhere")
 }
 
 fn describe(entry: &Entry, outcome: &Outcome) -> CallRecord {

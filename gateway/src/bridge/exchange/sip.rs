@@ -17,7 +17,7 @@ use tandem_xmpp::ports::StoreError;
 use super::act::Refusal;
 use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
-use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, breadth};
+use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, answering, audio, breadth};
 use crate::bridge::{call_reason, echo, identity, sdp_webrtc, star_codes};
 
 impl Exchange {
@@ -34,7 +34,12 @@ impl Exchange {
             }
             return;
         }
-        let Some((call, key)) = self.index.place(leg) else { return };
+        let Some((call, key)) = self.index.place(leg) else {
+            if matches!(event, LegEvent::Digit { .. }) {
+                self.parts.sip.answer_digit(leg, 481);
+            }
+            return;
+        };
         let is_acked = matches!(event, LegEvent::Acked { .. });
         if is_acked && self.calls.get(&call).is_some_and(|entry| entry.is_order) {
             // Nothing is left to say (RFC 3261 section 15.1.1: not before the ACK).
@@ -42,8 +47,12 @@ impl Exchange {
             return self.input(call, Input::HungUp(CALLER, Cause::HungUp), now);
         }
         match event {
-            LegEvent::Progress { status: 180..=198, .. } => {
-                self.input(call, Input::Ringing(key), now);
+            LegEvent::Progress { status: 180..=198, sdp, .. } => {
+                let is_heard = sdp.is_some_and(|sdp| self.plays(call, key, &sdp, now));
+                // What a phone plays is not to be drowned by a ringing of the caller's own.
+                if !is_heard {
+                    self.input(call, Input::Ringing(key), now);
+                }
             }
             LegEvent::Answered { sdp } => self.phone_answered(call, key, &sdp, now),
             LegEvent::Acked { sdp: Some(sdp) } => self.phone_acked(call, key, &sdp, now),
@@ -68,7 +77,10 @@ impl Exchange {
                 let answer = self.reinvited(call, key, offer.as_deref());
                 self.parts.sip.answer_reinvite(leg, answer);
             }
-            LegEvent::Digit { event, duration_ms } => self.pressed(call, key, event, duration_ms),
+            LegEvent::Digit { event, duration_ms } => {
+                let status = self.pressed(call, key, event, duration_ms);
+                self.parts.sip.answer_digit(leg, status);
+            }
             LegEvent::Ended => {
                 self.index.forget_dialog(leg);
                 self.hung_up(call, key, Cause::ConnectionFailed, now);
@@ -146,6 +158,12 @@ impl Exchange {
         entry.caller_codecs = codecs;
         entry.guest = guest;
         entry.is_hidden = is_hidden;
+        // What trunks and other domains ask for here is not heard.
+        let wish = answering::Wish::of(&invited.headers);
+        if invited.origin.is_account() {
+            entry.answering = wish;
+        }
+        entry.diverted = self.diverted_before(&invited);
         // One that came with 0 was answered before it came here.
         entry.max_forwards = invited.headers.max_forwards().next().unwrap_or(MaxForwards(0));
         entry.max_breadth = breadth::of(&invited.headers);
@@ -168,6 +186,11 @@ impl Exchange {
             rung.inspect_err(|_| self.index.forget_call(key)).map_err(Refusal::from)?;
         } else {
             self.follow(&mut entry);
+        }
+        if wish.is_required && entry.turned_away.is_none() && !self.may_answer_itself(&entry) {
+            // It is not to be answered otherwise (RFC 5373 section 4.5.1).
+            self.index.forget_call(key);
+            return Err(403.into());
         }
         if let Some(guest) = &entry.guest {
             let _ = self.parts.outbox.send(Outgoing::Guest(guest.clone(), true));
@@ -273,6 +296,7 @@ impl Exchange {
             NameAddr::new(abroad.or_else(|| identity::jid_to_sip(&entry.caller.bare()).ok())?)
         };
         let mut headers = entry.diversions();
+        headers.extend(self.answering(entry));
         headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             target: Target::Binding(binding.clone()),

@@ -177,6 +177,7 @@ impl Exchange {
         // Who pays is shown, also where somebody else goes on talking.
         let account = entry.payer.as_ref().unwrap_or(&entry.caller);
         let (from, mut headers) = self.parts.plan.sender(account, trunk, entry.is_hidden)?;
+        headers.extend(self.diversions_by(entry, trunk));
         headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             to: uri.clone(),

@@ -333,11 +333,34 @@ fn sessions_change_refresh_and_collide() {
     over(world);
 }
 
+/// A key that is told before anybody answered is heard by nobody, on neither side, and that is said.
+#[test]
+fn a_key_before_the_answer_is_refused() {
+    let relay = "Content-Type: application/dtmf-relay\r\n";
+    let mut world = World::new();
+    let (invite, leg) = called(&mut world);
+    world.core.ring(leg, 180, None, world.now);
+    world.drain();
+    let ringing = world.last_response().clone();
+    for (body, status) in [("Signal=#", 480), ("", 200)] {
+        let info = inside(&mut world, &invite, &ringing, "INFO", relay, body);
+        world.receive(info, udp(5060));
+        assert_eq!(world.last_response().status, status, "{body}");
+    }
+    let again = inside(&mut world, &invite, &ringing, "INFO", relay, "Signal=#");
+    world.receive(again, udp(5060));
+    let warning = world.last_response().headers.get("Warning").unwrap();
+    assert!(warning.contains("nobody has answered"), "{warning}");
+    world.core.hang_up(leg, None, world.now);
+    world.drain();
+    over(world);
+}
+
 /// What an INFO carries is a key, nothing, or refused by name (RFC 6086 section 4.2.2, RFC 3261 section 21.4.13).
 #[test]
 fn keys_told_by_info_are_heard_and_other_bodies_are_refused() {
     let mut world = World::new();
-    let (invite, ok, _) = talking(&mut world);
+    let (invite, ok, leg) = talking(&mut world);
     world.legs.clear();
     let relay = "Content-Type: application/dtmf-relay\r\n";
     let plain = "Content-Type: application/dtmf\r\n";
@@ -361,15 +384,37 @@ fn keys_told_by_info_are_heard_and_other_bodies_are_refused() {
     for (fields, body, status, key) in cases {
         let info = inside(&mut world, &invite, &ok, "INFO", fields, body);
         world.receive(info, udp(5060));
-        assert_eq!(world.last_response().status, status, "{fields} {body}");
         let told = world.legs.drain(..).find_map(|(_, event)| match event {
             LegEvent::Digit { event, duration_ms } => Some((event, duration_ms)),
             _ => None,
         });
         assert_eq!(told, key, "{fields} {body}");
+        if key.is_some() {
+            world.core.answer_digit(leg, 200, world.now);
+            world.drain();
+        }
+        assert_eq!(world.last_response().status, status, "{fields} {body}");
     }
     let headers = &world.last_response().headers;
     assert_eq!(headers.get("Recv-Info"), Some(""));
+    // What nobody can hear is said; no more keys wait than may, and none is left without an answer.
+    let key = |world: &mut World| {
+        let info = inside(world, &invite, &ok, "INFO", relay, "Signal=#");
+        world.receive(info, udp(5060));
+    };
+    key(&mut world);
+    world.core.answer_digit(leg, 488, world.now);
+    world.drain();
+    assert_eq!(world.last_response().status, 488);
+    let warning = world.last_response().headers.get("Warning").map(str::to_owned);
+    assert_eq!(warning.as_deref(), Some("399 tandem \"the other side hears no keys\""));
+    for _ in 0..=16 {
+        key(&mut world);
+    }
+    assert_eq!(world.last_response().status, 503);
+    world.core.hang_up(leg, None, world.now);
+    world.drain();
+    assert_eq!(world.last_response().status, 481);
 }
 
 #[test]

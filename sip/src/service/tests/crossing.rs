@@ -108,7 +108,7 @@ fn before_the_answer_a_caller_may_only_leave() {
     for (method, status) in [
         ("UPDATE", "500"),
         ("INVITE", "500"),
-        ("INFO", "405"),
+        ("INFO", "415"),
         ("PRACK", "400"),
         ("OPTIONS", "200"),
     ] {

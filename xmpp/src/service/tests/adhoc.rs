@@ -317,12 +317,15 @@ impl crate::ports::Foreign for Exchange {
         Box::pin(std::future::ready(Ok(taken)))
     }
 
-    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> bool {
-        let is_taken = stanza.has("propose", "urn:xmpp:jingle-message:0");
+    fn takes_call(&self, stanza: &Stanza, is_attached: bool) -> crate::ports::CallTaken {
+        let is_taken = stanza.has("propose", "urn:xmpp:jingle-message:0")
+            || stanza.has("jingle", "urn:xmpp:jingle:1");
         if is_taken {
             self.taken.lock().unwrap().push((stanza.from().unwrap().to_string(), is_attached));
+            crate::ports::CallTaken::Handled
+        } else {
+            crate::ports::CallTaken::No
         }
-        is_taken
     }
 
     fn observed(&self, _: &Stanza) {}
