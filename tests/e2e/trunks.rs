@@ -406,7 +406,7 @@ fn what_a_trunk_plays_before_the_answer_is_heard_by_phones_and_apps() {
     trunk.want("ended", &[("method", "CANCEL")]);
     let calls = server.recorded(5).unwrap();
     let results: Vec<&str> = calls.iter().map(|call| call.2.as_str()).collect();
-    assert_eq!(results, ["hung up", "unavailable", "hung up", "unavailable", "cancelled"]);
+    assert_eq!(results, ["hung up", "refused", "hung up", "refused", "cancelled"]);
 }
 
 /// A server with a trunk by hand, whose section has these lines too; Ana and Carl have numbers.

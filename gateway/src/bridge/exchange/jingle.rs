@@ -293,7 +293,12 @@ impl Exchange {
                     }
                 }
                 Some(Event::Terminated(reason)) => {
-                    let cause = reason.map_or(Cause::Unavailable, Cause::Jingle);
+                    let is_early = self.calls.get(&call).is_some_and(|e| e.answered.is_none());
+                    let cause = match reason {
+                        // It heard something, and took the call for answered.
+                        Some(Reason::Success) if key == CALLER && is_early => Cause::Cancelled,
+                        reason => reason.map_or(Cause::Unavailable, Cause::Jingle),
+                    };
                     self.hung_up(call, key, cause, now);
                 }
             }

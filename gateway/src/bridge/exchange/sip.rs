@@ -107,14 +107,7 @@ impl Exchange {
         let sid = self.new_sid();
         let (caller, mut callee) = self.parties(&invited, &sid)?;
         if let Some(replaced) = invited.replaces {
-            let place = self.index.place(replaced).ok_or(481_u16)?;
-            let offer = offer_of(&invited)?;
-            let device = self.parts.contacts.device(&caller, invited.binding.as_deref());
-            let is_web = offer.as_ref().is_some_and(sdp_webrtc::wants_web);
-            let secure = invited.is_secure;
-            let strict = self.parts.protection.must_encrypt(&caller);
-            let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
-            return Ok(self.replaces(leg, place, &caller, Leg::new(kind, device), now)?);
+            return self.takes_place(leg, &invited, (replaced, &caller), now);
         }
         let exists = self.parts.xmpp.ports().accounts.exists(&callee.bare()).await;
         if !exists.map_err(|_| 500_u16)? && !self.is_elsewhere(&callee) {
@@ -200,6 +193,24 @@ impl Exchange {
         }
         self.begin(key, entry, false, now);
         Ok(())
+    }
+
+    /// A phone takes the place of another leg (RFC 3891).
+    fn takes_place(
+        &mut self,
+        leg: SipLeg,
+        invited: &Invited,
+        (replaced, caller): (SipLeg, &Jid),
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let place = self.index.place(replaced).ok_or(481_u16)?;
+        let offer = offer_of(invited)?;
+        let device = self.parts.contacts.device(caller, invited.binding.as_deref());
+        let is_web = offer.as_ref().is_some_and(sdp_webrtc::wants_web);
+        let secure = invited.is_secure;
+        let strict = self.parts.protection.must_encrypt(caller);
+        let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
+        Ok(self.replaces(leg, place, caller, Leg::new(kind, device), now)?)
     }
 
     /// Who calls, and who is called.
