@@ -74,6 +74,7 @@ class Trunk(asyncio.DatagramProtocol):
             say("acked")
         else:
             if method in ("CANCEL", "BYE"):
+                self._silence()
                 say("ended", method=method)
             self._send(200, None, (fields, body, peer))
             if method == "CANCEL":
@@ -119,7 +120,13 @@ class Trunk(asyncio.DatagramProtocol):
     async def answer(self, fork):
         self._send(200, fork, sdp=await self._describe(fork))
 
+    def _silence(self):
+        """Nobody else gets the port that is free now, and what was for another."""
+        for fork in self._forks.values():
+            fork.stop()
+
     async def refuse(self, status):
+        self._silence()
         self._send(status, "refused")
 
 
