@@ -31,10 +31,10 @@ pub struct Nonces {
     life: Duration,
     capacity: usize,
     salt: u64,
-    /// By the stamp of the nonce, which no two share.
-    windows: HashMap<Stamp, Window>,
-    /// The remembered nonces in the order of their first use.
-    order: VecDeque<Stamp>,
+    /// By the salt of the nonce, which no two share.
+    windows: HashMap<u64, Window>,
+    /// The salts of the remembered nonces in the order of their first use.
+    order: VecDeque<u64>,
     /// Nonces made in or before this millisecond are stale: one of them was forgotten before its time.
     forgotten: Option<u64>,
 }
@@ -42,8 +42,9 @@ pub struct Nonces {
 /// The millisecond a nonce was made in, and its salt.
 type Stamp = (u64, u64);
 
-#[derive(Default)]
 struct Window {
+    /// The low bits of the millisecond the nonce was made in: it is forgotten long before they repeat.
+    made: u32,
     highest: u32,
     /// Bit n: the count `highest - n` was seen.
     seen: u64,
@@ -91,8 +92,8 @@ impl Nonces {
         }
         let stamp = stamp_of(stamp);
         let is_young = self.millis(now).saturating_sub(stamp.0) <= self.life_millis();
-        let is_remembered =
-            self.windows.contains_key(&stamp) || self.forgotten.is_none_or(|floor| stamp.0 > floor);
+        let is_remembered = self.windows.contains_key(&stamp.1)
+            || self.forgotten.is_none_or(|floor| stamp.0 > floor);
         if is_young && is_remembered { NonceState::Fresh } else { NonceState::Stale }
     }
 
@@ -100,33 +101,38 @@ impl Nonces {
     /// Call it only after the hash was right: others must not use up a client's counts.
     pub fn take(&mut self, nonce: &str, count: u32, now: Instant) -> bool {
         self.forget_old(now);
-        let stamp = stamp_of(&URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default());
-        if !self.windows.contains_key(&stamp) {
+        let (made, salt) = stamp_of(&URL_SAFE_NO_PAD.decode(nonce).unwrap_or_default());
+        if !self.windows.contains_key(&salt) {
             if self.order.len() >= self.capacity {
-                self.forget_oldest();
+                self.forget_oldest(now);
             }
-            self.order.push_back(stamp);
+            self.order.push_back(salt);
         }
-        self.windows.entry(stamp).or_default().take(count)
+        let made = low_bits(made);
+        self.windows.entry(salt).or_insert(Window { made, highest: 0, seen: 0 }).take(count)
     }
 
     /// Nonces past their life are stale by their stamp alone.
     fn forget_old(&mut self, now: Instant) {
-        let oldest = self.millis(now).saturating_sub(self.life_millis());
-        while let Some(stamp) = self.order.front() {
-            if stamp.0 >= oldest {
+        while let Some(salt) = self.order.front() {
+            if self.windows.get(salt).is_some_and(|w| self.age_millis(w, now) <= self.life_millis())
+            {
                 break;
             }
-            self.windows.remove(stamp);
+            self.windows.remove(salt);
             self.order.pop_front();
         }
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some(stamp) = self.order.pop_front() {
-            self.windows.remove(&stamp);
-            self.forgotten = self.forgotten.max(Some(stamp.0));
+    fn forget_oldest(&mut self, now: Instant) {
+        if let Some(window) = self.order.pop_front().and_then(|salt| self.windows.remove(&salt)) {
+            let made = self.millis(now).saturating_sub(self.age_millis(&window, now));
+            self.forgotten = self.forgotten.max(Some(made));
         }
+    }
+
+    fn age_millis(&self, window: &Window, now: Instant) -> u64 {
+        u64::from(low_bits(self.millis(now)).wrapping_sub(window.made))
     }
 
     fn mac(&self, stamp: &[u8], realm: &str) -> [u8; MAC_LEN] {
@@ -145,6 +151,10 @@ impl Nonces {
     fn life_millis(&self) -> u64 {
         u64::try_from(self.life.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn low_bits(millis: u64) -> u32 {
+    (millis & u64::from(u32::MAX)) as u32
 }
 
 fn stamp_of(stamp: &[u8]) -> Stamp {

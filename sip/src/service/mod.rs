@@ -533,6 +533,9 @@ impl Core {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.layer.handle_timeout(now);
         self.run_events(now);
+        if self.timers.is_crowded() {
+            self.drop_stale_timers();
+        }
         while let Some((at, timer)) = self.timers.pop(now) {
             match timer {
                 Timer::Leg(leg) => self.leg_due(leg, now),
@@ -545,6 +548,20 @@ impl Core {
             }
             self.run_events(now);
         }
+    }
+
+    /// Timers of what is over: a call sets one for half an hour, and lasts a minute.
+    fn drop_stale_timers(&mut self) {
+        let Self { timers, legs, waking, watches, watchings, registrar, .. } = self;
+        timers.drop_stale(|at, timer| match timer {
+            Timer::Leg(leg) => legs.contains_key(leg) || waking.contains_key(leg),
+            Timer::Watch(id) => watches.get(id).is_some_and(|watch| watch.due == Some(at)),
+            Timer::Watching(id) => watchings.knows(*id),
+            Timer::Registration(account) => {
+                registrar.accounts.get(account).is_some_and(|entry| entry.due == Some(at))
+            }
+            Timer::Publication(_) | Timer::Trunk(_) | Timer::Supervision(_) => true,
+        });
     }
 
     /// How much is in work.

@@ -36,7 +36,7 @@ pub(super) struct Watch {
     subscription: Subscription,
     expires_at: Instant,
     /// The timer that counts; others are of times before a refresh.
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
     /// The 200 to the SUBSCRIBE has left: NOTIFYs may follow.
     is_confirmed: bool,
     /// A SUBSCRIBE was answered and its NOTIFY has not left yet.

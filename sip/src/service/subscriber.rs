@@ -48,6 +48,11 @@ impl Watchings {
         self.all.len()
     }
 
+    /// Whether this one goes on.
+    pub(super) fn knows(&self, id: WatchId) -> bool {
+        self.all.contains_key(&id)
+    }
+
     /// Whether nobody is watched.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

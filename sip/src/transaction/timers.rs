@@ -40,19 +40,24 @@ impl Repeat {
 }
 
 /// Most deadlines are a few fixed pauses away from now, so each pause has a lane that is sorted by
-/// construction; the rest go to a heap. Nothing is ever removed early: who gets a stale entry
-/// ignores it.
+/// construction; the rest go to a heap. None is looked for and removed: who gets a stale entry
+/// ignores it. Where they are many and far away, as the half hours of calls that were over in a
+/// minute, all that are stale are dropped at once; see [`Deadlines::is_crowded`].
 #[derive(Debug)]
 pub struct Deadlines<T> {
     lanes: Vec<(Duration, VecDeque<(Instant, T)>)>,
     heap: BinaryHeap<Reverse<(Instant, T)>>,
+    /// How many were left when stale ones were dropped last.
+    kept: usize,
 }
 
 const MAX_LANES: usize = 12;
+/// So many are not worth looking through.
+const FEW: usize = 1024;
 
 impl<T: Ord> Default for Deadlines<T> {
     fn default() -> Self {
-        Self { lanes: Vec::new(), heap: BinaryHeap::new() }
+        Self { lanes: Vec::new(), heap: BinaryHeap::new(), kept: 0 }
     }
 }
 
@@ -84,9 +89,26 @@ impl<T: Ord> Deadlines<T> {
     }
 
     /// How many are remembered, stale ones included.
-    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.lanes.iter().map(|(_, lane)| lane.len()).sum::<usize>() + self.heap.len()
+    }
+
+    /// Whether they have doubled since stale ones were dropped, so that looking through all costs each of them once or
+    /// twice in its life.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.count() > FEW + 2 * self.kept
+    }
+
+    /// Drops those that `is_alive` does not know any more.
+    pub fn drop_stale(&mut self, mut is_alive: impl FnMut(Instant, &T) -> bool) {
+        for (_, lane) in &mut self.lanes {
+            lane.retain(|(at, token)| is_alive(*at, token));
+            lane.shrink_to(2 * lane.len());
+        }
+        self.heap.retain(|Reverse((at, token))| is_alive(*at, token));
+        self.heap.shrink_to(2 * self.heap.len());
+        self.kept = self.count();
     }
 
     /// Takes one token that is due.
@@ -123,5 +145,26 @@ mod tests {
         popped.sort_unstable();
         assert_eq!(popped, [2, 3]);
         assert_eq!(deadlines.next(), Some(start + GIVE_UP));
+    }
+
+    #[test]
+    fn what_is_stale_is_dropped_when_it_has_become_much() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        let far = Duration::from_secs(900);
+        for n in 0..100_000_u64 {
+            let now = start + Duration::from_micros(n);
+            // Two of three in a lane, the others in the heap; each is stale soon, but for every thousandth.
+            let at = now + far + Duration::from_micros(if n % 3 == 0 { 7 } else { 0 });
+            deadlines.push(now, at, n);
+            if deadlines.is_crowded() {
+                deadlines.drop_stale(|_, token| token % 1_000 == 0 || n - token < 10);
+            }
+            assert!(deadlines.count() <= 2 * FEW + 4 * (n as usize / 1_000 + 10), "{n}");
+        }
+        let end = start + 2 * far;
+        let left: Vec<u64> =
+            std::iter::from_fn(|| deadlines.pop(end)).map(|(_, token)| token).collect();
+        assert_eq!(left.iter().filter(|token| *token % 1_000 == 0).count(), 100);
     }
 }

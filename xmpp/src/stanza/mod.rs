@@ -227,6 +227,11 @@ impl Stanza {
         self.child("body", ns::CLIENT).map(|b| b.text())
     }
 
+    /// Whether this text is anywhere in it, as it was written: a quick no for who looks for what is rare.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.head.contains(text) || memchr::memmem::find(&self.raw, text.as_bytes()).is_some()
+    }
+
     /// The whole stanza as a tree, with the addresses it has now.
     ///
     /// # Errors

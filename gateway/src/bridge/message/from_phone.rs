@@ -9,7 +9,7 @@ use tandem_sip::ports::{IncomingMessage, MessageReply, Origin};
 use tandem_xmpp::Outcome;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::SlotRefusal;
-use tandem_xmpp::stanza::{Condition, Stanza};
+use tandem_xmpp::stanza::Condition;
 use tandem_xmpp::xml::{Element, ns};
 use tokio::sync::oneshot;
 
@@ -173,7 +173,11 @@ impl Chat {
         cpim: Option<&Cpim>,
         body: &str,
     ) -> Element {
-        self.state().typing.received(way.from, way.to);
+        {
+            let mut state = self.state();
+            state.typing.received(way.from, way.to);
+            state.remember_written((way.from, way.to), id, body);
+        }
         let mut stanza = self.message_from(way.from, way.to).with_attr("id", id);
         if let Some(language) = message.headers.get("Content-Language").map(str::trim)
             && !language.is_empty()
@@ -221,9 +225,6 @@ impl Chat {
 
     /// Gives a stanza to the XMPP side and waits for what becomes of it, but for no human.
     async fn hand_in(&self, stanza: Element, to: &Jid, id: &str) -> MessageReply {
-        if let Ok(stanza) = Stanza::from_element(&stanza) {
-            self.state().remember_text(&stanza);
-        }
         let (answered, answer) = oneshot::channel();
         self.state().waiting.insert(id.to_owned(), answered);
         let outcome = self.0.xmpp.inject(stanza).await;

@@ -303,10 +303,18 @@ impl Chat {
 
 impl State {
     fn remember_text(&mut self, stanza: &Stanza) {
-        if let (Some(id), Some(key), Some(body)) = (stanza.id(), talk(stanza), stanza.body()) {
-            let beginning = body.chars().take(QUOTE).collect::<String>().into();
-            self.texts.put(&format!("{key} {id}"), beginning);
+        let (Some(id), Some(talk)) = (stanza.id(), talk(stanza)) else { return };
+        let key = format!("{talk} {id}");
+        if self.texts.get_mut(&key).is_none()
+            && let Some(body) = stanza.body()
+        {
+            self.texts.put(&key, beginning(&body));
         }
+    }
+
+    /// The same of a message that a phone has written, which is no stanza yet.
+    fn remember_written(&mut self, (from, to): (&Jid, &Jid), id: &str, body: &str) {
+        self.texts.put(&format!("{} {id}", talk_of(from, to)), beginning(body));
     }
 
     /// The beginning of a message of the conversation that `stanza` belongs to.
@@ -317,9 +325,19 @@ impl State {
 
 /// The conversation of a stanza, the same whoever of the two speaks.
 fn talk(stanza: &Stanza) -> Option<String> {
-    let (from, to) = (stanza.from()?.bare(), stanza.to()?.bare());
+    Some(talk_of(stanza.from()?, stanza.to()?))
+}
+
+fn talk_of(from: &Jid, to: &Jid) -> String {
+    let (from, to) = (from.as_bare_str(), to.as_bare_str());
     let (one, other) = if from <= to { (from, to) } else { (to, from) };
-    Some(format!("{one} {other}"))
+    format!("{one} {other}")
+}
+
+/// What is quoted of a message.
+fn beginning(body: &str) -> Box<str> {
+    let end = body.char_indices().nth(QUOTE).map_or(body.len(), |(at, _)| at);
+    body.get(..end).unwrap_or_default().into()
 }
 
 /// A chat message from one address to another, to be filled.

@@ -298,6 +298,9 @@ impl Chat {
 
 /// The language of a text, where its sender said it.
 fn language(stanza: &Stanza) -> Option<String> {
+    if !stanza.mentions("xml:lang") {
+        return None;
+    }
     let element = stanza.element().ok()?;
     let plain =
         |e: &&tandem_xmpp::xml::Element| e.is("body", ns::CLIENT) && e.attr("xml:lang").is_none();
