@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
+use base64::Engine as _;
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tandem_media::net::RelayHandle;
 use tandem_media::{Media, MediaHandle};
 use tandem_sip::transport::Protocol;
 use tandem_sip::{Place, Sip, SipHandle, WebSocketEnds};
@@ -42,12 +44,13 @@ use crate::bridge::room_roster::RoomRosters;
 use crate::bridge::{echo, exchange};
 use crate::certificate::CertificateError;
 use crate::cluster::{Bus, Envelope, Local};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Turn};
 use crate::federation::Incoming;
 use crate::guard::Guard;
 use crate::live_certificate::{Front, LiveCertificate};
 use crate::patient::Patient;
 use crate::push::PushPlaces;
+use crate::relay::Rewound;
 use crate::relays::ConfiguredRelays;
 use crate::removal::{self, Control};
 use crate::store::{Store, random_password};
@@ -108,6 +111,10 @@ pub struct Addresses {
     pub sip: Vec<SocketAddr>,
     /// SIP over TLS.
     pub sips: Vec<SocketAddr>,
+    /// STUN and TURN over UDP and TCP.
+    pub turn: Vec<SocketAddr>,
+    /// TURN over TLS.
+    pub turns: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// Metrics.
@@ -163,6 +170,7 @@ impl App {
         };
         let hosts = config.components.iter().map(config::Component::host).collect();
         let components = net::Components::new(hosts, config.xmpp.max_queued_bytes);
+        let relay = start_relay(&config, &store).await?;
         let secret = store.secret("dialback").await?;
         let (federation, s2s) = crate::federation::prepare(&config, &certificate, secret)?;
         let routes: Arc<dyn Routes> = Arc::new(NoRoutes);
@@ -177,7 +185,9 @@ impl App {
             hub: hub.clone(),
         });
         let beyond: (_, _, Arc<dyn Remote>) = (hub.clone() as _, hub.clone() as _, outside);
-        let xmpp = xmpp_server(&config, &store, guard.clone(), beyond, depot.clone()).await?;
+        let xmpp =
+            xmpp_server(&config, &store, guard.clone(), beyond, (depot.clone(), relay.clone()))
+                .await?;
         federation.serve(xmpp.clone());
         attach_echo(&config, &xmpp, &store).await?;
         let calls = EchoCalls::new(media.clone());
@@ -212,7 +222,9 @@ impl App {
             listeners: JoinSet::new(),
         };
         let web = (site, tandem_web::invite::router(node));
-        app.listen(&config, &certificate, web, telemetry, (components, federation, s2s)).await?;
+        let relay = relay.map(|(handle, _)| handle);
+        app.listen(&config, &certificate, web, telemetry, (components, federation, s2s, relay))
+            .await?;
         if let Some(control) = Control::open(&config.data_dir).await {
             app.listeners.spawn(control.serve(app.xmpp.clone(), handling));
         }
@@ -250,30 +262,44 @@ impl App {
         certificate: &LiveCertificate,
         (site, invitations): (Site, axum::Router),
         telemetry: Telemetry,
-        neighbours: (net::Components, Federation, Incoming),
+        neighbours: (net::Components, Federation, Incoming, Option<RelayHandle>),
     ) -> Result<(), StartError> {
-        let (components, federation, s2s) = neighbours;
+        let (components, federation, s2s, relay) = neighbours;
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let visitors = Visitors::new(config.web.max_connections_per_address);
         let starttls = certificate.front(&[])?;
         let direct = certificate.front(&["xmpp-client"])?;
-        let https = certificate.front(&["http/1.1", "xmpp-client"])?;
+        let [turn, discovery] = crate::relay::ALPN;
+        let https = certificate.front(&["http/1.1", "xmpp-client", turn, discovery])?;
+        let turns = certificate.front(&crate::relay::ALPN)?;
+        if let Some(relay) = &relay {
+            self.addresses.turn.extend(relay.addresses());
+        }
+        let telemetry = telemetry.with_relay(relay.clone());
         let render = telemetry.with_xmpp(self.xmpp.clone()).with_sip(self.sip.clone()).renderer();
         let metrics = Door::Http { router: tandem_web::metrics_router(site.clone(), render) };
         let public = tandem_web::router(site).merge(invitations);
+        // The ports that datagrams have.
+        let turn_streams = self.addresses.turn.clone();
         let doors = [
             ("xmpp", &config.listen.xmpp, Door::StartTls { tls: starttls }),
             (
                 "xmpps",
                 &config.listen.xmpps,
-                Door::Tls { tls: direct, router: None, visitors: visitors.clone() },
+                Door::Tls { tls: direct, web: None, visitors: visitors.clone() },
             ),
             (
                 "https",
                 &config.listen.https,
-                Door::Tls { tls: https, router: Some(public), visitors },
+                Door::Tls {
+                    tls: https,
+                    web: Some((public, relay.clone())),
+                    visitors: visitors.clone(),
+                },
             ),
             ("metrics", &config.listen.metrics, metrics),
+            ("turn", &turn_streams, Door::Relay(relay.clone(), visitors.clone())),
+            ("turns", &config.listen.turns, Door::RelayTls(turns, relay, visitors)),
             ("components", &config.listen.components, Door::Components(components)),
             ("s2s", &config.listen.s2s, Door::Federation(federation.clone(), s2s.starttls)),
             ("s2s_tls", &config.listen.s2s_tls, Door::FederationTls(federation, s2s.direct)),
@@ -287,6 +313,8 @@ impl App {
                     "xmpp" => self.addresses.xmpp.push(bound),
                     "xmpps" => self.addresses.xmpps.push(bound),
                     "https" => self.addresses.https.push(bound),
+                    "turn" => {}
+                    "turns" => self.addresses.turns.push(bound),
                     "components" => self.addresses.components.push(bound),
                     "s2s" => self.addresses.s2s.push(bound),
                     "s2s_tls" => self.addresses.s2s_tls.push(bound),
@@ -398,7 +426,7 @@ async fn forget_old(store: Store, age: Duration) {
 ///
 /// [`StartError::Store`] when the store fails.
 pub(crate) async fn server_alone(config: &Config, store: &Store) -> Result<Server, StartError> {
-    xmpp_server(config, store, Arc::default(), removal::Nobody::ports(), None).await
+    xmpp_server(config, store, Arc::default(), removal::Nobody::ports(), (None, None)).await
 }
 
 async fn xmpp_server(
@@ -406,7 +434,7 @@ async fn xmpp_server(
     store: &Store,
     guard: Arc<Guard>,
     (foreign, watch, remote): (Arc<dyn Foreign>, Arc<dyn Watch>, Arc<dyn Remote>),
-    depot: Option<Depot>,
+    (depot, relay): (Option<Depot>, Option<(RelayHandle, Turn)>),
 ) -> Result<Server, StartError> {
     let accounts = Arc::new(StoredAccounts::new(store.clone(), guard, config).await?);
     let ports = Ports {
@@ -426,7 +454,7 @@ async fn xmpp_server(
         watch,
         rooms: Arc::new(store.clone()),
         uploads: depot.map(|depot| Arc::new(depot) as Arc<dyn Uploads>),
-        relays: ConfiguredRelays::new(&config.turn)
+        relays: ConfiguredRelays::new(relay, &config.turn)
             .map(|relays| Arc::new(relays) as Arc<dyn Relays>),
         pushes: Arc::new(store.clone()),
         remote,
@@ -517,6 +545,27 @@ fn start_upkeep(depot: Option<Depot>, xmpp: &Server, (store, age): (&Store, Opti
         tokio::spawn(depot.keep_tidy());
     }
     tokio::spawn(crate::relays::renew(xmpp.clone()));
+}
+
+/// The relay, and what clients are told of it.
+async fn start_relay(
+    config: &Config,
+    store: &Store,
+) -> Result<Option<(RelayHandle, Turn)>, StartError> {
+    // As text, as the relays of others have theirs.
+    let secret = base64::engine::general_purpose::STANDARD.encode(store.secret("relay").await?);
+    let Some(settings) = config.relay_config(secret.clone().into_bytes()) else { return Ok(None) };
+    let handle = tandem_media::net::start_relay(settings, random())?;
+    let first = config.domains.first().cloned().unwrap_or_default();
+    let told = Turn {
+        host: if config.relay.host.is_empty() { first } else { config.relay.host.clone() },
+        port: handle.addresses().first().map_or(0, SocketAddr::port),
+        tls_port: config.listen.turns.first().map_or(0, SocketAddr::port),
+        transports: vec!["udp".into(), "tcp".into()],
+        secret,
+        seconds: config.relay.seconds,
+    };
+    Ok(Some((handle, told)))
 }
 
 /// The media engine; its events go to whoever owns the leg.
@@ -687,8 +736,12 @@ impl Streams for Node {
 enum Door {
     /// XMPP in the clear that must start TLS.
     StartTls { tls: Front },
-    /// TLS; ALPN chooses between XMPP and HTTP, XMPP alone where there is no router.
-    Tls { tls: Front, router: Option<axum::Router>, visitors: Visitors },
+    /// TLS; ALPN chooses between XMPP, HTTP and TURN, XMPP alone where there is no web.
+    Tls { tls: Front, web: Option<(axum::Router, Option<RelayHandle>)>, visitors: Visitors },
+    /// TURN over TCP.
+    Relay(Option<RelayHandle>, Visitors),
+    /// TURN over TLS.
+    RelayTls(Front, Option<RelayHandle>, Visitors),
     /// Plain HTTP.
     Http { router: axum::Router },
     /// External components.
@@ -749,21 +802,54 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: false };
             Box::pin(serve_http(TokioIo::new(tcp), router, ends))
         }
-        Door::Tls { tls, router, visitors } => {
+        Door::Relay(relay, visitors) => {
+            let (relay, visit) = (relay?, visitors.enter(peer.ip())?);
+            tcp.set_nodelay(true).ok()?;
+            Box::pin(async move {
+                crate::relay::serve(relay, tcp, peer).await;
+                drop(visit);
+            })
+        }
+        Door::RelayTls(tls, relay, visitors) => {
+            let (relay, visit) = (relay?, visitors.enter(peer.ip())?);
+            tcp.set_nodelay(true).ok()?;
+            let handshake = TlsAcceptor::from(tls.tls().config).accept(tcp);
+            let stream = tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?;
+            Box::pin(async move {
+                crate::relay::serve(relay, stream, peer).await;
+                drop(visit);
+            })
+        }
+        Door::Tls { tls, web, visitors } => {
             let visit = visitors.enter(peer.ip())?;
             let ends = Ends { peer, local: tcp.local_addr().ok()?, is_secure: true };
             let stranger = xmpp.admit(peer.ip())?;
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let stream = tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?;
-            let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
-            match router {
-                Some(router) if !is_xmpp => {
+            let alpn = stream.get_ref().1.alpn_protocol();
+            let (is_xmpp, is_turn) = (alpn == Some(b"xmpp-client"), crate::relay::is_alpn(alpn));
+            let is_told = alpn.is_some();
+            match web {
+                Some((router, relay)) if !is_xmpp => {
                     drop(stranger);
-                    let served = serve_http(TokioIo::new(Patient::new(stream)), router, ends);
-                    // Until it is over, or a WebSocket.
+                    // Browsers do not say that they want a relay: the first byte does.
+                    let (is_turn, stream) = if is_told {
+                        (is_turn, Rewound::new(stream))
+                    } else {
+                        let peeked = Rewound::peek(stream);
+                        let (first, stream) =
+                            tokio::time::timeout(HANDSHAKE, peeked).await.ok()??;
+                        (crate::relay::is_stun(first), stream)
+                    };
                     Box::pin(async move {
-                        served.await;
+                        match relay {
+                            Some(relay) if is_turn => {
+                                crate::relay::serve(relay, stream, peer).await
+                            }
+                            _ => serve_http(TokioIo::new(Patient::new(stream)), router, ends).await,
+                        }
+                        // Until it is over, or a WebSocket.
                         drop(visit);
                     })
                 }

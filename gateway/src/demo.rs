@@ -43,6 +43,8 @@ pub fn config(data_dir: PathBuf, port_base: Option<u16>) -> Config {
         metrics: at(9100, 3),
         sip: at(5060, 5),
         sips: at(5061, 6),
+        turn: at(3478, 7),
+        turns: at(5349, 8),
         msrp: at(2855, 9),
         msrps: at(2856, 10),
         s2s: Vec::new(),

@@ -24,6 +24,8 @@ pub mod live_certificate;
 mod patient;
 #[allow(clippy::disallowed_methods)]
 pub mod push;
+#[allow(clippy::disallowed_methods)]
+mod relay;
 pub mod relays;
 pub mod removal;
 #[allow(clippy::disallowed_methods)]

@@ -1,7 +1,9 @@
-//! The relays that the configuration names (XEP-0215), with credentials that each shares a secret for.
+//! The relays that clients are told of (XEP-0215): our own and those that the configuration names, with credentials that
+//! each shares a secret for.
 
 use std::time::Duration;
 
+use tandem_media::net::RelayHandle;
 use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::ports::{ExternalService, RelayCredentials, Relays};
@@ -12,20 +14,32 @@ use crate::config::Turn;
 /// Between two looks at whose credentials end soon.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// `[[turn]]`.
-pub struct ConfiguredRelays(Vec<Turn>);
+/// Our own relay, and `[[turn]]`.
+pub struct ConfiguredRelays {
+    own: Option<(RelayHandle, Turn)>,
+    others: Vec<Turn>,
+}
 
 impl ConfiguredRelays {
     /// `None` when there are none.
-    pub fn new(relays: &[Turn]) -> Option<Self> {
-        (!relays.is_empty()).then(|| Self(relays.to_vec()))
+    pub fn new(own: Option<(RelayHandle, Turn)>, others: &[Turn]) -> Option<Self> {
+        let is_some = own.is_some() || !others.is_empty();
+        is_some.then(|| Self { own, others: others.to_vec() })
     }
 }
 
 impl Relays for ConfiguredRelays {
     fn services(&self, account: &Jid) -> Vec<ExternalService> {
         let now = chrono::Utc::now().timestamp().max(0).unsigned_abs();
-        self.0.iter().flat_map(|relay| services(relay, account, now)).collect()
+        let own = self.own.as_ref().map(|(handle, own)| {
+            let found = services(own, account, now);
+            if let Some(credentials) = found.iter().find_map(|s| s.credentials.as_ref()) {
+                handle.remember(&credentials.username, credentials.expires);
+            }
+            found
+        });
+        let others = self.others.iter().flat_map(|relay| services(relay, account, now));
+        own.into_iter().flatten().chain(others).collect()
     }
 }
 

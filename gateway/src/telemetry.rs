@@ -5,12 +5,18 @@ use std::sync::{Arc, OnceLock};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tandem_media::MediaHandle;
 use tandem_media::control::{Cause, Drops};
+use tandem_media::net::RelayHandle;
+use tandem_media::turn::Counters;
 use tandem_sip::SipHandle;
 use tandem_xmpp::Server;
 use tracing_subscriber::EnvFilter;
 
 /// What is counted, with the text beside it.
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 15] = [
+    ("tandem_relay_allocations_total", "Relayed addresses given to clients"),
+    ("tandem_relay_packets_total", "Packets relayed, both ways"),
+    ("tandem_relay_bytes_total", "Bytes relayed, both ways"),
+    ("tandem_relay_refused_total", "What the relay did not do, by cause"),
     ("tandem_xmpp_logins_refused_total", "XMPP logins with a wrong name or password"),
     ("tandem_sip_logins_refused_total", "SIP requests with a wrong name or password"),
     ("tandem_calls_total", "Calls with a phone in them"),
@@ -25,7 +31,8 @@ const COUNTERS: [(&str, &str); 11] = [
 ];
 
 /// What goes up and down, with the text beside it.
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
+    ("tandem_relay_allocations", "Relayed addresses that clients have"),
     ("tandem_calls", "Calls with a phone in them that are not over"),
     ("tandem_media_legs", "Legs of calls whose media is open"),
     ("tandem_sip_transactions", "SIP transactions, each up to 32 s after its end"),
@@ -44,6 +51,7 @@ fn set(name: &'static str, value: usize) {
 pub struct Telemetry {
     handle: PrometheusHandle,
     media: Option<MediaHandle>,
+    relay: Option<RelayHandle>,
     xmpp: Option<Server>,
     sip: Option<SipHandle>,
 }
@@ -66,12 +74,17 @@ impl Telemetry {
             }
             handle
         });
-        Self { handle: handle.clone(), media: None, xmpp: None, sip: None }
+        Self { handle: handle.clone(), media: None, relay: None, xmpp: None, sip: None }
     }
 
     /// With the counters of the media engine, which are read when somebody asks.
     pub fn with_media(self, media: MediaHandle) -> Self {
         Self { media: Some(media), ..self }
+    }
+
+    /// With what the relay did.
+    pub fn with_relay(self, relay: Option<RelayHandle>) -> Self {
+        Self { relay, ..self }
     }
 
     /// With the counters of the XMPP server.
@@ -86,7 +99,7 @@ impl Telemetry {
 
     /// Renders all counters in the text format of Prometheus.
     pub fn renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
-        let Self { handle, media, xmpp, sip } = self.clone();
+        let Self { handle, media, relay, xmpp, sip } = self.clone();
         Arc::new(move || {
             if let Some(media) = &media {
                 let shards = media.strangers();
@@ -97,6 +110,9 @@ impl Telemetry {
                         .absolute(total);
                 }
                 set("tandem_media_legs", media.open_legs());
+            }
+            if let Some(relay) = &relay {
+                count_relay(relay.counters());
             }
             if let Some(sip) = &sip {
                 let gauges = sip.gauges();
@@ -134,4 +150,23 @@ pub fn log_to_stderr(filter: &str) -> Result<(), String> {
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).finish();
     tracing::subscriber::set_global_default(subscriber).map_err(|e| e.to_string())
+}
+
+/// What the relay did, and why it did not do more.
+fn count_relay(counters: Counters) {
+    metrics::gauge!("tandem_relay_allocations").set(counters.open as f64);
+    metrics::counter!("tandem_relay_allocations_total").absolute(counters.allocations);
+    metrics::counter!("tandem_relay_packets_total").absolute(counters.relayed);
+    metrics::counter!("tandem_relay_bytes_total").absolute(counters.bytes);
+    let refused = [
+        ("unauthorized", counters.unauthorized),
+        ("too-often", counters.ignored),
+        ("forbidden-peer", counters.forbidden),
+        ("quota", counters.over_quota),
+        ("no-permission", counters.unpermitted),
+        ("bandwidth", counters.over_bandwidth),
+    ];
+    for (cause, total) in refused {
+        metrics::counter!("tandem_relay_refused_total", "cause" => cause).absolute(total);
+    }
 }

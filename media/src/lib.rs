@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`control`] | what the outside says and hears: ids, transports, codecs, commands, events, counters |
 //! | [`stun`], [`ice`], [`dtls`], [`srtp`] | one core each, usable alone |
+//! | [`turn`] | the relay for who cannot be reached |
 //! | [`session`] | one leg: transport, sources, clock mapping, reports |
 //! | [`route`] | how a stream that changes its source stays one stream |
 //! | [`engine`] | the legs of a shard: who gets a datagram, and where it goes |
@@ -28,6 +29,7 @@ pub mod sdp;
 pub mod session;
 pub mod srtp;
 pub mod stun;
+pub mod turn;
 
 pub use config::Config;
 pub use control::{

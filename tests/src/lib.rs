@@ -139,6 +139,7 @@ impl Server {
         } else {
             format!("s2s = [\"127.0.0.1:{s2s}\"]\ns2s_tls = [\"127.0.0.1:{s2s_tls}\"]")
         };
+        let relay = if listen.contains("turn") { "" } else { "turn = []\nturns = []" };
         // Most peers talk in the clear, so that what they say can be read; a test of the default says so.
         let security =
             if sections.contains("[sip]") { "" } else { "[sip]\nsecurity = \"optional\"" };
@@ -147,7 +148,7 @@ impl Server {
              xmpp = [\"127.0.0.1:{xmpp}\"]\nxmpps = [\"127.0.0.1:{xmpps}\"]\n\
              https = [\"127.0.0.1:{https}\"]\nmetrics = [\"127.0.0.1:{metrics}\"]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = [\"127.0.0.1:{sips}\"]\nmsrp = [\"127.0.0.1:{msrp}\"]\nmsrps = [\"127.0.0.1:{msrps}\"]\n\
-             {neighbours}\n{listen}\n\
+             {neighbours}\n{relay}\n{listen}\n\
              [xmpp]\nscram_iterations = 4096\n{set}\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{security}\n{sections}\n",
             dir.path().join("data").display()

@@ -8,6 +8,7 @@ mod federation;
 mod login;
 mod pubsub;
 mod registration;
+mod relay;
 mod rooms;
 mod trunks;
 mod web;
@@ -32,6 +33,8 @@ pub use self::federation::{Dns, Federation, Host};
 pub use self::login::Login;
 pub use self::pubsub::PubSub;
 pub use self::registration::Registration;
+pub use self::relay::Relay;
+use self::relay::own_address;
 pub use self::rooms::Rooms;
 pub use self::trunks::{Numbers, Trunk};
 pub use self::web::{Filter, Turn, Upload, Web};
@@ -81,6 +84,8 @@ pub struct Config {
     pub sip: Sip,
     /// The media of calls.
     pub media: Media,
+    /// The STUN and TURN server.
+    pub relay: Relay,
     /// Other servers.
     pub federation: Federation,
     /// Where they are.
@@ -192,6 +197,10 @@ pub struct Listen {
     pub msrp: Vec<SocketAddr>,
     /// Message sessions over TLS.
     pub msrps: Vec<SocketAddr>,
+    /// STUN and TURN over UDP and TCP.
+    pub turn: Vec<SocketAddr>,
+    /// TURN over TLS.
+    pub turns: Vec<SocketAddr>,
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// Metrics over plain HTTP.
@@ -268,6 +277,7 @@ impl Default for Config {
             chat: Chat::default(),
             sip: Sip::default(),
             media: Media::default(),
+            relay: Relay::default(),
             federation: Federation::default(),
             dns: Dns::default(),
             components: Vec::new(),
@@ -289,6 +299,8 @@ impl Default for Listen {
             sips: any(5061),
             msrp: any(2855),
             msrps: any(2856),
+            turn: any(3478),
+            turns: any(5349),
             https: any(8443),
             metrics: vec![SocketAddr::from(([127, 0, 0, 1], 9100))],
             components: Vec::new(),
@@ -442,6 +454,9 @@ impl Config {
         if let Some(message) = self.numbers.fault(&self.trunks) {
             return Err(fault(&message));
         }
+        if let Some(message) = self.relay.fault() {
+            return Err(fault(&message));
+        }
         if self.xmpp.max_stanza_bytes < 10_000 {
             return Err(fault("xmpp.max_stanza_bytes: RFC 6120 asks for 10000 or more"));
         }
@@ -486,7 +501,7 @@ impl Config {
     pub fn media_config(&self) -> tandem_media::Config {
         let mut advertised = self.media.advertised.clone();
         if advertised.is_empty() && self.media.webrtc.ip().is_unspecified() {
-            advertised.extend(own_address());
+            advertised.extend(own_address(true));
         }
         tandem_media::Config {
             webrtc: self.media.webrtc,
@@ -495,7 +510,7 @@ impl Config {
             rtp_advertised: self
                 .media
                 .rtp_advertised
-                .or_else(|| own_address().filter(|_| self.media.rtp.is_unspecified())),
+                .or_else(|| own_address(true).filter(|_| self.media.rtp.is_unspecified())),
             rtp_ports: self.media.rtp_ports,
             ..tandem_media::Config::default()
         }
@@ -617,13 +632,6 @@ impl Config {
             rooms: self.rooms.limits(),
         }
     }
-}
-
-/// The address this machine would use towards others. Nothing is sent: a UDP `connect` only asks the routing table.
-fn own_address() -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("192.0.2.1", 9)).ok()?;
-    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// Variables that name no setting are left alone: others may use the prefix.

@@ -2,8 +2,10 @@
 //!
 //! A shard's control queue holds 4096 commands; a full one refuses more ([`crate::MediaError::Busy`]).
 
+mod gather;
 mod handle;
 mod ports;
+mod relay;
 mod shard;
 mod worker;
 
@@ -15,6 +17,7 @@ use socket2::{Domain, Protocol, Type};
 
 pub use self::handle::MediaHandle;
 use self::handle::ShardHandle;
+pub use self::relay::{Connection, RelayConfig, RelayHandle, Sink, Taken, start_relay};
 use crate::config::Config;
 use crate::control::{Counters, MediaEvent};
 use crate::dtls::Identity;

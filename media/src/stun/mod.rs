@@ -1,59 +1,25 @@
 //! STUN messages (RFC 8489) as ICE uses them (RFC 8445 section 7.1): parse, check, build.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod wire;
+
+use std::net::SocketAddr;
 
 use smallvec::SmallVec;
-use subtle::ConstantTimeEq;
 
-const COOKIE: u32 = 0x2112_a442;
-const FINGERPRINT_XOR: u32 = 0x5354_554e;
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
-const ERROR_CODE: u16 = 0x0009;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub use self::wire::{Attribute, Class, Frame, TransactionId, Writer, is_stun};
+use self::wire::{ERROR_CODE, FINGERPRINT};
+pub(crate) use self::wire::{
+    MESSAGE_INTEGRITY, MESSAGE_INTEGRITY_SHA256, SOFTWARE, USERNAME, XOR_MAPPED_ADDRESS, be16,
+};
+
+/// The method of a Binding.
+pub(crate) const BINDING: u16 = 0x001;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
-const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
 /// More are not listed.
-const MAX_UNKNOWN: usize = 16;
-const FINGERPRINT: u16 = 0x8028;
+pub(crate) const MAX_UNKNOWN: usize = 16;
 const ICE_CONTROLLED: u16 = 0x8029;
 const ICE_CONTROLLING: u16 = 0x802a;
-
-/// A transaction id.
-pub type TransactionId = [u8; 12];
-
-/// The class of a Binding message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// A request.
-    Request,
-    /// An indication, never answered.
-    Indication,
-    /// A success response.
-    Success,
-    /// An error response.
-    Error,
-}
-
-impl Class {
-    fn bits(self) -> u16 {
-        match self {
-            Self::Request => 0x001,
-            Self::Indication => 0x011,
-            Self::Success => 0x101,
-            Self::Error => 0x111,
-        }
-    }
-}
-
-/// Whether a datagram looks like STUN (RFC 7983, RFC 8489 section 5).
-pub fn is_stun(datagram: &[u8]) -> bool {
-    matches!(datagram, [first, _, _, _, a, b, c, d, ..]
-        if *first < 4 && u32::from_be_bytes([*a, *b, *c, *d]) == COOKIE && datagram.len() >= 20)
-}
 
 /// A parsed Binding message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,25 +46,19 @@ pub struct Message<'a> {
     pub unknown: SmallVec<[u16; 4]>,
     /// Where MESSAGE-INTEGRITY stands.
     integrity: Option<usize>,
-    raw: &'a [u8],
+    frame: Frame<'a>,
 }
 
 impl<'a> Message<'a> {
     /// Reads a Binding message. A FINGERPRINT, if there, must be right.
     pub fn parse(raw: &'a [u8]) -> Option<Self> {
-        if !is_stun(raw) {
-            return None;
-        }
-        let kind = be16(raw, 0)?;
-        let class = [Class::Request, Class::Indication, Class::Success, Class::Error]
-            .into_iter()
-            .find(|c| c.bits() == kind)?;
-        if usize::from(be16(raw, 2)?) + 20 != raw.len() {
+        let frame = Frame::parse(raw)?;
+        if frame.method != BINDING {
             return None;
         }
         let mut message = Self {
-            class,
-            transaction: raw.get(8..20)?.try_into().ok()?,
+            class: frame.class,
+            transaction: frame.transaction,
             username: None,
             priority: None,
             use_candidate: false,
@@ -108,21 +68,17 @@ impl<'a> Message<'a> {
             error: None,
             unknown: SmallVec::new(),
             integrity: None,
-            raw,
+            frame,
         };
-        let mut at = 20;
-        while at < raw.len() {
-            let (kind, length) = (be16(raw, at)?, usize::from(be16(raw, at + 2)?));
-            let value = raw.get(at + 4..at + 4 + length)?;
-            message.attribute(kind, value, at)?;
-            at += 4 + length.next_multiple_of(4);
+        for attribute in frame.attributes() {
+            message.attribute(attribute)?;
         }
         Some(message)
     }
 
-    fn attribute(&mut self, kind: u16, value: &'a [u8], at: usize) -> Option<()> {
-        // What follows MESSAGE-INTEGRITY is ignored, FINGERPRINT excepted (RFC 8489 section 14.5).
-        if self.integrity.is_some() && kind != FINGERPRINT {
+    fn attribute(&mut self, Attribute { kind, value, at }: Attribute<'a>) -> Option<()> {
+        // What follows MESSAGE-INTEGRITY is ignored (RFC 8489 section 14.5).
+        if self.integrity.is_some() {
             return Some(());
         }
         match kind {
@@ -131,18 +87,13 @@ impl<'a> Message<'a> {
             USE_CANDIDATE => self.use_candidate = true,
             ICE_CONTROLLING => self.controlling = Some(u64::from_be_bytes(value.try_into().ok()?)),
             ICE_CONTROLLED => self.controlled = Some(u64::from_be_bytes(value.try_into().ok()?)),
-            XOR_MAPPED_ADDRESS => self.mapped = read_address(value, &self.transaction),
+            XOR_MAPPED_ADDRESS => self.mapped = self.frame.address(value),
             ERROR_CODE => {
                 let [_, _, class, number, ..] = value else { return None };
                 self.error = Some(u16::from(class & 7) * 100 + u16::from(*number));
             }
             MESSAGE_INTEGRITY => self.integrity = (value.len() == 20).then_some(at),
-            FINGERPRINT => {
-                let sent = u32::from_be_bytes(value.try_into().ok()?);
-                if sent != crc32(self.raw.get(..at)?) ^ FINGERPRINT_XOR {
-                    return None;
-                }
-            }
+            FINGERPRINT => {}
             // 0x8000 and up may be ignored.
             kind if kind < 0x8000 && self.unknown.len() < MAX_UNKNOWN => self.unknown.push(kind),
             _ => {}
@@ -152,170 +103,67 @@ impl<'a> Message<'a> {
 
     /// Whether MESSAGE-INTEGRITY is there and made with this password (short-term credentials).
     pub fn is_authentic(&self, password: &str) -> bool {
-        let check = || {
-            let at = self.integrity?;
-            let mut head: [u8; 20] = self.raw.get(..20)?.try_into().ok()?;
-            let length = u16::try_from(at + 24 - 20).ok()?.to_be_bytes();
-            head.get_mut(2..4)?.copy_from_slice(&length);
-            let digest = integrity(password, &head, self.raw.get(20..at)?);
-            Some(bool::from(digest.ct_eq(self.raw.get(at + 4..at + 24)?)))
-        };
-        check().unwrap_or(false)
+        self.integrity.is_some_and(|at| self.frame.is_signed_sha1(at, password.as_bytes()))
     }
 }
 
 /// Builds a Binding message.
 #[derive(Debug)]
-pub struct Builder(Vec<u8>);
+pub struct Builder(Writer);
 
 impl Builder {
     /// Starts a message.
     pub fn new(class: Class, transaction: &TransactionId) -> Self {
-        let mut out = Vec::with_capacity(128);
-        out.extend(class.bits().to_be_bytes());
-        out.extend([0, 0]);
-        out.extend(COOKIE.to_be_bytes());
-        out.extend(transaction);
-        Self(out)
+        Self(Writer::new(BINDING, class, transaction))
     }
 
     /// USERNAME.
     #[must_use]
     pub fn username(self, name: &str) -> Self {
-        self.attribute(USERNAME, name.as_bytes())
+        Self(self.0.attribute(USERNAME, name.as_bytes()))
     }
 
     /// PRIORITY.
     #[must_use]
     pub fn priority(self, priority: u32) -> Self {
-        self.attribute(PRIORITY, &priority.to_be_bytes())
+        Self(self.0.attribute(PRIORITY, &priority.to_be_bytes()))
     }
 
     /// ICE-CONTROLLING or ICE-CONTROLLED.
     #[must_use]
     pub fn role(self, controlling: bool, tie_breaker: u64) -> Self {
         let kind = if controlling { ICE_CONTROLLING } else { ICE_CONTROLLED };
-        self.attribute(kind, &tie_breaker.to_be_bytes())
+        Self(self.0.attribute(kind, &tie_breaker.to_be_bytes()))
     }
 
     /// USE-CANDIDATE.
     #[must_use]
     pub fn use_candidate(self) -> Self {
-        self.attribute(USE_CANDIDATE, &[])
+        Self(self.0.attribute(USE_CANDIDATE, &[]))
     }
 
     /// XOR-MAPPED-ADDRESS.
     #[must_use]
     pub fn mapped(self, address: SocketAddr) -> Self {
-        let transaction: TransactionId =
-            self.0.get(8..20).and_then(|t| t.try_into().ok()).unwrap_or_default();
-        let value = write_address(address, &transaction);
-        self.attribute(XOR_MAPPED_ADDRESS, &value)
+        Self(self.0.address(XOR_MAPPED_ADDRESS, address))
     }
 
     /// ERROR-CODE.
     #[must_use]
     pub fn error(self, code: u16, reason: &str) -> Self {
-        let class = u8::try_from(code / 100).unwrap_or(5);
-        let number = u8::try_from(code % 100).unwrap_or(0);
-        let mut value = vec![0, 0, class, number];
-        value.extend(reason.as_bytes());
-        self.attribute(ERROR_CODE, &value)
+        Self(self.0.error(code, reason))
     }
 
     /// UNKNOWN-ATTRIBUTES.
     #[must_use]
     pub fn unknown_attributes(self, kinds: &[u16]) -> Self {
-        let value: Vec<u8> = kinds.iter().flat_map(|kind| kind.to_be_bytes()).collect();
-        self.attribute(UNKNOWN_ATTRIBUTES, &value)
+        Self(self.0.unknown_attributes(kinds))
     }
 
     /// Adds MESSAGE-INTEGRITY and FINGERPRINT and gives the bytes.
-    pub fn finish(mut self, password: &str) -> Vec<u8> {
-        self.set_length(24);
-        let (head, rest) = self.0.split_at(20);
-        let digest = integrity(password, head, rest);
-        self = self.attribute(MESSAGE_INTEGRITY, &digest);
-        self.set_length(8);
-        let crc = crc32(&self.0) ^ FINGERPRINT_XOR;
-        self = self.attribute(FINGERPRINT, &crc.to_be_bytes());
-        self.0
+    pub fn finish(self, password: &str) -> Vec<u8> {
+        self.0.sign_sha1(password.as_bytes()).fingerprint().into_bytes()
     }
-
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        self.0.extend(kind.to_be_bytes());
-        self.0.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self.set_length(0);
-        self
-    }
-
-    /// The length field, counting `extra` bytes that are still to come.
-    fn set_length(&mut self, extra: usize) {
-        let length = u16::try_from(self.0.len() - 20 + extra).unwrap_or(u16::MAX).to_be_bytes();
-        if let Some(field) = self.0.get_mut(2..4) {
-            field.copy_from_slice(&length);
-        }
-    }
-}
-
-fn integrity(password: &str, head: &[u8], rest: &[u8]) -> [u8; 20] {
-    let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(password.as_bytes())
-        .expect("HMAC takes keys of any length");
-    mac.update(head);
-    mac.update(rest);
-    mac.finalize().into_bytes().into()
-}
-
-fn read_address(value: &[u8], transaction: &TransactionId) -> Option<SocketAddr> {
-    let port = be16(value, 2)? ^ (COOKIE >> 16) as u16;
-    let mut mask = [0; 16];
-    mask.get_mut(..4)?.copy_from_slice(&COOKIE.to_be_bytes());
-    mask.get_mut(4..)?.copy_from_slice(transaction);
-    let ip = match value.get(1)? {
-        1 => {
-            let mut ip: [u8; 4] = value.get(4..8)?.try_into().ok()?;
-            ip.iter_mut().zip(mask).for_each(|(b, m)| *b ^= m);
-            IpAddr::V4(Ipv4Addr::from(ip))
-        }
-        2 => {
-            let mut ip: [u8; 16] = value.get(4..20)?.try_into().ok()?;
-            ip.iter_mut().zip(mask).for_each(|(b, m)| *b ^= m);
-            IpAddr::V6(Ipv6Addr::from(ip))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-fn write_address(address: SocketAddr, transaction: &TransactionId) -> Vec<u8> {
-    let mut mask = COOKIE.to_be_bytes().to_vec();
-    mask.extend(transaction);
-    let (family, ip) = match address.ip() {
-        IpAddr::V4(ip) => (1, ip.octets().to_vec()),
-        IpAddr::V6(ip) => (2, ip.octets().to_vec()),
-    };
-    let mut out = vec![0, family];
-    out.extend((address.port() ^ (COOKIE >> 16) as u16).to_be_bytes());
-    out.extend(ip.iter().zip(mask).map(|(b, m)| b ^ m));
-    out
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-/// CRC-32 of ITU V.42 (RFC 8489 section 14.7).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(
-            crc ^ u32::from(*byte),
-            |c, _| {
-                if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 }
-            },
-        )
-    })
 }
 
 #[cfg(test)]
