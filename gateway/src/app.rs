@@ -827,21 +827,14 @@ async fn begin(door: Door, xmpp: Server, tcp: TcpStream, peer: SocketAddr) -> Op
             let tls = tls.tls();
             let handshake = TlsAcceptor::from(tls.config).accept(tcp);
             let stream = tokio::time::timeout(HANDSHAKE, handshake).await.ok()?.ok()?;
-            let alpn = stream.get_ref().1.alpn_protocol();
-            let (is_xmpp, is_turn) = (alpn == Some(b"xmpp-client"), crate::relay::is_alpn(alpn));
-            let is_told = alpn.is_some();
+            let is_xmpp = stream.get_ref().1.alpn_protocol() == Some(b"xmpp-client");
             match web {
                 Some((router, relay)) if !is_xmpp => {
                     drop(stranger);
-                    // Browsers do not say that they want a relay: the first byte does.
-                    let (is_turn, stream) = if is_told {
-                        (is_turn, Rewound::new(stream))
-                    } else {
-                        let peeked = Rewound::peek(stream);
-                        let (first, stream) =
-                            tokio::time::timeout(HANDSHAKE, peeked).await.ok()??;
-                        (crate::relay::is_stun(first), stream)
-                    };
+                    // Browsers do not say that they want a relay, and others say both: the first byte tells.
+                    let peeked = tokio::time::timeout(HANDSHAKE, Rewound::peek(stream));
+                    let (first, stream) = peeked.await.ok()??;
+                    let is_turn = crate::relay::is_stun(first);
                     Box::pin(async move {
                         match relay {
                             Some(relay) if is_turn => {

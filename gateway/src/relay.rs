@@ -1,5 +1,5 @@
 //! The STUN and TURN server's connections over TCP and TLS (RFC 8656 section 3.1), and its place beside HTTPS: on one
-//! port, told apart by ALPN (RFC 7443) or by the first bytes.
+//! port, told apart by the first byte; ALPN (RFC 7443) is understood.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,11 +22,6 @@ const QUEUE: usize = 256;
 const CHUNK: usize = 16 * 1024;
 /// Before bytes are given again to a relay that was too busy.
 const BUSY: Duration = Duration::from_millis(2);
-
-/// Whether this is the name of TURN or STUN.
-pub(crate) fn is_alpn(protocol: Option<&[u8]>) -> bool {
-    protocol.is_some_and(|protocol| ALPN.iter().any(|own| own.as_bytes() == protocol))
-}
 
 /// Whether bytes begin as a STUN message does: no text has these (RFC 8489 section 5).
 pub(crate) fn is_stun(first: u8) -> bool {
@@ -86,11 +81,6 @@ pub(crate) struct Rewound<S> {
 }
 
 impl<S: AsyncRead + Unpin> Rewound<S> {
-    /// One that was not looked at.
-    pub(crate) fn new(inner: S) -> Self {
-        Self { first: Bytes::new(), inner }
-    }
-
     /// Waits for the first bytes; `None` when the other end leaves without any.
     pub(crate) async fn peek(mut inner: S) -> Option<(u8, Self)> {
         let mut first = BytesMut::with_capacity(1_024);

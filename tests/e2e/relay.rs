@@ -13,7 +13,8 @@ const SECRET: &str = "north-star";
 fn server() -> (Server, u16, u16) {
     let [turn, turns] = free_ports().unwrap();
     let listen = format!("turn = [\"127.0.0.1:{turn}\"]\nturns = [\"127.0.0.1:{turns}\"]");
-    let relay = format!("[relay]\nsecret = \"{SECRET}\"\nbytes_per_second = 10000000");
+    let relay =
+        format!("[relay]\nsecret = \"{SECRET}\"\nbytes_per_second = 10000000\nold_channels = true");
     (Server::start_listening("localhost", &["ana"], &listen, &relay).unwrap(), turn, turns)
 }
 

@@ -39,6 +39,8 @@ pub struct Relay {
     pub max_per_address: usize,
     /// Bytes a second that one allocation carries, both ways together.
     pub bytes_per_second: u64,
+    /// Whether channels 0x5000 to 0x7ffe are taken too: RFC 5766 had them, RFC 8656 has not.
+    pub old_channels: bool,
     /// Answers a second to one address that has not proven who it is.
     pub max_strangers_per_second: u32,
 }
@@ -66,6 +68,7 @@ impl Default for Relay {
             max_per_account: 10,
             max_per_address: 50,
             bytes_per_second: 400_000,
+            old_channels: false,
             max_strangers_per_second: 50,
         }
     }
@@ -132,6 +135,7 @@ impl Config {
                 max_per_user: relay.max_per_account,
                 max_per_address: relay.max_per_address,
                 bytes_per_second: relay.bytes_per_second,
+                old_channels: relay.old_channels,
                 strangers_per_second: relay.max_strangers_per_second.into(),
             },
         })

@@ -7,19 +7,27 @@ use super::request::{DATA, DATA_INDICATION, Request, XOR_PEER_ADDRESS};
 use super::{Client, Family, Inbound, RelayId, Server, Wrap};
 use crate::stun::{Class, Writer, be16};
 
-/// The first channel and the last (section 12).
-pub(super) const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
+/// The first channel and the last (section 12), and the last that RFC 5766 had.
+const FIRST_CHANNEL: u16 = 0x4000;
+const LAST_CHANNEL: u16 = 0x4fff;
+const LAST_OLD_CHANNEL: u16 = 0x7ffe;
 /// Before the data of a channel.
 pub(super) const CHANNEL_HEADER: usize = 4;
 
 impl Server {
+    /// Whether a channel may have this number.
+    pub(super) fn is_channel(&self, number: u16) -> bool {
+        let last = if self.settings.old_channels { LAST_OLD_CHANNEL } else { LAST_CHANNEL };
+        (FIRST_CHANNEL..=last).contains(&number)
+    }
+
     /// Data in a channel. Shorter than it says: dropped; what follows its length is padding (section 12.5).
     pub(super) fn channel_data(&mut self, client: &Client, bytes: &[u8], now: Instant) -> Inbound {
         let (Some(number), Some(length)) = (be16(bytes, 0), be16(bytes, 2)) else {
             return Inbound::Dropped;
         };
         let payload = CHANNEL_HEADER..CHANNEL_HEADER + usize::from(length);
-        if payload.end > bytes.len() || !CHANNELS.contains(&number) {
+        if payload.end > bytes.len() || !self.is_channel(number) {
             return Inbound::Dropped;
         }
         let Some(allocation) = self.of_client(client) else { return Inbound::Dropped };

@@ -62,6 +62,8 @@ pub struct Settings {
     pub max_per_address: usize,
     /// Bytes a second that one allocation carries, both ways together. What is more is dropped.
     pub bytes_per_second: u64,
+    /// Whether channels 0x5000 to 0x7ffe are taken too, which RFC 5766 had and RFC 8656 has not.
+    pub old_channels: bool,
     /// Answers a second to one address that has not proven who it is.
     pub strangers_per_second: u64,
 }

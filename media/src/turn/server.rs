@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use super::allocation::{Allocation, Unbound};
 use super::auth::{ALGORITHMS, Auth, Proof, Refused};
 use super::bucket::{Sources, network};
-use super::data::CHANNELS;
 use super::request::{
     ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DONT_FRAGMENT, LIFETIME, NONCE, PASSWORD_ALGORITHMS,
     REALM, REFRESH, Request, SEND, Wanted,
@@ -330,11 +329,12 @@ impl Server {
         proof: &Proof,
         now: Instant,
     ) -> Result<(), Refusal> {
+        let is_number = request.channel.is_some_and(|number| self.is_channel(number));
         let allocation = self.allocations.get_mut(&client).ok_or(NO_ALLOCATION)?;
         let (Some(number), &[Some(peer)]) = (request.channel, &*request.peers) else {
             return Err((400, "Bad Request"));
         };
-        if !CHANNELS.contains(&number) {
+        if !is_number {
             return Err((400, "Bad Request"));
         }
         if allocation.relay(Family::of(peer.ip())).is_none() {

@@ -80,6 +80,7 @@ fn settings() -> Settings {
         max_per_user: 3,
         max_per_address: 5,
         bytes_per_second: 10_000,
+        old_channels: false,
         strangers_per_second: 1_000,
     }
 }
@@ -327,6 +328,18 @@ fn a_client_allocates_and_data_goes_both_ways() {
     let frame = Frame::parse(&out).unwrap();
     assert_eq!((frame.method, frame.class), (DATA_INDICATION, Class::Indication));
     assert_eq!(world.server.counters().relayed, 5);
+}
+
+/// RFC 5766 section 11: clients of old.
+#[test]
+fn channels_of_old_are_taken_where_that_is_set() {
+    let mut world = World::new(Settings { old_channels: true, ..settings() });
+    let asker = world.allocated("198.51.100.1:1", "ana@example.org");
+    let bound = world.ask(&asker, CHANNEL_BIND, &[channel(0x7ffe), peer(PEER)]);
+    assert_eq!(bound.class, Class::Success);
+    assert_eq!(world.ask(&asker, CHANNEL_BIND, &[channel(0x7fff), peer("8.8.4.4:1")]).code(), 400);
+    let sent = world.server.handle_client(asker.client, &channel_data(0x7ffe, b"x"), world.now);
+    assert!(matches!(sent, Inbound::Relay { .. }));
 }
 
 /// RFC 8489 sections 9.2.4, 14.5 and 14.6.
