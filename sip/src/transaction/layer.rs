@@ -123,7 +123,8 @@ struct Entry {
 /// All transactions of a node.
 #[derive(Debug, Default)]
 pub struct Layer {
-    entries: HashMap<TxId, Entry>,
+    /// Each in a place of its own: a table of whole entries takes megabytes, and twice as many while it grows.
+    entries: HashMap<TxId, Box<Entry>>,
     servers: HashMap<ServerKey, TxId>,
     clients: HashMap<ClientKey, TxId>,
     /// Open requests of ours on connections, so that a lost connection ends them at once.
@@ -442,7 +443,7 @@ impl Layer {
             ack: Bytes::new(),
             armed: None,
         };
-        self.entries.insert(tx, entry);
+        self.entries.insert(tx, Box::new(entry));
         self.settle(tx, now);
         tx
     }
@@ -461,7 +462,7 @@ impl Layer {
     }
 
     fn remove(&mut self, tx: TxId) {
-        let Some(entry) = self.entries.remove(&tx) else { return };
+        let Some(entry) = self.entries.remove(&tx).map(|entry| *entry) else { return };
         match entry.key {
             Key::Client(key) => {
                 self.clients.remove(&key);
