@@ -48,7 +48,11 @@ async fn run() -> Result<()> {
         arguments.remove(0);
     }
     let wants = |name: &str| {
-        arguments.is_empty() || arguments.iter().any(|a| name.starts_with(a) || a.starts_with(name))
+        // A family is all before a dot or an underline: `sip.register` is not `sip.registered`.
+        let is_family = |of: &str, a: &str| {
+            of.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '_']))
+        };
+        arguments.is_empty() || arguments.iter().any(|a| is_family(name, a) || is_family(a, name))
     };
     let mut figures = Vec::new();
     figures.extend(xmpp_figures(is_alone, &wants).await?);
@@ -61,9 +65,7 @@ async fn run() -> Result<()> {
             &parse::measure()?,
         ));
     }
-    if arguments.iter().all(|a| a != "sip.parse") && (wants("sip") || wants("bridge")) {
-        figures.extend(sip_figures().await?);
-    }
+    figures.extend(sip_figures(is_alone, &wants).await?);
     report(figures)
 }
 
@@ -145,78 +147,86 @@ fn beside(name: &'static str, without: &'static str, felt: latency::Felt) -> Fig
     figure(name, "ms", "lower", &felt.settings, &values)
 }
 
-async fn sip_figures() -> Result<Vec<Figure>> {
-    let mut registers = Vec::new();
-    let mut calls = Vec::new();
-    let mut messages = Vec::new();
-    for start in [servers::tandem, servers::kamailio, servers::kamailio_fast] {
-        let server = start(2 * PHONES).await?;
-        let before = cpu_seconds(server.pid)?;
-        let done = phones::registers(server.phones(), PHONES, SIP_TIME)?;
-        registers.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
-        let before = cpu_seconds(server.pid)?;
-        let done = phones::calls(server.phones(), PHONES, SIP_TIME)?;
-        calls.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
-        // The phones that were called are gone without a word: these readers are alone at their accounts.
-        let server = start(2 * PHONES).await?;
-        let before = cpu_seconds(server.pid)?;
-        let done = phones::messages(server.phones(), PHONES, SIP_TIME)?;
-        messages.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
-    }
-    let registered = measure_registered().await?;
-    let overload = measure_overload().await?;
-    let ring = measure_ring().await?;
-    let (delay, settings) = measure_delay().await?;
-    Ok(vec![
-        figure(
-            "sip.register",
-            "registrations per CPU-second",
-            "higher",
-            "20 phones over UDP, each REGISTER challenged and answered with MD5, the same contacts again and again; ours \
-             writes what lasts longer to disk within 250 ms, Kamailio keeps it in memory; as Debian starts it, and with the \
-             allocator for load",
-            &registers,
-        ),
-        figure(
-            "sip.invite",
-            "calls per CPU-second",
-            "higher",
-            "20 calls at once over UDP, INVITE challenged, answered, ACK, BYE; ours is a B2BUA that opens two RTP legs and \
-             writes a record, Kamailio a record-routing proxy without media",
-            &calls,
-        ),
-        figure(
-            "sip.message",
-            "messages per CPU-second",
-            "higher",
-            "20 phones at once over UDP, MESSAGE challenged and answered with MD5, relayed to a phone that takes it; ours keeps each \
-             in the archives of both (SQLite, synced journal) before it goes on, Kamailio keeps nothing",
-            &messages,
-        ),
-        figure(
+async fn sip_figures(is_alone: bool, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Figure>> {
+    let mut figures = signalling_figures(is_alone, wants).await?;
+    if wants("sip.registered") {
+        figures.push(figure(
             "sip.registered",
             "MiB",
             "lower",
             "resident memory with 50,000 registered contacts, of 500 accounts",
-            &[("tandem", registered)],
-        ),
-        figure(
-            "sip.overload",
-            "calls per second",
-            "higher",
-            "calls completed while twice as many begin as 20 callers at once can bring about, load generator on the same two \
-             cores; the ratio is to that peak",
-            &overload,
-        ),
-        figure(
+            &[("tandem", measure_registered().await?)],
+        ));
+    }
+    if wants("sip.overload") {
+        let (values, settings) = measure_overload().await?;
+        figures.push(figure("sip.overload", "calls per second", "higher", &settings, &values));
+    }
+    if wants("bridge.ring_ms") {
+        figures.push(figure(
             "bridge.ring_ms",
             "ms",
             "lower",
             "median of 200, from the propose (XEP-0353) of an idle client to the INVITE at the phone, log at warn",
-            &[("tandem", ring)],
+            &[("tandem", measure_ring().await?)],
+        ));
+    }
+    if wants("bridge.packet_delay_ms") {
+        let (delay, settings) = measure_delay().await?;
+        figures.push(figure(
+            "bridge.packet_delay_ms",
+            "ms",
+            "lower",
+            &settings,
+            &[("tandem", delay)],
+        ));
+    }
+    Ok(figures)
+}
+
+/// Beside Kamailio.
+async fn signalling_figures(is_alone: bool, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Figure>> {
+    const ALL: [Start; 3] = [servers::tandem, servers::kamailio, servers::kamailio_fast];
+    type Load = fn(phones::Target, usize, Duration) -> Result<u64>;
+    let loads: [(&str, &str, Load, &str); 3] = [
+        (
+            "sip.register",
+            "registrations per CPU-second",
+            phones::registers,
+            "20 phones over UDP, each REGISTER challenged and answered with MD5, the same contacts again and again; ours \
+             writes what lasts longer to disk within 250 ms, Kamailio keeps it in memory; as Debian starts it, and with the \
+             allocator for load",
         ),
-        figure("bridge.packet_delay_ms", "ms", "lower", &settings, &[("tandem", delay)]),
-    ])
+        (
+            "sip.invite",
+            "calls per CPU-second",
+            phones::calls,
+            "20 calls at once over UDP, INVITE challenged, answered, ACK, BYE; ours is a B2BUA that opens two RTP legs and \
+             writes a record, Kamailio a record-routing proxy without media",
+        ),
+        (
+            "sip.message",
+            "messages per CPU-second",
+            phones::messages,
+            "20 phones at once over UDP, MESSAGE challenged and answered with MD5, relayed to a phone that takes it; ours keeps each \
+             in the archives of both (SQLite, synced journal) before it goes on, Kamailio keeps nothing",
+        ),
+    ];
+    let mut figures = Vec::new();
+    for (name, unit, load, settings) in loads.into_iter().filter(|(name, ..)| wants(name)) {
+        let mut values = Vec::new();
+        for start in if is_alone { &ALL[..1] } else { &ALL } {
+            // Each has a server of its own: phones that are gone without a word would hide what is measured.
+            let server = start(2 * PHONES).await?;
+            let before = cpu_seconds(server.pid)?;
+            let target = server.phones();
+            let done =
+                tokio::task::spawn_blocking(move || load(target, PHONES, SIP_TIME)).await??;
+            values.push((server.name, done as f64 / (cpu_seconds(server.pid)? - before)));
+        }
+        figures.push(figure(name, unit, "higher", settings, &values));
+    }
+    Ok(figures)
 }
 
 fn figure(
@@ -237,14 +247,18 @@ fn figure(
     }
 }
 
-/// Calls that are completed in a second at twice the rate that can be kept up, beside that rate.
-async fn measure_overload() -> Result<[(&'static str, f64); 2]> {
+/// Calls that are completed in a second at twice the rate that can be kept up, beside that rate; and how it went.
+async fn measure_overload() -> Result<([(&'static str, f64); 2], String)> {
     let (calm, loaded) = (servers::tandem(2 * PHONES).await?, servers::tandem(2 * PHONES).await?);
     let targets = (calm.phones(), loaded.phones());
     tokio::task::spawn_blocking(move || {
         let peak = phones::calls(targets.0, PHONES, SIP_TIME)? as f64 / SIP_TIME.as_secs_f64();
-        let (done, _) = phones::offered(targets.1, PHONES, 2.0 * peak, SIP_TIME)?;
-        Ok([("tandem", done), ("its peak", peak)])
+        let offered = phones::offered(targets.1, PHONES, 2.0 * peak, SIP_TIME)?;
+        let settings = format!(
+            "calls completed while twice as many begin as 20 callers at once can bring about, by phones that send again what \
+             is not answered (RFC 3261 section 17), load generator on the same two cores; the ratio is to that peak; {offered}"
+        );
+        Ok(([("tandem", offered.per_second), ("its peak", peak)], settings))
     })
     .await?
 }

@@ -114,7 +114,7 @@ pub(crate) async fn start_tandem(accounts: usize, setup: Setup) -> Result<Runnin
              xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\ns2s = []\ns2s_tls = []\n\
              https = [{}]\nmetrics = [{}]\ncomponents = [{}]\n\
              sip = [\"127.0.0.1:{sip}\"]\nsips = []\nmsrp = []\nmsrps = []\nturn = []\nturns = []\n[xmpp]\nscram_iterations = 4096\n\
-             [sip]\nsecurity = \"optional\"\nmax_strangers_per_second = 1000000\nmax_contacts = 100\n\
+             [sip]\nsecurity = \"optional\"\nmax_strangers_per_second = 1000000\nmax_messages_per_second = 1000000\nmax_contacts = 100\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{}",
         dir.path().join("data").display(),
         at(setup.https),

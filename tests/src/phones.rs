@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use md5::{Digest, Md5};
 
+mod offered;
 mod once;
 
+pub use self::offered::{Offered, offered};
 pub use self::once::Once;
 
 /// A server to be loaded, with the accounts of [`account`].
@@ -107,6 +109,8 @@ pub struct Phones {
     domain: &'static str,
     port: u16,
     branches: u64,
+    /// What was sent last, for who has to send it again.
+    last: String,
     /// The contacts of a REGISTER, where they are not just the socket: how many, and the first.
     contacts: usize,
     first_contact: Option<usize>,
@@ -121,14 +125,18 @@ impl Phones {
     pub fn new(server: Target) -> Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        // What comes in a burst is not to be lost here.
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4 * 1024 * 1024)?;
         let port = socket.local_addr()?.port();
         let address = ([127, 0, 0, 1], server.sip).into();
         let domain = server.domain;
         let (contacts, first_contact) = (1, None);
-        Ok(Self { socket, server: address, domain, port, branches: 0, contacts, first_contact })
+        let (branches, last) = (0, String::new());
+        Ok(Self { socket, server: address, domain, port, branches, last, contacts, first_contact })
     }
 
-    fn send(&self, text: &str) -> Result<()> {
+    fn send(&mut self, text: &str) -> Result<()> {
+        text.clone_into(&mut self.last);
         self.socket.send_to(text.as_bytes(), self.server)?;
         Ok(())
     }
@@ -378,6 +386,19 @@ impl Callers {
         ))
     }
 
+    /// Acknowledges a refusal (RFC 3261 section 17.1.1.3).
+    fn acknowledge(&mut self, answer: &Message, uri: &str) -> Result<()> {
+        let number = answer.get("cseq").split(' ').next().unwrap_or_default();
+        self.phones.send(&format!(
+            "ACK {uri} SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {number} ACK\r\n\
+             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            answer.get("via").split(";received").next().unwrap_or_default(),
+            answer.get("from"),
+            answer.get("to"),
+            answer.get("call-id"),
+        ))
+    }
+
     /// A request inside the call that this 200 made.
     fn inside(&mut self, ok: &Message, method: &str, number: u32) -> Result<()> {
         let via = self.phones.via();
@@ -417,16 +438,10 @@ impl Callers {
 
     /// The challenge of an INVITE: it is acknowledged and answered.
     fn challenged(&mut self, answer: &Message, id: &str) -> Result<()> {
-        let Some(call) = self.calls.get_mut(id) else { return Ok(()) };
+        let Some(call) = self.calls.get(id) else { return Ok(()) };
         let uri = format!("sip:{}@{}", account(call.to), self.phones.domain);
-        self.phones.send(&format!(
-            "ACK {uri} SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {} ACK\r\nMax-Forwards: 70\r\n\
-             Content-Length: 0\r\n\r\n",
-            answer.get("via").split(";received").next().unwrap_or_default(),
-            answer.get("from"),
-            answer.get("to"),
-            call.number
-        ))?;
+        self.acknowledge(answer, &uri)?;
+        let call = self.calls.get_mut(id).context("no call")?;
         call.number += 1;
         let proof = credentials(answer, "INVITE", &uri, call.from).context("no MD5 challenge")?;
         self.invite(id, &proof)
@@ -467,38 +482,6 @@ pub fn calls(server: Target, window: usize, time: Duration) -> Result<u64> {
         }
     }
     Ok(done)
-}
-
-/// Calls begin `rate` times a second, whatever becomes of them, from each of some accounts in turn; gives how many went from
-/// INVITE to the answered BYE in a second, and how many were refused with a 503.
-///
-/// # Errors
-///
-/// Sockets fail.
-pub fn offered(server: Target, accounts: usize, rate: f64, time: Duration) -> Result<(f64, u64)> {
-    let _callees = Callees::start(server, accounts..2 * accounts, 40_000, false, |_| {})?;
-    let phones = Phones::new(server)?;
-    phones.socket.set_read_timeout(Some(Duration::from_millis(1)))?;
-    let mut callers = Callers { phones, calls: HashMap::new(), serial: 0, rtp: 40_002 };
-    let begun = Instant::now();
-    let (mut done, mut refused, mut offered) = (0_u64, 0, 0_u64);
-    while begun.elapsed() < time {
-        while (offered as f64) < begun.elapsed().as_secs_f64() * rate {
-            let from = usize::try_from(offered)? % accounts;
-            callers.begin(from, from + accounts)?;
-            offered += 1;
-        }
-        // All that has come, and then on.
-        for _ in 0..64 {
-            let Some(answer) = callers.phones.receive()? else { break };
-            if answer.status() == Some(503) {
-                refused += u64::from(callers.calls.remove(answer.get("call-id")).is_some());
-            } else if callers.handle(&answer).is_ok_and(|ended| ended.is_some()) {
-                done += 1;
-            }
-        }
-    }
-    Ok((done as f64 / time.as_secs_f64(), refused))
 }
 
 /// `window` accounts write to as many others, each again once it was answered; gives how many messages got a 2xx.

@@ -128,7 +128,7 @@ impl Once {
     }
 
     /// Answers a NOTIFY; false for what is none.
-    fn acknowledged(&self, request: &Message) -> Result<bool> {
+    fn acknowledged(&mut self, request: &Message) -> Result<bool> {
         if !request.start.starts_with("NOTIFY ") {
             return Ok(false);
         }
