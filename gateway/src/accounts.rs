@@ -282,9 +282,9 @@ impl PhoneAccounts {
 }
 
 impl tandem_sip::ports::Accounts for PhoneAccounts {
-    fn turned_away(&self, peer: IpAddr, why: Refusal) {
-        metrics::counter!("tandem_sip_refused_total", "why" => why.word()).increment(1);
-        if let Some(more) = self.audit.may_say(why, Instant::now()) {
+    fn turned_away(&self, peer: IpAddr, why: Refusal, count: u64) {
+        metrics::counter!("tandem_sip_refused_total", "why" => why.word()).increment(count);
+        if let Some(more) = self.audit.may_say(why, count, Instant::now()) {
             tracing::warn!(target: "audit", %peer, why = why.word(), more, "a SIP request was turned away");
         }
     }

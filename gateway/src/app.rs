@@ -70,8 +70,6 @@ const GOODBYE: Duration = Duration::from_secs(5);
 const ECHO_QUEUE: usize = 1_024;
 /// Call stanzas that wait for the exchange.
 const STANZA_QUEUE: usize = 4_096;
-/// Changes of presence that wait for the presence desk.
-const PRESENCE_QUEUE: usize = 16_384;
 
 /// Why the node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +132,7 @@ pub struct App {
     xmpp: Server,
     sip: SipHandle,
     legs: mpsc::UnboundedSender<exchange::Event>,
-    desk: mpsc::Sender<presence::Event>,
+    desk: presence::Line,
     chat: Chat,
     listeners: JoinSet<()>,
 }
@@ -153,7 +151,7 @@ impl App {
         let (echo_queue, echo_events) = mpsc::channel(ECHO_QUEUE);
         let (legs, leg_events) = mpsc::unbounded_channel();
         let (stanzas, stanza_events) = mpsc::channel(STANZA_QUEUE);
-        let (desk, desk_events) = mpsc::channel(PRESENCE_QUEUE);
+        let desk = presence::Line::default();
         let (phones, phone_events) = mpsc::unbounded_channel();
         let bus =
             Local { echo: echo_queue, legs: legs.clone(), stanzas, presence: desk.clone(), phones };
@@ -200,7 +198,7 @@ impl App {
             .await?;
         let presence =
             PresenceDesk::new(xmpp.clone(), sip.clone(), contacts.clone(), store.clone(), routes);
-        sip.runtime().spawn(presence.run(desk_events));
+        sip.runtime().spawn(presence.run(desk.clone()));
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
@@ -239,15 +237,14 @@ impl App {
     /// Stops accepting, tells all streams, waits until they have left and the store is on disk.
     pub async fn stop(mut self) {
         self.listeners.shutdown().await;
+        // From here on nothing new begins, while what runs is still heard.
+        self.sip.close();
         // Calls and watchers first, while both protocols still work.
         let (done, ended) = oneshot::channel();
         if self.legs.send(exchange::Event::Stop(done)).is_ok() {
             let _ = tokio::time::timeout(GOODBYE, ended).await;
         }
-        let (done, ended) = oneshot::channel();
-        if self.desk.send(presence::Event::Stop(done)).await.is_ok() {
-            let _ = tokio::time::timeout(GOODBYE, ended).await;
-        }
+        let _ = tokio::time::timeout(GOODBYE, self.desk.stop()).await;
         self.sip.shutdown().await;
         self.chat.settle().await;
         if !net::stop(&self.xmpp, GOODBYE).await {

@@ -19,18 +19,18 @@ impl<K> Default for Audit<K> {
 }
 
 impl<K: Hash + Eq> Audit<K> {
-    /// Whether a line is written now; gives how many of its kind were not since the last.
-    pub fn may_say(&self, kind: K, now: Instant) -> Option<u64> {
+    /// Whether a line is written now for so many of a kind; gives how many were not written since the last line.
+    pub fn may_say(&self, kind: K, count: u64, now: Instant) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kinds.get_mut(&kind) {
             Some((at, silent)) if now.saturating_duration_since(*at) < PAUSE => {
-                *silent += 1;
+                *silent += count;
                 None
             }
-            Some(known) => Some(std::mem::replace(known, (now, 0)).1),
+            Some(known) => Some(std::mem::replace(known, (now, 0)).1 + count.saturating_sub(1)),
             None => {
                 kinds.insert(kind, (now, 0));
-                Some(0)
+                Some(count.saturating_sub(1))
             }
         }
     }
@@ -47,7 +47,7 @@ mod tests {
         let later = now + PAUSE;
         let said: Vec<_> =
             [("a", now), ("a", now), ("b", now), ("a", now), ("a", later), ("a", later)]
-                .map(|(kind, at)| audit.may_say(kind, at))
+                .map(|(kind, at)| audit.may_say(kind, 1, at))
                 .into();
         assert_eq!(said, [Some(0), None, Some(0), None, Some(2), None]);
     }

@@ -43,6 +43,10 @@ pub struct Config {
     pub max_connections: usize,
     /// Stream connections from one address at most.
     pub max_connections_per_peer: usize,
+    /// Messages of any kind taken from one address (of IPv6: one network of 64 bits) a second; more are dropped before they are
+    /// read, and streams are read no faster. Forty times as many once an account was proven from there, a tenth after a wrong
+    /// password or what scanners do; trunks that are known by their address send what they like.
+    pub max_messages_per_second: u32,
     /// Requests without credentials taken from one address a second; more are dropped unanswered.
     pub max_strangers_per_second: u32,
     /// How the User-Agent field of scanners begins, in lower case: they get no answer.
@@ -210,6 +214,7 @@ impl Default for Config {
             max_transactions: 500_000,
             max_connections: 10_000,
             max_connections_per_peer: 200,
+            max_messages_per_second: 1_000,
             max_strangers_per_second: 5_000,
             scanners: SCANNERS.iter().map(|name| (*name).to_owned()).collect(),
             idle_connection_secs: 3_600,

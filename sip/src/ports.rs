@@ -74,7 +74,7 @@ pub trait Accounts: Send + Sync {
     fn tried(&self, peer: IpAddr, account: &str, ok: bool);
 
     /// Something from this address was turned away before it was asked who it is. Must not block.
-    fn turned_away(&self, peer: IpAddr, why: Refusal);
+    fn turned_away(&self, peer: IpAddr, why: Refusal, count: u64);
 }
 
 /// Where the bindings of addresses of record are kept.
@@ -123,6 +123,8 @@ pub enum Refusal {
     Excess,
     /// There is too much to do. 503 with Retry-After.
     Overload,
+    /// More of anything than one address may send in a second; nobody looked at it. No answer.
+    Budget,
 }
 
 impl Refusal {
@@ -135,6 +137,7 @@ impl Refusal {
             Self::Foreign => "foreign",
             Self::Excess => "excess",
             Self::Overload => "overload",
+            Self::Budget => "budget",
         }
     }
 }

@@ -360,6 +360,15 @@ impl Server {
     ///
     /// When it cannot be asked.
     pub fn stop(mut self) -> Result<bool> {
+        self.terminate()
+    }
+
+    /// As [`Server::stop`], where its log and its data are looked at afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn terminate(&mut self) -> Result<bool> {
         let pid = self.process.id().to_string();
         ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "kill failed");
         Ok(self.process.wait()?.success())

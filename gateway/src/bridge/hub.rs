@@ -4,6 +4,7 @@
 //! it, the calls, the chat, the presence desk, the phones' registrations or the echo service.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tandem_media::MediaEvent;
 use tandem_sip::ports::{
@@ -24,6 +25,7 @@ use super::numbers::Plan;
 use super::pidf_read::Document as Pidf;
 use super::room_phone::RoomPhones;
 use super::{echo, exchange, identity, presence};
+use crate::audit::Audit;
 use crate::cluster::{Bus, Envelope};
 use crate::store::{Store, sip_fault};
 
@@ -50,6 +52,7 @@ pub struct Hub {
     pub rooms: OnceLock<RoomPhones>,
     /// The message sessions of phones.
     pub sessions: OnceLock<MsrpDesk>,
+    audit: Audit<&'static str>,
 }
 
 impl Hub {
@@ -68,6 +71,17 @@ impl Hub {
             chat: OnceLock::new(),
             rooms: OnceLock::new(),
             sessions: OnceLock::new(),
+            audit: Audit::default(),
+        }
+    }
+
+    /// Tells the presence desk. Where it is behind so far that it takes nothing, one line a second says what that means.
+    fn tell_desk(&self, event: presence::Event, loss: &'static str) {
+        if self.bus.send(Envelope::Presence(event)).is_err() {
+            metrics::counter!("tandem_presence_lost_total").increment(1);
+            if let Some(more) = self.audit.may_say(loss, 1, Instant::now()) {
+                tracing::error!(more, "the presence desk is behind: {loss}");
+            }
         }
     }
 
@@ -207,17 +221,13 @@ impl Foreign for Hub {
 impl Watch for Hub {
     fn presence_changed(&self, account: &Jid) {
         let event = presence::Event::Changed(account.clone());
-        if self.bus.send(Envelope::Presence(event)).is_err() {
-            tracing::warn!("the presence desk is behind; a change is told with the next one");
-        }
+        self.tell_desk(event, "a change is told with the next one");
     }
 
     fn permission_changed(&self, owner: &Jid, contact: &Jid, may_see: bool) {
         let (owner, contact) = (owner.clone(), contact.clone());
         let event = presence::Event::Permission { owner, contact, may_see };
-        if self.bus.send(Envelope::Presence(event)).is_err() {
-            tracing::error!("the presence desk is behind; a permission waits for a refresh");
-        }
+        self.tell_desk(event, "a permission waits for a refresh");
     }
 
     fn requests_changed(&self, owner: &Jid) {
@@ -313,26 +323,21 @@ impl Events for Hub {
     }
 
     fn unpublished(&self, id: PublicationId) {
-        if self.bus.send(Envelope::Presence(presence::Event::Unpublished(id))).is_err() {
-            tracing::error!("the presence desk is behind; a phone shows what it said before");
-        }
+        let event = presence::Event::Unpublished(id);
+        self.tell_desk(event, "a phone shows what it said before");
     }
 
     fn watched(&self, id: WatchId, event: WatchEvent) {
-        if self.bus.send(Envelope::Presence(presence::Event::Watched(id, event))).is_err() {
-            tracing::error!("the presence desk is behind; a contact is shown as it was");
-        }
+        let event = presence::Event::Watched(id, event);
+        self.tell_desk(event, "a contact is shown as it was");
     }
 
     fn ended(&self, id: SubscriptionId, _: SubscriptionEnd) {
         if let Some(rooms) = self.rooms.get() {
             rooms.rosters().ended(id);
         }
-        if self.bus.send(Envelope::Presence(presence::Event::Ended(id))).is_err() {
-            tracing::warn!(
-                "the presence desk is behind; a watcher is forgotten when its NOTIFY fails"
-            );
-        }
+        let event = presence::Event::Ended(id);
+        self.tell_desk(event, "a watcher is forgotten when its NOTIFY fails");
     }
 }
 

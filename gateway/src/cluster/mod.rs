@@ -46,7 +46,7 @@ pub struct Local {
     /// Call stanzas.
     pub stanzas: mpsc::Sender<exchange::Call>,
     /// The presence desk.
-    pub presence: mpsc::Sender<presence::Event>,
+    pub presence: presence::Line,
     /// Registrations: one at a time and account, as the registrar waits for its store.
     pub phones: mpsc::UnboundedSender<Registration>,
 }
@@ -57,7 +57,7 @@ impl Bus for Local {
             Envelope::Echo(event) => self.echo.try_send(event).is_ok(),
             Envelope::Leg(event) => self.legs.send(event).is_ok(),
             Envelope::Call(call) => self.stanzas.try_send(call).is_ok(),
-            Envelope::Presence(event) => self.presence.try_send(event).is_ok(),
+            Envelope::Presence(event) => self.presence.send(event).is_ok(),
             Envelope::Registration(registration) => self.phones.send(registration).is_ok(),
         };
         if taken { Ok(()) } else { Err(NotTaken) }

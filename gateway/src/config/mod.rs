@@ -136,6 +136,8 @@ pub struct Sip {
     pub max_message_bytes: usize,
     /// Transactions in work before new requests get a 503.
     pub max_transactions: usize,
+    /// Messages read a second, of one address.
+    pub max_messages_per_second: u32,
     /// Requests without credentials answered a second, of one address.
     pub max_strangers_per_second: u32,
     /// Whether people of other SIP domains are reached, and reach accounts here: `closed`, `allow` (those of the domains
@@ -336,6 +338,7 @@ impl Default for Sip {
             auth_int: usual.auth_int,
             max_message_bytes: usual.max_message_bytes,
             max_transactions: usual.max_transactions,
+            max_messages_per_second: usual.max_messages_per_second,
             max_strangers_per_second: usual.max_strangers_per_second,
             foreign: usual.foreign.policy,
             foreign_domains: Vec::new(),
@@ -529,6 +532,7 @@ impl Config {
             auth_int: self.sip.auth_int,
             max_message_bytes: self.sip.max_message_bytes,
             max_transactions: self.sip.max_transactions,
+            max_messages_per_second: self.sip.max_messages_per_second,
             max_strangers_per_second: self.sip.max_strangers_per_second,
             scanners: self.sip.scanners.clone(),
             session_expires_secs: self.sip.session_expires,

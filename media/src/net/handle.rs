@@ -84,7 +84,12 @@ impl MediaHandle {
     /// Ends a call with all its legs.
     pub fn close_call(&self, call: CallId) {
         self.say(call.0, Command::CloseCall(call));
-        self.legs().retain(|_, leg| leg.call != call);
+        let mut legs = self.legs();
+        let gone: Vec<LegId> =
+            legs.iter().filter(|(_, leg)| leg.call == call).map(|(id, _)| *id).collect();
+        let gone: Vec<OpenLeg> = gone.iter().filter_map(|id| legs.remove(id)).collect();
+        drop(legs);
+        gone.iter().for_each(|leg| self.release(leg));
     }
 
     /// Opens a WebRTC leg. `controlling`: we began the session. `random` must be unpredictable: the password comes of it.
@@ -153,7 +158,7 @@ impl MediaHandle {
     ///
     /// [`MediaError::NoPorts`] or [`MediaError::Busy`].
     pub fn open_rtp(&self, call: CallId) -> Result<(LegId, SocketAddr), MediaError> {
-        let (rtp, rtcp) = self.0.ports.lock().unwrap_or_else(PoisonError::into_inner).bind()?;
+        let (rtp, rtcp) = self.ports().bind()?;
         let bound = rtp.local_addr()?;
         let ip = self.0.config.rtp_advertised.unwrap_or(bound.ip());
         let address = SocketAddr::new(ip, bound.port());
@@ -259,7 +264,25 @@ impl MediaHandle {
     }
 
     fn forget(&self, leg: LegId) {
-        self.legs().remove(&leg);
+        let gone = self.legs().remove(&leg);
+        gone.iter().for_each(|leg| self.release(leg));
+    }
+
+    fn release(&self, leg: &OpenLeg) {
+        if let Some(address) = leg.rtp {
+            self.ports().release(address.port());
+        }
+    }
+
+    /// Whether there are so few ports for RTP left that no new call should begin: what is left is for those that run.
+    pub fn is_short_of_ports(&self) -> bool {
+        let ports = self.ports();
+        // A call has two legs.
+        ports.free() < 2 + ports.len() / 64
+    }
+
+    fn ports(&self) -> std::sync::MutexGuard<'_, PortPairs> {
+        self.0.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn legs(&self) -> std::sync::MutexGuard<'_, HashMap<LegId, OpenLeg>> {

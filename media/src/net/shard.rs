@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, IoSliceMut};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -42,11 +42,24 @@ pub(super) struct Started {
     waker: Arc<Waker>,
     /// Woken, and not at the queue yet: what comes now is found there without another system call.
     is_awake: Arc<AtomicBool>,
+    late: Late,
 }
+
+/// Ends of legs and calls that found the queue full: as many as there are, and none is lost, as with each a port would be.
+type Late = Arc<Mutex<Vec<Command>>>;
 
 impl Started {
     pub(super) fn send(&self, control: Control) -> Result<(), MediaError> {
-        match self.queue.try_send(control) {
+        let sent = match self.queue.try_send(control) {
+            Err(TrySendError::Full(Control::Command(
+                end @ (Command::CloseLeg(_) | Command::CloseCall(_)),
+            ))) => {
+                self.late.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+                Ok(())
+            }
+            sent => sent,
+        };
+        match sent {
             Ok(()) => {
                 if !self.is_awake.swap(true, Ordering::AcqRel) {
                     let _ = self.waker.wake();
@@ -79,7 +92,7 @@ pub(super) fn start(
     let (queue, control) = sync_channel(CONTROL_QUEUE);
     let (made_in, made) = sync_channel(CONTROL_QUEUE);
     let workers = Workers::start(workers, &made_in, &waker)?;
-    let is_awake = Arc::new(AtomicBool::new(false));
+    let (is_awake, late) = (Arc::new(AtomicBool::new(false)), Late::default());
     let mut shard = Shard {
         engine,
         poll,
@@ -90,13 +103,14 @@ pub(super) fn start(
         buffer: vec![0; BUFFER * BATCH_SIZE],
         control,
         is_awake: is_awake.clone(),
+        late: late.clone(),
         made,
         workers,
         listener,
     };
     shard.add(Socket::Shared, socket)?;
     std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?;
-    Ok(Started { queue, waker, is_awake })
+    Ok(Started { queue, waker, is_awake, late })
 }
 
 struct Port {
@@ -116,6 +130,7 @@ struct Shard {
     buffer: Vec<u8>,
     control: Receiver<Control>,
     is_awake: Arc<AtomicBool>,
+    late: Late,
     made: Receiver<Made>,
     workers: Workers,
     listener: Listener,
@@ -171,6 +186,11 @@ impl Shard {
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return false,
             }
+        }
+        // What ends here was begun by what was in the queue before it.
+        let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for end in late {
+            self.engine.handle_command(end, now);
         }
         while let Ok(made) = self.made.try_recv() {
             self.engine.handle_made(&made, now);

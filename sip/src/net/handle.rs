@@ -36,6 +36,7 @@ pub(super) enum Command {
     Nudge(Arc<Binding>),
     Message(Box<OutgoingMessage>, oneshot::Sender<MessageResult>),
     Bindings(String, oneshot::Sender<Vec<Arc<Binding>>>),
+    Close,
     Stop(oneshot::Sender<()>),
 }
 
@@ -199,6 +200,11 @@ impl SipHandle {
         ends: WebSocketEnds,
     ) {
         self.doorman.websocket(incoming, outgoing, ends).await;
+    }
+
+    /// From now on whatever is new is refused with a 503; what goes on or ends is served on.
+    pub fn close(&self) {
+        self.tell(Command::Close);
     }
 
     /// Stops the server once what was told to it has been sent. Calls are to be hung up before.

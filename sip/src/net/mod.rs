@@ -1,8 +1,9 @@
 //! UDP, TCP, TLS and WebSockets for the SIP server (RFC 3261 section 18, RFC 7118), and the handle that others hold.
 //!
-//! One task owns the [`Core`]. A reader a UDP socket and a task a connection parse what arrives and hand it over by
-//! bounded queues: a full one stops the reading. Datagrams leave straight from the core's task; what a connection does
-//! not take in time closes it.
+//! One task owns the [`Core`] and reads all datagrams, which wait in a [`Backlog`](crate::transport::Backlog) of their
+//! urgency; they leave straight from it too. A task a connection parses what arrives and hands it over by bounded queues: a
+//! full one stops the reading, and what a connection does not take in time closes it. What an address may send is bounded by
+//! its budget before anybody looks at it.
 
 #[cfg(test)]
 mod address_tests;
@@ -36,7 +37,7 @@ use crate::ports::Ports;
 use crate::service::{Core, Listening};
 use crate::transport::Protocol;
 
-/// Batches of datagrams and frames of connections that wait for the core.
+/// Batches of messages of connections that wait for the core.
 const INBOX: usize = 1_024;
 
 /// An address to listen on.
@@ -103,11 +104,12 @@ impl Sip {
         place: Place,
     ) -> Result<(SipHandle, Vec<SocketAddr>), StartError> {
         let limits = Limits { message: config.max_message_bytes, ..Limits::default() };
+        let budgets = task::budgets(&config);
         let (runtime, alive) = place.runtime().map_err(StartError::Thread)?;
         let (inbox, events) = mpsc::channel(INBOX);
         let doorman = stream::Doorman::new(
             &config,
-            inbox.clone(),
+            (inbox.clone(), budgets.clone()),
             limits,
             tls.as_ref().and_then(|tls| tls.client.clone()).map(Into::into),
             tls.as_ref().and_then(|tls| tls.roots.clone()),
@@ -125,10 +127,7 @@ impl Sip {
                         Arc::new(udp::bind(addr).map_err(fault)?)
                     };
                     let local = socket.local_addr().map_err(fault)?;
-                    let reader =
-                        udp::Reader::new(socket.clone(), number, local, advertised, limits);
-                    runtime.spawn(reader.run(inbox.clone()));
-                    sockets.push((number, socket));
+                    sockets.push(udp::Reader::new(socket, number, local, advertised));
                     local
                 }
                 Protocol::Tcp | Protocol::Tls => {
@@ -150,6 +149,7 @@ impl Sip {
             listening.push(Listening { protocol, socket: number, local, outward });
         }
         let bindings = ports.bindings.load().await?;
+        task::vouch_all(&budgets, &bindings);
         let key = ports.bindings.key().await?;
         let mut core =
             Core::new(config, listening, bindings, seed, Instant::now(), SystemTime::now());
@@ -157,7 +157,7 @@ impl Sip {
         let (gauges, away) = (Arc::default(), Arc::default());
         let shown = (Arc::clone(&gauges), Arc::clone(&away));
         let (handle, commands) = SipHandle::new(doorman.clone(), shown, runtime.clone());
-        let task = task::Task::new(core, ports, sockets, doorman, (gauges, away));
+        let task = task::Task::new(core, ports, sockets, (doorman, budgets), (gauges, away));
         runtime.spawn(async move {
             task.run(events, commands).await;
             drop(alive);

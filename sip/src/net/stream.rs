@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificates::proven;
-use super::task::Inbound;
+use super::task::{Inbound, SharedBudgets};
 use super::udp::OwnAddress;
 use crate::config::Config;
 use crate::msg::Limits;
@@ -36,6 +36,7 @@ pub(super) const PONG: &[u8] = b"\r\n";
 #[derive(Clone)]
 pub(super) struct Doorman {
     pub(super) inbox: mpsc::Sender<Vec<Inbound>>,
+    budgets: SharedBudgets,
     pub(super) limits: Limits,
     pub(super) idle: Duration,
     connector: Option<TlsConnector>,
@@ -95,7 +96,7 @@ impl Drop for Guest {
 impl Doorman {
     pub(super) fn new(
         config: &Config,
-        inbox: mpsc::Sender<Vec<Inbound>>,
+        (inbox, budgets): (mpsc::Sender<Vec<Inbound>>, SharedBudgets),
         limits: Limits,
         connector: Option<TlsConnector>,
         roots: Option<Arc<RootCertStore>>,
@@ -107,6 +108,7 @@ impl Doorman {
         };
         Self {
             inbox,
+            budgets,
             limits,
             idle: Duration::from_secs(u64::from(config.idle_connection_secs)),
             connector,
@@ -151,6 +153,19 @@ impl Doorman {
             return None;
         };
         Some((guest, self.next_socket.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Who sends more than its budget has is read from later. Reading is cheap; what is read is not looked at before.
+    pub(super) async fn charge(&self, peer: SocketAddr, messages: usize) {
+        for _ in 0..messages {
+            let wait = {
+                let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+                budgets.wait(peer.ip(), std::time::Instant::now())
+            };
+            if !wait.is_zero() {
+                tokio::time::sleep(wait.min(PATIENCE)).await;
+            }
+        }
     }
 
     async fn welcome(self, tcp: TcpStream, flow: Flow, tls: Option<TlsAcceptor>, guest: Guest) {
@@ -259,14 +274,16 @@ impl Doorman {
                 Ok(Ok(count)) if count > 0 => count,
                 _ => return,
             };
+            self.charge(flow.peer, 1).await;
             framer.push(chunk.get(..count).unwrap_or_default());
+            let at = std::time::Instant::now();
             let mut batch = Vec::new();
             let fault = loop {
                 match framer.poll() {
                     Ok(Some(Frame::Message(message))) => {
                         is_known |= message.is_ok();
                         begun = None;
-                        batch.push(Inbound::Message { flow, message: Box::new(message) });
+                        batch.push(Inbound::Message { flow, message: Box::new(message), at });
                     }
                     Ok(Some(Frame::Ping)) => {
                         let _ = pongs.try_send(Bytes::from_static(PONG));
@@ -276,7 +293,7 @@ impl Doorman {
                     Err(fault) => {
                         if let Some(error) = fault.answer {
                             let message = Box::new(Err(error));
-                            batch.push(Inbound::Message { flow, message });
+                            batch.push(Inbound::Message { flow, message, at });
                         }
                         break true;
                     }
@@ -286,9 +303,12 @@ impl Doorman {
                 0 => None,
                 _ => begun.or_else(|| Some(Instant::now())),
             };
+            // One is charged already.
+            let more = batch.len().saturating_sub(1);
             if !batch.is_empty() && self.inbox.send(batch).await.is_err() {
                 return;
             }
+            self.charge(flow.peer, more).await;
             if fault {
                 // The answer gets a moment to leave before the connection goes.
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,32 +1,34 @@
 //! The task that owns the core: everything in, everything out, jobs beside it.
+//!
+//! It works in short turns: what has come is read at once, so that nothing is lost in the kernel, and waits in the backlog;
+//! a few pieces are worked on; then others of this thread, who end what was begun, have theirs.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Command;
 use super::stream::Doorman;
-use crate::msg::{Message, ParseError};
-use crate::ports::{MessageResult, Ports};
+use super::udp::{Reader, readable};
+use crate::config::Config;
+use crate::msg::{Limits, Message, ParseError, parse_datagram};
+use crate::ports::{Binding, MessageResult, Ports, Refusal};
 use crate::service::locate;
 use crate::service::{Core, Gauges, Job, JobId, JobResult, Output, Ticket};
-use crate::transport::{Flow, Protocol};
+use crate::transport::{Backlog, Budgets, Class, Flow, Protocol};
 
 /// What the sockets tell the core.
 pub(super) enum Inbound {
-    /// A message, or what is wrong with it.
-    Message { flow: Flow, message: Box<Result<Message, ParseError>> },
-    /// A socket was read: until nothing was left, or not.
-    Read { socket: u64, drained: bool },
+    /// A message that was read then, or what is wrong with it.
+    Message { flow: Flow, message: Box<Result<Message, ParseError>>, at: Instant },
     /// A connection was accepted; `writer` takes what is for it.
     Opened { flow: Flow, writer: mpsc::Sender<Bytes> },
     /// Who is about to open a connection has shown a certificate that speaks for these domains.
@@ -37,17 +39,30 @@ pub(super) enum Inbound {
 
 type Jobs = FuturesUnordered<Pin<Box<dyn Future<Output = (JobId, JobResult)> + Send>>>;
 
+/// What the addresses may send; streams are charged where they are read.
+pub(super) type SharedBudgets = Arc<Mutex<Budgets>>;
+
+/// Datagrams that are worked on, that are refused, and batches of connections that are taken before others have their turn.
+const WORKED_ON: usize = 32;
+const REFUSED: usize = 32;
+const BATCHES: usize = 16;
 /// Between looks at how much is in work.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a stop waits for BYE and NOTIFY to be answered.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(4);
+/// Between looks whether they are.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct Task {
     core: Core,
     ports: Ports,
-    /// With their numbers, and whether they are of IPv6.
-    sockets: Vec<(u64, Arc<UdpSocket>, bool)>,
+    sockets: Vec<Reader>,
+    backlog: Backlog<Bytes>,
+    budgets: SharedBudgets,
+    /// Datagrams that were lost as too many waited already.
+    lost: u64,
     doorman: Doorman,
+    limits: Limits,
     writers: HashMap<u64, mpsc::Sender<Bytes>>,
     jobs: Jobs,
     tickets: HashMap<Ticket, oneshot::Sender<MessageResult>>,
@@ -57,26 +72,25 @@ pub(super) struct Task {
     /// Trunks that do not answer.
     away: Arc<Mutex<HashSet<String>>>,
     read_at: Instant,
+    look_at: Instant,
 }
 
 impl Task {
     pub(super) fn new(
         core: Core,
         ports: Ports,
-        sockets: Vec<(u64, Arc<UdpSocket>)>,
-        doorman: Doorman,
+        sockets: Vec<Reader>,
+        (doorman, budgets): (Doorman, SharedBudgets),
         (gauges, away): (Arc<Mutex<Gauges>>, Arc<Mutex<HashSet<String>>>),
     ) -> Self {
         Self {
             core,
             ports,
-            sockets: sockets
-                .into_iter()
-                .map(|(number, socket)| {
-                    let is_v6 = socket.local_addr().is_ok_and(|addr| addr.is_ipv6());
-                    (number, socket, is_v6)
-                })
-                .collect(),
+            sockets,
+            backlog: Backlog::default(),
+            budgets,
+            lost: 0,
+            limits: doorman.limits,
             doorman,
             writers: HashMap::new(),
             jobs: FuturesUnordered::new(),
@@ -86,6 +100,7 @@ impl Task {
             gauges,
             away,
             read_at: Instant::now(),
+            look_at: Instant::now(),
         }
     }
 
@@ -96,41 +111,119 @@ impl Task {
     ) {
         self.flush();
         loop {
-            let due = self.core.next_timeout();
-            let farewell = self.stopping.as_ref().map(|(at, _)| *at);
-            tokio::select! {
-                Some((id, result)) = self.jobs.next(), if !self.jobs.is_empty() => {
-                    self.core.job_done(id, result, Instant::now());
-                }
-                command = commands.recv() => match command {
-                    Some(command) => self.command(command),
-                    // The last handle is gone.
-                    None => return,
-                },
-                Some(batch) = inbox.recv() => {
-                    let now = Instant::now();
-                    for inbound in batch {
-                        self.inbound(inbound, now);
+            if self.backlog.is_empty() {
+                let due = self.core.next_timeout();
+                let look = self.look_at;
+                let farewell = self.stopping.as_ref().map(|(at, _)| look.min(*at));
+                tokio::select! {
+                    Some((id, result)) = self.jobs.next(), if !self.jobs.is_empty() => {
+                        self.core.job_done(id, result, Instant::now());
                     }
+                    command = commands.recv() => match command {
+                        Some(command) => self.command(command),
+                        // The last handle is gone.
+                        None => return,
+                    },
+                    Some(batch) = inbox.recv() => self.batch(batch),
+                    () = readable(&self.sockets) => {}
+                    () = sleep_until(due) => {}
+                    () = sleep_until(farewell) => {}
                 }
-                () = sleep_until(due) => {}
-                () = sleep_until(farewell) => {}
+            } else {
+                tokio::task::yield_now().await;
             }
-            // Whatever woke us: what is due is due, and commands that came together leave together.
-            while let Ok(command) = commands.try_recv() {
-                self.command(command);
-            }
-            self.core.handle_timeout(Instant::now());
-            self.flush();
-            self.read_gauges();
-            if let Some((at, _)) = &self.stopping
-                && (*at <= Instant::now() || self.core.open_requests() == 0)
+            self.turn(&mut inbox, &mut commands);
+            if self.is_done()
+                && let Some((_, done)) = self.stopping.take()
             {
-                if let Some((_, done)) = self.stopping.take() {
-                    let _ = done.send(());
-                }
+                let _ = done.send(());
                 return;
             }
+        }
+    }
+
+    /// Whether the server is to stop, and everybody has answered who was told goodbye, or has had the time.
+    fn is_done(&mut self) -> bool {
+        let Some((farewell, _)) = &self.stopping else { return false };
+        let now = Instant::now();
+        if *farewell <= now {
+            return true;
+        }
+        // A look through all: not in each turn.
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK;
+        self.core.is_quiet()
+    }
+
+    /// Whatever woke us: what has come is taken in, what is due is due, and what came together leaves together.
+    fn turn(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Vec<Inbound>>,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+    ) {
+        self.read();
+        while let Ok(command) = commands.try_recv() {
+            self.command(command);
+        }
+        while !self.jobs.is_empty()
+            && let Some(Some((id, result))) = self.jobs.next().now_or_never()
+        {
+            self.core.job_done(id, result, Instant::now());
+        }
+        for _ in 0..BATCHES {
+            let Ok(batch) = inbox.try_recv() else { break };
+            self.batch(batch);
+        }
+        self.work();
+        self.core.handle_timeout(Instant::now());
+        self.flush();
+        self.read_gauges();
+    }
+
+    /// Takes in what the sockets of datagrams have.
+    fn read(&mut self) {
+        let now = Instant::now();
+        let Self { sockets, backlog, budgets, lost, .. } = self;
+        let mut budgets = budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        for socket in sockets {
+            let take = |flow, datagram: Bytes| {
+                let class = Class::of_bytes(&datagram);
+                *lost += u64::from(!backlog.push(class, flow, datagram, now));
+            };
+            socket.read(|peer| budgets.admits(peer, now), take);
+        }
+        while let Some((peer, count)) = budgets.poll_over() {
+            self.ports.accounts.turned_away(peer, Refusal::Budget, count);
+        }
+    }
+
+    /// Refuses what waits too long, and goes on with the most urgent of the rest.
+    fn work(&mut self) {
+        let now = Instant::now();
+        for _ in 0..REFUSED {
+            let Some((flow, datagram)) = self.backlog.pop_late(now) else { break };
+            self.datagram(flow, datagram, true, now);
+        }
+        for _ in 0..WORKED_ON {
+            let Some((flow, datagram)) = self.backlog.pop() else { break };
+            self.datagram(flow, datagram, false, now);
+        }
+    }
+
+    fn datagram(&mut self, flow: Flow, datagram: Bytes, is_late: bool, now: Instant) {
+        match parse_datagram(datagram, &self.limits) {
+            Ok(message) if is_late => self.core.handle_late(message, flow, now),
+            Ok(message) => self.core.handle_message(message, flow, now),
+            Err(error) => self.core.handle_bad(&error, flow, now),
+        }
+    }
+
+    fn batch(&mut self, batch: Vec<Inbound>) {
+        let now = Instant::now();
+        for inbound in batch {
+            self.inbound(inbound, now);
         }
     }
 
@@ -140,16 +233,22 @@ impl Task {
         if gauges.transactions == 0 || now.saturating_duration_since(self.read_at) >= SECOND {
             self.read_at = now;
             *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+            let lost = std::mem::take(&mut self.lost);
+            if lost > 0 {
+                tracing::warn!(lost, "more came than could even be refused");
+            }
         }
     }
 
     fn inbound(&mut self, inbound: Inbound, now: Instant) {
         match inbound {
-            Inbound::Message { flow, message } => match *message {
+            Inbound::Message { flow, message, at } => match *message {
+                Ok(message) if Class::of(&message).is_late(at, now) => {
+                    self.core.handle_late(message, flow, now);
+                }
                 Ok(message) => self.core.handle_message(message, flow, now),
                 Err(error) => self.core.handle_bad(&error, flow, now),
             },
-            Inbound::Read { socket, drained } => self.core.socket_read(socket, drained, now),
             Inbound::Opened { flow, writer } => {
                 self.writers.insert(flow.socket, writer);
                 self.core.stream_opened(flow);
@@ -191,7 +290,11 @@ impl Task {
             Command::Bindings(account, done) => {
                 let _ = done.send(core.bindings(&account).to_vec());
             }
-            Command::Stop(done) => self.stopping = Some((now + FAREWELL, done)),
+            Command::Close => core.close(),
+            Command::Stop(done) => {
+                core.stop(now);
+                self.stopping = Some((now + FAREWELL, done));
+            }
         }
     }
 
@@ -241,19 +344,34 @@ impl Task {
                         let _ = done.send(result);
                     }
                 }
-                Output::TurnedAway(peer, why) => self.ports.accounts.turned_away(peer, why),
+                Output::TurnedAway(peer, why) => {
+                    if why == Refusal::Scanner {
+                        self.budgets().suspect(peer, Instant::now());
+                    }
+                    self.ports.accounts.turned_away(peer, why, 1);
+                }
                 Output::Tried { peer, account, ok } => {
+                    let now = Instant::now();
+                    match ok {
+                        true => self.budgets().vouch(peer, now),
+                        false => self.budgets().suspect(peer, now),
+                    }
                     self.ports.accounts.tried(peer, &account, ok)
                 }
+                Output::Known(peer) => self.budgets().vouch(peer, Instant::now()),
             }
         }
     }
 
+    fn budgets(&self) -> MutexGuard<'_, Budgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send(&mut self, flow: Flow, bytes: Bytes) {
         if flow.protocol == Protocol::Udp {
-            let socket = self.sockets.iter().find(|(number, ..)| *number == flow.socket);
+            let socket = self.sockets.iter().find(|socket| socket.number == flow.socket);
             // A full buffer loses a datagram, as the network may; what matters is sent again.
-            if let Some((_, socket, is_v6)) = socket
+            if let Some(Reader { socket, is_v6, .. }) = socket
                 && let Err(error) = socket.try_send_to(&bytes, peer_on(*is_v6, flow.peer))
             {
                 tracing::debug!(peer = %flow.peer, %error, "a datagram did not leave");
@@ -268,6 +386,22 @@ impl Task {
             // Without its writer the connection closes, and says so.
             self.writers.remove(&flow.socket);
         }
+    }
+}
+
+/// What addresses may send, of which trunks may send all.
+pub(super) fn budgets(config: &Config) -> SharedBudgets {
+    let trunks = config.trunks.iter().flat_map(|trunk| &trunk.sources).map(|source| source.ip);
+    let rate = config.max_messages_per_second;
+    Arc::new(Mutex::new(Budgets::new(rate, trunks, Instant::now())))
+}
+
+/// Who was registered before we stopped is known.
+pub(super) fn vouch_all(budgets: &SharedBudgets, bindings: &[Binding]) {
+    let (mut budgets, now) =
+        (budgets.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+    for binding in bindings {
+        budgets.vouch(binding.flow.peer.ip(), now);
     }
 }
 

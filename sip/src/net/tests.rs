@@ -43,7 +43,7 @@ impl Accounts for Memory {
         None
     }
     fn tried(&self, _: IpAddr, _: &str, _: bool) {}
-    fn turned_away(&self, _: IpAddr, _: crate::ports::Refusal) {}
+    fn turned_away(&self, _: IpAddr, _: crate::ports::Refusal, _: u64) {}
 }
 
 impl Bindings for Memory {
@@ -381,7 +381,10 @@ async fn a_stop_closes_every_connection() {
 /// A doorman without sockets, in virtual time.
 fn serve(theirs: tokio::io::DuplexStream) -> mpsc::Receiver<Vec<Inbound>> {
     let (inbox, events) = mpsc::channel(64);
-    let doorman = stream::Doorman::new(&config(), inbox, Limits::default(), None, None);
+    let doorman = {
+        let budgets = task::budgets(&config());
+        stream::Doorman::new(&config(), (inbox, budgets), Limits::default(), None, None)
+    };
     let peer = ([192, 0, 2, 7], 5060).into();
     let flow = crate::transport::Flow { protocol: Protocol::Tcp, socket: 1, peer, local: peer };
     tokio::spawn(async move {

@@ -1,22 +1,21 @@
-//! Datagrams: read in batches, parsed beside the core. Keep-alives by STUN (RFC 5626 section 4.4.2) are answered here.
+//! Datagrams: read in batches. Keep-alives by STUN (RFC 5626 section 4.4.2) are answered here.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
 
-use super::task::Inbound;
-use crate::msg::{Limits, parse_datagram};
 use crate::transport::{Flow, Protocol, stun};
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
-/// Datagrams of one batch.
-const BATCH: usize = 64;
+/// Datagrams that are read before others have their turn.
+const BATCH: usize = 512;
 /// Kernel buffers, so that a burst waits instead of being lost.
 const BUFFER: usize = 4 * 1024 * 1024;
 /// Peers whose route is remembered on a listener for all addresses.
@@ -38,10 +37,12 @@ pub(super) fn bind(addr: SocketAddr) -> std::io::Result<UdpSocket> {
 
 /// Reads one socket.
 pub(super) struct Reader {
-    socket: Arc<UdpSocket>,
-    number: u64,
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) number: u64,
+    /// Whether it is of IPv6.
+    pub(super) is_v6: bool,
     own: OwnAddress,
-    limits: Limits,
+    buffer: Vec<u8>,
 }
 
 impl Reader {
@@ -50,58 +51,48 @@ impl Reader {
         number: u64,
         local: SocketAddr,
         advertised: Option<IpAddr>,
-        limits: Limits,
     ) -> Self {
-        Self { socket, number, own: OwnAddress::new(local, advertised), limits }
+        let own = OwnAddress::new(local, advertised);
+        Self { socket, number, is_v6: local.is_ipv6(), own, buffer: vec![0; MAX_DATAGRAM] }
     }
 
-    /// Until the core is gone.
-    pub(super) async fn run(mut self, inbox: mpsc::Sender<Vec<Inbound>>) {
-        let mut buffer = vec![0; MAX_DATAGRAM];
-        loop {
-            if self.socket.readable().await.is_err() {
-                return;
+    /// Takes what has come, up to a bound, without waiting: what stays in the kernel is the next to be lost. `admits` says
+    /// whether a peer may send one more, before anybody looks at it.
+    pub(super) fn read(
+        &mut self,
+        mut admits: impl FnMut(IpAddr) -> bool,
+        mut take: impl FnMut(Flow, Bytes),
+    ) {
+        for _ in 0..BATCH {
+            // Nothing left, or the answer to a datagram that nobody took.
+            let Ok((count, peer)) = self.socket.try_recv_from(&mut self.buffer) else { return };
+            if !admits(peer.ip()) {
+                continue;
             }
-            let socket = self.number;
-            // Whether more waits is said first: it decides what becomes of the rest.
-            let mut batch = vec![Inbound::Read { socket, drained: false }];
-            let mut drained = false;
-            for _ in 0..BATCH {
-                match self.socket.try_recv_from(&mut buffer) {
-                    Ok((count, peer)) => {
-                        let received = buffer.get(..count).unwrap_or_default();
-                        if stun::is_stun(received) {
-                            if let Some(answer) = stun::answer(received, peer) {
-                                let _ = self.socket.try_send_to(&answer, peer);
-                            }
-                            continue;
-                        }
-                        // A copy of its own size: what a transaction keeps of it must not hold the whole buffer.
-                        let datagram = Bytes::copy_from_slice(received);
-                        let local = self.own.towards(peer.ip());
-                        let flow =
-                            Flow { protocol: Protocol::Udp, socket: self.number, peer, local };
-                        // What is too short to be a message keeps a NAT open and means nothing else.
-                        if datagram.len() > 8 {
-                            let message = parse_datagram(datagram, &self.limits);
-                            batch.push(Inbound::Message { flow, message: Box::new(message) });
-                        }
-                    }
-                    // Nothing left, or the answer to a datagram that nobody took.
-                    Err(_) => {
-                        drained = true;
-                        break;
-                    }
+            let received = self.buffer.get(..count).unwrap_or_default();
+            if stun::is_stun(received) {
+                if let Some(answer) = stun::answer(received, peer) {
+                    let _ = self.socket.try_send_to(&answer, peer);
                 }
+                continue;
             }
-            if let Some(first) = batch.first_mut() {
-                *first = Inbound::Read { socket, drained };
-            }
-            if (batch.len() > 1 || drained) && inbox.send(batch).await.is_err() {
-                return;
+            // What is too short to be a message keeps a NAT open and means nothing else.
+            if received.len() > 8 {
+                // A copy of its own size: what a transaction keeps of it must not hold the whole buffer.
+                let datagram = Bytes::copy_from_slice(received);
+                let local = self.own.towards(peer.ip());
+                take(Flow { protocol: Protocol::Udp, socket: self.number, peer, local }, datagram);
             }
         }
     }
+}
+
+/// Resolves when one of the sockets has something to read.
+pub(super) fn readable(readers: &[Reader]) -> impl Future<Output = ()> {
+    std::future::poll_fn(|cx| {
+        let is_ready = readers.iter().any(|reader| reader.socket.poll_recv_ready(cx).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
 }
 
 /// The address of ours that a peer sees.

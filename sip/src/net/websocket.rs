@@ -3,6 +3,7 @@
 //! Whoever serves HTTP does the handshake and hands the frames in; text and binary ones mean the same here.
 
 use std::net::SocketAddr;
+use std::time::Instant as StdInstant;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -66,9 +67,10 @@ impl Doorman {
                 }
                 continue;
             }
-            let message = Box::new(parse_datagram(frame, &self.limits));
+            self.charge(flow.peer, 1).await;
+            let (message, at) = (Box::new(parse_datagram(frame, &self.limits)), StdInstant::now());
             is_known |= message.is_ok();
-            if self.inbox.send(vec![Inbound::Message { flow, message }]).await.is_err() {
+            if self.inbox.send(vec![Inbound::Message { flow, message, at }]).await.is_err() {
                 return;
             }
         }

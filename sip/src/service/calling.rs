@@ -263,6 +263,7 @@ impl Core {
             let terms = self.config.session_terms();
             session.live_for(terms.accepted(&response.headers, session.least), now);
             self.legs.insert(leg, Leg::Up(Box::new(session)));
+            self.known(flow);
             let event = LegEvent::Answered { sdp };
             self.outputs.push_back(Output::Leg(leg, event));
             return self.arm(leg, now);

@@ -173,6 +173,7 @@ impl Core {
         now: Instant,
     ) {
         if let Some(leg) = self.leg_of_dialog.get(dialog).copied() {
+            self.known(flow);
             return self.handle_in_session(leg, tx, request, flow, now);
         }
         if let Some(watch) = self.watch_of_dialog.get(dialog).copied()

@@ -55,6 +55,10 @@ impl Core {
         (account, origin): (String, Origin),
         now: Instant,
     ) {
+        if self.is_closed {
+            // It was let in before, while its password was looked up.
+            return self.answer(tx, &request, 503, now);
+        }
         let headers = &request.headers;
         let (Ok(from), Ok(call_id), Some(_)) =
             (headers.from(), headers.call_id(), crate::dialog::contact(headers))
@@ -171,6 +175,7 @@ impl Core {
         session.learn(&invite.headers);
         session.live_for(agreed, now);
         self.legs.insert(leg, Leg::Up(Box::new(session)));
+        self.known(flow);
         self.arm(leg, now);
     }
 

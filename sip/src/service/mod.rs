@@ -87,7 +87,7 @@ use crate::auth::Algorithm;
 use crate::config::Config;
 use crate::dialog::DialogId;
 use crate::msg::header::Push;
-use crate::msg::{Message, Method, ParseError, Request};
+use crate::msg::{Message, ParseError, Request};
 use crate::ports::{
     IncomingMessage, LegEvent, LegId, Login, MessageReply, MessageResult, Publication,
     PublicationId, Refusal, StoreError, Subscription, SubscriptionEnd, SubscriptionId, WatchEvent,
@@ -143,6 +143,8 @@ pub enum Output {
     MessageDone(Ticket, MessageResult),
     /// Something was turned away before it was asked who it is.
     TurnedAway(IpAddr, Refusal),
+    /// Whoever is there is in a call.
+    Known(IpAddr),
     /// A password was tried.
     Tried {
         /// From where.
@@ -333,17 +335,13 @@ pub struct Core {
     stream_names: HashMap<u64, String>,
     /// What the certificates of those who opened one to us have proven (RFC 5922).
     shown_names: HashMap<u64, Vec<String>>,
-    /// Sockets from which more came than was read, and since when.
-    behind: Vec<(u64, Instant)>,
+    /// Whether nothing new is taken any more.
+    is_closed: bool,
     /// Places that did not answer lately.
     avoided: Avoided,
     outputs: VecDeque<Output>,
 }
 
-/// How long a socket may hold more than is read from it before new calls are refused, and before everything new is. A phone
-/// that is not answered within 500 ms sends again (T1), which makes it worse.
-const NO_CALLS: Duration = Duration::from_millis(100);
-const NOTHING_NEW: Duration = Duration::from_millis(400);
 /// Sockets that the core opens have numbers from here on; what the driver accepts is below.
 const OWN_SOCKETS: u64 = 1 << 63;
 
@@ -395,7 +393,7 @@ impl Core {
             connects: VecDeque::new(),
             stream_names: HashMap::new(),
             shown_names: HashMap::new(),
-            behind: Vec::new(),
+            is_closed: false,
             avoided: Avoided::default(),
             outputs: VecDeque::new(),
         };
@@ -424,33 +422,42 @@ impl Core {
 
     /// A message arrived.
     pub fn handle_message(&mut self, message: Message, flow: Flow, now: Instant) {
-        if let Message::Request(request) = &message
-            && self.is_too_much(request, now)
+        let is_too_much = self.is_closed || self.layer.len() >= self.config.max_transactions;
+        self.receive(message, flow, is_too_much, now);
+    }
+
+    /// A message arrived, and nobody had time for it until now: what is new is refused. Its sender hears so before it asks
+    /// again, and whoever runs is served meanwhile (RFC 3261 section 21.5.4).
+    pub fn handle_late(&mut self, message: Message, flow: Flow, now: Instant) {
+        self.receive(message, flow, true, now);
+    }
+
+    /// Nothing new is taken from now on: the server is about to stop.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// The server stops: who calls and was not answered hears so.
+    pub fn stop(&mut self, now: Instant) {
+        self.close();
+        let is_called = |(id, leg): (&LegId, &Leg)| matches!(leg, Leg::Called(_)).then_some(*id);
+        let called: Vec<LegId> = self.legs.iter().filter_map(is_called).collect();
+        for leg in called {
+            self.reject(leg, 503, None, Vec::new(), now);
+        }
+    }
+
+    /// What goes on or ends is never turned away.
+    fn receive(&mut self, message: Message, flow: Flow, is_too_much: bool, now: Instant) {
+        if is_too_much
+            && let Message::Request(request) = &message
+            && dispatch::may_be_shed(request)
             && !self.layer.knows(request)
         {
             return self.refuse_statelessly(request, flow, now);
         }
         self.layer.handle_message(message, flow, now);
         self.run_events(now);
-    }
-
-    /// A socket of datagrams was read: until nothing was left, or not.
-    pub fn socket_read(&mut self, socket: u64, drained: bool, now: Instant) {
-        match (drained, self.behind.iter().position(|(known, _)| *known == socket)) {
-            (true, Some(at)) => drop(self.behind.swap_remove(at)),
-            (false, None) => self.behind.push((socket, now)),
-            _ => {}
-        }
-    }
-
-    /// Whether a request is turned away because there is too much to do (RFC 3261 section 21.5.4): calls first, then
-    /// whatever else is new, and never what ends or goes on.
-    fn is_too_much(&self, request: &Request, now: Instant) -> bool {
-        let behind = self.behind.iter().map(|(_, since)| now.saturating_duration_since(*since));
-        let behind = behind.max().unwrap_or_default();
-        let patience = if request.method == Method::INVITE { NO_CALLS } else { NOTHING_NEW };
-        (behind >= patience || self.layer.len() >= self.config.max_transactions)
-            && dispatch::may_be_shed(request)
     }
 
     /// Bytes arrived that are no message we go on with: they are answered without state, or not at all.
@@ -488,6 +495,11 @@ impl Core {
         self.layer.flow_lost(socket);
         self.socket_lost(socket, now);
         self.run_events(now);
+    }
+
+    /// Whoever is there is not a stranger any more.
+    fn known(&mut self, flow: Flow) {
+        self.outputs.push_back(Output::Known(flow.peer.ip()));
     }
 
     /// A port answered.
@@ -575,9 +587,9 @@ impl Core {
         }
     }
 
-    /// Requests of ours that may still be answered.
-    pub fn open_requests(&self) -> usize {
-        self.owners.len()
+    /// Whether every request of ours has its final answer, or none will come.
+    pub fn is_quiet(&self) -> bool {
+        !self.owners.keys().any(|tx| self.layer.is_open(*tx))
     }
 
     fn turn_away(&mut self, flow: Flow, why: Refusal) {

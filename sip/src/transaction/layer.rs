@@ -345,6 +345,11 @@ impl Layer {
         self.entries.get(&tx)?.request.as_deref()
     }
 
+    /// Whether a request of ours waits for its final answer.
+    pub fn is_open(&self, tx: TxId) -> bool {
+        self.entries.get(&tx).is_some_and(|entry| entry.machine.is_open_client())
+    }
+
     /// Whether this request was seen before: a repeat costs nothing new.
     pub fn knows(&self, request: &Request) -> bool {
         let Ok(via) = request.headers.top_via() else { return false };

@@ -1,6 +1,8 @@
 //! Transport rules (RFC 3261 18, RFC 3581): protocols and flows; where a request goes (RFC 3263).
 
 mod avoid;
+mod backlog;
+mod budget;
 pub mod certificate;
 mod locate;
 #[cfg(test)]
@@ -13,6 +15,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::avoid::{Avoided, PAUSE};
+pub use self::backlog::{Backlog, Class};
+pub use self::budget::Budgets;
 pub use self::locate::{Found, Hop, Naptr, Question, Search, Srv};
 
 /// A transport protocol we listen on.

@@ -24,6 +24,11 @@ impl Refusal {
     fn new(status: u16) -> Self {
         Self { status, headers: Vec::new() }
     }
+
+    /// There is no room for one more call at the moment (RFC 3261 section 21.5.4).
+    pub(super) fn no_room() -> Self {
+        Self { status: 503, headers: vec![("Retry-After".to_owned(), "10".to_owned())] }
+    }
 }
 
 impl From<u16> for Refusal {
@@ -190,8 +195,8 @@ impl Exchange {
         let ends = (self.number(), offer.is_some());
         let opened = audio::open(&self.parts.media, room, preferred, security, ends);
         let (media, mut ours) = opened.map_err(|error| {
-            tracing::error!(%error, "no media ports for a phone");
-            Refusal::new(503)
+            self.no_media(&error);
+            Refusal::no_room()
         })?;
         leg.media = Some(media);
         let Some(offer) = offer else {

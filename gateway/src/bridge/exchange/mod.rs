@@ -54,11 +54,14 @@ use super::contacts::Contacts;
 use super::domains::Domains;
 use super::numbers::Plan;
 use super::protection::Protection;
+use crate::audit::Audit;
 use crate::cluster::Bus;
 use crate::store::{CallRecord, Store};
 
 /// Calls at once; more are told that we are busy.
 const MAX_CALLS: usize = 10_000;
+/// Events that are worked on before others have their turn.
+const TURN: u32 = 32;
 
 /// What the exchange is told by phones and media.
 pub enum Event {
@@ -146,6 +149,7 @@ pub struct Exchange {
     /// Calls that go on to somebody else, who has to be looked up.
     going_on: Vec<(CallKey, Why)>,
     next_call: u64,
+    audit: Audit<&'static str>,
 }
 
 /// A transfer that an app asks for.
@@ -168,6 +172,7 @@ impl Exchange {
             wishes: Vec::new(),
             going_on: Vec::new(),
             next_call: 0,
+            audit: Audit::default(),
         }
     }
 
@@ -177,6 +182,7 @@ impl Exchange {
         mut legs: mpsc::UnboundedReceiver<Event>,
         mut stanzas: mpsc::Receiver<Call>,
     ) {
+        let mut turns = 0_u32;
         loop {
             let due = self.armed.first().map(|(at, _)| *at);
             tokio::select! {
@@ -203,6 +209,11 @@ impl Exchange {
             }
             while let Some((call, why)) = self.going_on.pop() {
                 self.go_on(call, why, Instant::now()).await;
+            }
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(TURN) {
+                // Whoever reads the sockets is on this thread too.
+                tokio::task::yield_now().await;
             }
         }
     }

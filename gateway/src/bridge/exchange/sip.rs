@@ -101,8 +101,9 @@ impl Exchange {
         invited: Invited,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if self.is_full() {
-            return Err(503.into());
+        if self.is_full() || self.parts.media.is_short_of_ports() {
+            metrics::counter!("tandem_calls_no_room_total").increment(1);
+            return Err(Refusal::no_room());
         }
         let sid = self.new_sid();
         let (caller, mut callee) = self.parties(&invited, &sid)?;
@@ -336,9 +337,16 @@ impl Exchange {
         match audio::open(media, entry.media.id(), first, security, (self.number(), false)) {
             Ok(opened) => Some(opened),
             Err(error) => {
-                tracing::error!(%error, "no media ports for a phone");
+                self.no_media(&error);
                 None
             }
+        }
+    }
+
+    /// A leg gets no media. Where one does not, many do not.
+    pub(super) fn no_media(&self, error: &tandem_media::MediaError) {
+        if let Some(more) = self.audit.may_say("media", 1, Instant::now()) {
+            tracing::error!(%error, more, "no media for a phone");
         }
     }
 

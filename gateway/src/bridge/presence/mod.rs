@@ -12,6 +12,7 @@ mod abroad;
 mod foreign;
 mod lines;
 mod published;
+mod queue;
 mod state;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -27,13 +28,13 @@ use tandem_xmpp::Server;
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::Stanza;
 use tandem_xmpp::xml::Element;
-use tokio::sync::{mpsc, oneshot};
 
 use self::abroad::Abroad;
 pub use self::abroad::{NoRoutes, Routes};
 pub use self::lines::CallNews;
 use self::lines::Lines;
 use self::published::Published;
+pub use self::queue::Line;
 use super::contacts::Contacts;
 use super::identity;
 use super::pidf_read::Document as Pidf;
@@ -43,6 +44,8 @@ use crate::store::Store;
 pub const MAX_WATCHERS: usize = 100_000;
 /// Contacts that one account's phones may ask in a minute; further ones are asked when the phone refreshes.
 const ASKS_PER_MINUTE: usize = 10;
+/// Events that are worked on before others have their turn.
+const TURN: u32 = 32;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Refusals that are remembered, so that a phone that is restarted does not ask again and again.
 const MAX_REFUSALS: usize = 10_000;
@@ -50,8 +53,6 @@ const MAX_REFUSALS: usize = 10_000;
 /// What the presence task is told.
 #[derive(Debug)]
 pub enum Event {
-    /// Tell every watcher to come back (`deactivated`), then answer.
-    Stop(oneshot::Sender<()>),
     /// A phone watches, or refreshes.
     Subscribed(Subscription),
     /// A watching dialog ended.
@@ -142,33 +143,35 @@ impl PresenceDesk {
         }
     }
 
-    /// Serves events until told to stop.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Serves events until told to stop; then tells every watcher to come back (`deactivated`).
+    pub async fn run(mut self, events: Line) {
+        let mut turns = 0_u32;
         let done = loop {
             let due = self.abroad.due;
             tokio::select! {
-                event = events.recv() => match event {
-                    Some(Event::Stop(done)) => break Some(done),
-                    Some(event) => self.handle(event).await,
-                    None => break None,
+                event = events.next() => match event {
+                    Ok(event) => self.handle(event).await,
+                    Err(done) => break done,
                 },
                 () = sleep_until(due) => self.abroad_due(Instant::now()).await,
+            }
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(TURN) {
+                // Whoever reads the sockets is on this thread too.
+                tokio::task::yield_now().await;
             }
         };
         for id in self.watchers.into_keys() {
             let state = SubscriptionState::Terminated("deactivated".into());
             self.sip.notify(id, state, None);
         }
-        if let Some(done) = done {
-            let _ = done.send(());
-        }
+        let _ = done.send(());
     }
 
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Subscribed(subscription) => self.subscribed(subscription).await,
             Event::Ended(id) => self.ended(id).await,
-            Event::Stop(_) => {}
             Event::Changed(account) => {
                 self.changed(&account.bare(), Package::Presence).await;
                 self.moved(&account.bare(), Instant::now()).await;

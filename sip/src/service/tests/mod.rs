@@ -158,6 +158,7 @@ impl World {
                 Output::Leg(leg, event) => self.legs.push((leg, event)),
                 Output::SubscriptionEnded(id, why) => self.ended.push((id, why)),
                 Output::MessageDone(ticket, result) => self.results.push((ticket, result)),
+                Output::Known(_) => {}
                 Output::TurnedAway(_, why) => self.turned_away.push(why),
                 Output::Tried { account, ok, .. } => self.tried.push((account, ok)),
                 Output::Trunk(_, is_up) => self.trunk_is_up = Some(is_up),

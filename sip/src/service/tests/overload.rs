@@ -33,8 +33,40 @@ fn beyond_its_transactions_the_server_refuses_what_is_new_and_still_ends_what_ru
     assert!(world.is_empty());
 }
 
+/// What waited too long is refused when it is new, with a word on when to come again; what goes on or ends, and what is in
+/// work already, is served on.
 #[test]
-fn a_server_that_cannot_keep_up_refuses_calls_first_then_all_that_is_new_and_never_what_runs() {
+fn what_comes_too_late_is_refused_when_it_is_new_and_served_when_it_goes_on() {
+    let mut world = World::new();
+    let fields = "Contact: <sip:ana@192.0.2.7>\r\nContent-Type: application/sdp\r\n";
+    let invite = world.ask("INVITE", "sip:carl@example.org", "ana", fields, SDP, udp(5060));
+    let leg = world.legs[0].0;
+    let late = |world: &mut World, message: Message| {
+        world.core.handle_late(message, udp(5060), world.now);
+        world.drain();
+        world.last_response().clone()
+    };
+    // It is in work: its repeat is not refused.
+    let repeat = late(&mut world, Message::Request(invite.clone()));
+    assert_ne!(repeat.status, 503);
+    world.core.accept(leg, Bytes::from_static(SDP.as_bytes()), world.now);
+    world.drain();
+    let ok = world.last_response().clone();
+    for method in ["INVITE", "MESSAGE", "REGISTER", "OPTIONS"] {
+        let request = world.request(method, "sip:carl@example.org", "ana", fields, SDP);
+        let answer = late(&mut world, Message::Request(request));
+        assert_eq!((answer.status, answer.headers.get("Retry-After")), (503, Some("10")));
+    }
+    let ack = inside(&mut world, &invite, &ok, "ACK", "", "");
+    world.core.handle_late(ack, udp(5060), world.now);
+    let bye = inside(&mut world, &invite, &ok, "BYE", "", "");
+    assert_eq!(late(&mut world, bye).status, 200);
+    world.pass(40.0);
+    assert!(world.is_empty(), "a refusal costs no state");
+}
+
+#[test]
+fn a_server_that_is_about_to_stop_takes_nothing_new_and_ends_what_runs() {
     let mut world = World::new();
     let fields = "Contact: <sip:ana@192.0.2.7>\r\nContent-Type: application/sdp\r\n";
     let invite = world.ask("INVITE", "sip:carl@example.org", "ana", fields, SDP, udp(5060));
@@ -43,29 +75,21 @@ fn a_server_that_cannot_keep_up_refuses_calls_first_then_all_that_is_new_and_nev
     world.drain();
     let ok = world.last_response().clone();
     let ack = inside(&mut world, &invite, &ok, "ACK", "", "");
-    let status = |world: &mut World, method: &str| {
-        let request = world.request(method, "sip:carl@example.org", "ana", fields, SDP);
-        world.receive(Message::Request(request), udp(5060));
-        world.last_response().status
-    };
-    world.core.socket_read(0, false, world.now);
-    assert_eq!(status(&mut world, "INVITE"), 401);
-    world.pass(0.2);
-    world.core.socket_read(0, false, world.now);
-    assert_eq!((status(&mut world, "INVITE"), status(&mut world, "MESSAGE")), (503, 401));
-    assert!(world.sent.iter().any(|(_, message)| {
-        matches!(message, Message::Response(r) if r.headers.get("Retry-After") == Some("10"))
-    }));
-    // Another socket that keeps up does not mean that this one does.
-    world.core.socket_read(1, true, world.now);
-    world.pass(0.3);
-    assert_eq!((status(&mut world, "INVITE"), status(&mut world, "MESSAGE")), (503, 503));
     world.receive(ack, udp(5060));
+    world.ask("INVITE", "sip:carl@example.org", "ana", fields, SDP, udp(5060));
+    assert_eq!(world.core.legs.len(), 2, "it rings");
+    world.core.close();
+    let request = world.request("INVITE", "sip:carl@example.org", "ana", fields, SDP);
+    world.receive(Message::Request(request), udp(5060));
+    assert_eq!(world.last_response().status, 503);
+    world.sent.clear();
+    world.core.stop(world.now);
+    world.drain();
+    assert_eq!(world.last_response().status, 503, "who was not answered hears so");
+    assert_eq!(world.sent.len(), 1);
     let bye = inside(&mut world, &invite, &ok, "BYE", "", "");
     world.receive(bye, udp(5060));
     assert_eq!(world.last_response().status, 200);
-    world.core.socket_read(0, true, world.now);
-    assert_eq!(status(&mut world, "INVITE"), 401);
 }
 
 #[test]
