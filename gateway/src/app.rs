@@ -37,6 +37,7 @@ use crate::bridge::hub::{self, Hub};
 use crate::bridge::message::Chat;
 use crate::bridge::msrp as sessions;
 use crate::bridge::numbers::Plan;
+use crate::bridge::pictures::{Album, Links};
 use crate::bridge::presence::{self, NoRoutes, PresenceDesk, Routes};
 use crate::bridge::protection::Protection;
 use crate::bridge::room_phone::RoomPhones;
@@ -203,12 +204,14 @@ impl App {
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
         tokio::spawn(follow);
         let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
-        let rules = (plan, domains, handling.clone(), config.protection());
+        let links = Links::new(&config.web_url(), store.secret("picture").await?);
+        let rules = (plan, domains, handling.clone(), config.protection(), links.clone());
         start_exchange(parts, rules, media, &store, (leg_events, stanza_events));
         let node = Arc::new(Node::new(&config, &xmpp, &store, &sip));
         tokio::spawn(certificate.clone().watch());
         let site = node.site(&config, depot.clone());
         start_upkeep(depot, &xmpp, (&store, config.archive.age()));
+        let album = Arc::new(Album { links, xmpp: xmpp.clone() });
         let mut app = Self {
             addresses: sip_addresses,
             store,
@@ -219,7 +222,8 @@ impl App {
             chat,
             listeners: JoinSet::new(),
         };
-        let web = (site, tandem_web::invite::router(node));
+        let pages = tandem_web::invite::router(node).merge(tandem_web::picture::router(album));
+        let web = (site, pages);
         let relay = relay.map(|(handle, _)| handle);
         app.listen(&config, &certificate, web, telemetry, (components, federation, s2s, relay))
             .await?;
@@ -341,7 +345,13 @@ async fn attach_echo(config: &Config, xmpp: &Server, store: &Store) -> Result<()
 /// The owner of all calls, and what it says to others.
 fn start_exchange(
     (xmpp, sip, contacts, bus): (Server, SipHandle, Contacts, Arc<dyn Bus>),
-    (plan, domains, calls, protection): (Arc<Plan>, Arc<Domains>, CallDesk, Protection),
+    (plan, domains, calls, protection, pictures): (
+        Arc<Plan>,
+        Arc<Domains>,
+        CallDesk,
+        Protection,
+        Links,
+    ),
     media: MediaHandle,
     store: &Store,
     (legs, stanzas): (mpsc::UnboundedReceiver<exchange::Event>, mpsc::Receiver<exchange::Call>),
@@ -359,6 +369,7 @@ fn start_exchange(
         domains,
         calls,
         protection,
+        pictures,
         bus,
         outbox,
         random,

@@ -303,3 +303,69 @@ fn keys(phone: &mut Peer, count: usize) -> String {
     }
     heard
 }
+
+/// A picture of one pixel.
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+
+/// RFC 3261 section 20.9, XEP-0084, XEP-0172: who calls is shown as whom is called knows it, with a picture where there is one.
+#[test]
+fn callers_are_shown_by_name_and_picture() {
+    let server =
+        Server::start_with("localhost", PEOPLE, "[sip]\nsecurity = \"optional\"\n").unwrap();
+    let log = Transcript::default();
+    let raw = |name: &str, user: &str, display: &str| {
+        let mut phone = Peer::start(name, "rawphone.py", &log).unwrap();
+        phone.tell(json!({
+            "cmd": "start", "user": user, "password": format!("secret-{user}"), "domain": "localhost", "port": server.sip,
+            "display": display,
+        }));
+        phone.want("registered", &[("status", "200")]);
+        phone
+    };
+    let mut phone = raw("phone", "ana", "");
+    phone.tell(json!({"cmd": "auto"}));
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    let call = json!({"cmd": "call", "to": "ana@localhost", "tone": 500});
+    let mut rung = || {
+        app.tell(call.clone());
+        let rung = phone.want("ringing", &[]);
+        app.want("ended", &[("by", "reject")]);
+        let fields = rung["headers"].as_array().unwrap().clone();
+        let get = |name: &str| {
+            let field = fields.iter().find(|field| field[0] == name);
+            field.map(|field| field[1].as_str().unwrap().to_owned())
+        };
+        (get("From").unwrap(), get("Call-Info"))
+    };
+    // Nothing is known of who calls but the address.
+    let (from, picture) = rung();
+    assert!(from.starts_with("<sip:carl@localhost>") && picture.is_none(), "{from} {picture:?}");
+    // Ana has a name for Carl, who has a picture.
+    let mut anas = server.softphone("ana's app", "ana", &log).unwrap();
+    anas.tell(json!({"cmd": "raw", "xml":
+        "<iq type='set' id='r1'><query xmlns='jabber:iq:roster'><item jid='carl@localhost' name='Carl, the \"nurse\"'/></query></iq>"}));
+    anas.tell(json!({"cmd": "history"}));
+    anas.want("history", &[]);
+    anas.tell(json!({"cmd": "logout"}));
+    anas.want("offline", &[]);
+    let mut carls = server.softphone("carl's other app", "carl", &log).unwrap();
+    carls.tell(json!({"cmd": "raw", "xml": format!(
+        "<iq type='set' id='v1'><vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE><BINVAL>{PIXEL}</BINVAL></PHOTO></vCard></iq>")}));
+    carls.tell(json!({"cmd": "history"}));
+    carls.want("history", &[]);
+    let (from, picture) = rung();
+    assert!(from.starts_with(r#""Carl, the \"nurse\"" <sip:carl@localhost>"#), "{from}");
+    let picture = picture.unwrap();
+    let url = picture.strip_prefix('<').unwrap().strip_suffix(">;purpose=icon").unwrap();
+    carls.tell(json!({"cmd": "fetch", "url": url}));
+    let fetched = carls.want("fetched", &[("status", "200"), ("type", "image/png")]);
+    assert!(fetched["body"].as_str().unwrap().contains("PNG"), "{fetched}");
+    // A phone that says who it is, to an app that does not know it.
+    let mut desk = raw("desk", "julia", "Julia at the desk");
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    desk.tell(json!({
+        "cmd": "send", "method": "INVITE", "to": "sip:carl@localhost", "type": "application/sdp", "body": sdp,
+        "headers": "Contact: <sip:julia@127.0.0.1:9>\r\n",
+    }));
+    carls.want("incoming", &[("from", "julia@localhost"), ("nick", "Julia at the desk")]);
+}

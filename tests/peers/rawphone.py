@@ -1,7 +1,7 @@
 """A phone by hand over UDP: digest by RFC 7616, and MESSAGE with whatever body a test wants (CPIM, IMDN, isComposing).
 
 Commands and events, JSON, one per line; each command ends in done {cmd} or error {cmd, text}:
-  start {user, password, domain, port, algorithm?, seconds?, uri?, params?, fields?}
+  start {user, password, domain, port, algorithm?, seconds?, uri?, params?, fields?, display?}
                                                        algorithm MD5 | SHA-256; uri and params go into the Contact, fields beside it -> registered {status, headers} (after the 401)
   refresh                                              registers again -> registered
   send {method?, to, type?, body?, headers?, call?}    a request with credentials, under a Call-ID -> answer {status, reason, headers}
@@ -51,7 +51,8 @@ class Phone(asyncio.DatagramProtocol):
         say("request", method=method, uri=first.split()[1], **{"from": get("from")}, type=get("content-type"), body=body.decode(), headers=fields, call=get("call-id"),
             cseq=get("cseq"), size=len(data))
 
-    async def start(self, user, password, domain, port, algorithm="MD5", seconds=300, uri="", params="", fields=""):
+    async def start(self, user, password, domain, port, algorithm="MD5", seconds=300, uri="", params="", fields="", display=""):
+        self._display = f'"{display}" ' if display else ""
         self._seconds, self._uri, self._params, self._fields = seconds, uri, params, fields
         self._user, self._password, self._domain, self._algorithm = user, password, domain, algorithm
         loop = asyncio.get_running_loop()
@@ -115,7 +116,7 @@ class Phone(asyncio.DatagramProtocol):
         for _ in range(3):
             self._cseq += 1
             head = (f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{self._port};branch=z9hG4bK{uuid.uuid4().hex};rport\r\n"
-                    f"From: <sip:{self._user}@{self._domain}>;tag={tag}\r\nTo: <{to}>\r\nCall-ID: {call}\r\nCSeq: {self._cseq} {method}\r\n"
+                    f"From: {self._display}<sip:{self._user}@{self._domain}>;tag={tag}\r\nTo: <{to}>\r\nCall-ID: {call}\r\nCSeq: {self._cseq} {method}\r\n"
                     f"Max-Forwards: 70\r\n{self._credentials(method, uri)}{more}Content-Length: {len(body)}\r\n\r\n")
             key = (call, f"{self._cseq} {method}")
             self._answers[key] = asyncio.get_running_loop().create_future()

@@ -20,7 +20,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
   stats                                   -> stats {codec, local, remote, sent, received} of the call
   logout
 Unasked: presence {from, type, show, status}, message {from, to, body, id, type, receipt, subject, thread, lang, delay, url, carbon: sent|received}, chat_state {from, state},
-  incoming {from, sid, via: propose|jingle}, connected {sid}, finish {sid, from, reason}, offline, error {text},
+  incoming {from, sid, via: propose|jingle, nick}, connected {sid}, finish {sid, from, reason}, offline, error {text},
   where XEP-0353 says it (incoming, ringing, proceeding, finish, ended): form, as in "chat, stored, to all";
   ended {sid, by, reason, text}; by is us, terminate, reject, retract, elsewhere (another device of ours), error or media.
 """
@@ -166,7 +166,7 @@ class Softphone:
             return
         self._form = form_of(m)
         if action == "propose":
-            return self._proposed(m["from"], sid)
+            return self._proposed(m["from"], sid, m.xml.findtext("{http://jabber.org/protocol/nick}nick"))
         if action == "finish":
             return say("finish", sid=sid, **{"from": m["from"].full}, reason=reason_of(element), form=self._form)
         if not call or call.sid != sid or call.peer.bare != m["from"].bare or call.state != "proposed":
@@ -181,11 +181,11 @@ class Softphone:
             case "reject" | "retract":
                 self._over(action, reason_of(element), text_of(element))
 
-    def _proposed(self, peer, sid):
+    def _proposed(self, peer, sid, nick):
         if self._call:
             return self._initiate(peer, "reject", sid, reason_element("busy"))
         self._call = Call(sid, peer, ours=False, proposed=True)
-        say("incoming", sid=sid, **{"from": peer.full}, via="propose", form=self._form)
+        say("incoming", sid=sid, **{"from": peer.full}, via="propose", form=self._form, nick=nick)
         if not self._silent:
             self._initiate(peer, "ringing", sid)
         if self._auto:

@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod invite;
+pub mod picture;
 pub mod ports;
 
 mod bosh;
@@ -18,7 +19,7 @@ use axum::Router;
 use axum::routing::{any, get};
 
 pub use self::files::Files;
-pub use self::ports::{Ends, Health, Streams};
+pub use self::ports::{BoxFuture, Ends, Health, Streams};
 
 /// What the pages say and the ports they ask.
 #[derive(Clone)]

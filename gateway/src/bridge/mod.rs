@@ -26,6 +26,7 @@ pub mod msrp;
 mod msrp_room;
 pub mod msrp_sdp;
 pub mod numbers;
+pub mod pictures;
 pub mod pidf;
 pub mod pidf_read;
 #[allow(clippy::disallowed_methods)] // drives the watchers

@@ -60,6 +60,40 @@ impl Server {
         Ok(profile.avatar.get_or_init(|| hash).clone())
     }
 
+    /// The hash of an account's avatar where this other account may see it; asked twice it is known by heart.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn avatar_for(&self, owner: &Jid, who: &Jid) -> Result<Option<String>, StoreError> {
+        let Some(hash) = self.avatar_hash(owner).await? else { return Ok(None) };
+        let profile = self.profile(owner).await?;
+        for node in [METADATA, DATA] {
+            let Some(node) = profile.find(node) else { return Ok(None) };
+            if !self.may_read(owner, &node.node, who).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(hash))
+    }
+
+    /// An account's avatar and its media type as its owner says, if it still is the one of this hash.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn avatar(
+        &self,
+        owner: &Jid,
+        hash: &str,
+    ) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        if self.avatar_hash(owner).await?.is_none_or(|known| known != hash) {
+            return Ok(None);
+        }
+        let image = self.avatar_image(owner, owner).await?;
+        Ok(image.and_then(|image| Some((image.kind, decode(&image.base64)?))))
+    }
+
     /// The avatar of an account, for who may read both of its nodes.
     pub(super) async fn avatar_image(
         &self,

@@ -63,6 +63,11 @@ pub(super) struct Entry {
     pub(super) diverted: Vec<String>,
     /// The leg that plays something to the caller before the answer, the last one to begin.
     pub(super) playing: Option<LegKey>,
+    /// The name that who calls has by its own word, and by the roster of who is called.
+    pub(super) said_name: Option<String>,
+    pub(super) known_name: Option<String>,
+    /// A link to its picture.
+    pub(super) picture: Option<String>,
     /// The account that calls the telephone network.
     pub(super) payer: Option<Jid>,
     /// Who sent the call on to whom it rings now, the first first.

@@ -170,6 +170,7 @@ impl Exchange {
         if is_forwarded && !matches!(self.is_cut_off(caller, &entry.callee).await, Ok(false)) {
             entry.turned_away.get_or_insert(Cause::Unavailable);
         }
+        self.introduce(entry).await;
         let wakes = self.can_wake(&entry.callee).await;
         self.ring_forwarded(call, entry, wakes, now);
     }

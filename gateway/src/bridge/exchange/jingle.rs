@@ -17,7 +17,7 @@ const JINGLE: &str = "urn:xmpp:jingle:1";
 
 impl Exchange {
     /// A stanza that belongs to a call, or pretends to.
-    pub(super) fn handle_stanza(&mut self, said: &Call, now: Instant) {
+    pub(super) async fn handle_stanza(&mut self, said: &Call, now: Instant) {
         let stanza = &said.stanza;
         let Some(from) = stanza.from().cloned() else { return };
         let us = match (stanza.to(), said.resources.first()) {
@@ -33,7 +33,7 @@ impl Exchange {
             (StanzaKind::Message, _) => {
                 let jmi = stanza.element().ok().and_then(|e| Jmi::from_message(&e));
                 match jmi {
-                    Some(Ok(jmi)) => self.handle_jmi(said, &jmi, now),
+                    Some(Ok(jmi)) => self.handle_jmi(said, &jmi, now).await,
                     _ if self.is_elsewhere(&us) => {
                         let error = StanzaError::new(Condition::ServiceUnavailable);
                         stanza.error_reply(&error).into_iter().for_each(|reply| self.say(reply));
@@ -45,7 +45,7 @@ impl Exchange {
                 let id = stanza.id().unwrap_or_default();
                 let jingle = stanza.child("jingle", JINGLE).map(|e| Jingle::from_element(&e));
                 match jingle {
-                    Some(Ok(jingle)) => self.handle_set(&us, &from, id, jingle, now),
+                    Some(Ok(jingle)) => self.handle_set(&us, &from, id, jingle, now).await,
                     Some(Err(_)) => self.say(refusal(&us, &from, id, Condition::BadRequest, None)),
                     None => self.say(refusal(&us, &from, id, Condition::ServiceUnavailable, None)),
                 }
@@ -63,12 +63,12 @@ impl Exchange {
         }
     }
 
-    fn handle_set(&mut self, us: &Jid, from: &Jid, id: &str, jingle: Jingle, now: Instant) {
+    async fn handle_set(&mut self, us: &Jid, from: &Jid, id: &str, jingle: Jingle, now: Instant) {
         let call = self.call_of(&jingle.sid, from);
         if jingle.action == Action::SessionInitiate {
             return match call {
                 Some(call) => self.initiated(call, us, from, id, &jingle, now),
-                None => self.called(us, from, id, &jingle, now),
+                None => self.called(us, from, id, &jingle, now).await,
             };
         }
         let found = call.and_then(|call| Some((call, self.leg_with(call, from)?)));
@@ -129,7 +129,7 @@ impl Exchange {
     }
 
     /// A client without XEP-0353 calls one phone.
-    fn called(&mut self, us: &Jid, from: &Jid, id: &str, jingle: &Jingle, now: Instant) {
+    async fn called(&mut self, us: &Jid, from: &Jid, id: &str, jingle: &Jingle, now: Instant) {
         let mut session = JingleLeg::incoming(us.clone(), from.clone(), jingle);
         session.acknowledge(id);
         let offer = usable(jingle);
@@ -158,7 +158,7 @@ impl Exchange {
         let mut entry = self.new_entry(jingle.sid.clone(), from.clone(), us.clone(), leg, now);
         entry.caller_codecs = audio.order();
         self.drain(&mut entry, CALLER);
-        self.ring_phones_or_number(key, &mut entry, now);
+        self.ring_phones_or_number(key, &mut entry, now).await;
         self.begin(key, entry, false, now);
     }
 

@@ -9,7 +9,7 @@ use tandem_xmpp::stanza::{Condition, Kind as StanzaKind};
 use tandem_xmpp::xml::{Element, ns};
 
 use super::entry::{CallKey, Entry, Kind, Leg};
-use super::{CALLER, Call, Cause, Exchange, Input, LegKey};
+use super::{CALLER, Call, Cause, Exchange, Input, LegKey, introduce};
 use crate::bridge::jingle_leg::{JingleLeg, refusal};
 use crate::bridge::sdp_jingle;
 
@@ -55,7 +55,8 @@ impl Exchange {
         if is_proposed || wakes && entry.callee.is_bare() {
             entry.is_proposed = true;
             let propose = Jmi::propose(&entry.sid, &["audio"]);
-            self.say(message(&entry.caller, &entry.callee, &propose));
+            let said = message(&entry.caller, &entry.callee, &propose);
+            self.say(said.with_children(introduce::nick(entry)));
             entry.add_leg(Leg::new(Kind::Proposed { session: None }, None));
         }
     }
@@ -146,7 +147,7 @@ impl Exchange {
     }
 
     /// A XEP-0353 message to phones, or between XMPP devices.
-    pub(super) fn handle_jmi(&mut self, said: &Call, jmi: &Jmi, now: Instant) {
+    pub(super) async fn handle_jmi(&mut self, said: &Call, jmi: &Jmi, now: Instant) {
         let (Some(from), Some(to)) = (said.stanza.from(), said.stanza.to()) else { return };
         if self.parts.contacts.binding(from).is_some() || self.is_elsewhere(from) {
             // What phones, numbers and people of other domains say here we have said for them.
@@ -157,7 +158,7 @@ impl Exchange {
         }
         match &jmi.action {
             JmiAction::Propose { .. } if !said.resources.is_empty() || self.all_sleep(to) => {
-                self.proposed(from, to, jmi, now);
+                self.proposed(from, to, jmi, now).await;
             }
             JmiAction::Ringing => {
                 if let Some((call, key)) = self.proposed_leg(&jmi.id, from) {
@@ -190,7 +191,7 @@ impl Exchange {
     }
 
     /// An XMPP client calls an account that has phones.
-    fn proposed(&mut self, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
+    async fn proposed(&mut self, from: &Jid, to: &Jid, jmi: &Jmi, now: Instant) {
         // Our own proposal comes by here too when the called account has phones: they ring already.
         let is_known = self.call_of(&jmi.id, from).or_else(|| self.call_of(&jmi.id, to)).is_some();
         if is_known || !jmi.wants_audio() || from.is_bare() {
@@ -202,7 +203,7 @@ impl Exchange {
         let leg = Leg::new(kind, Some(from.clone()));
         let mut entry = self.new_entry(jmi.id.clone(), from.clone(), to.clone(), leg, now);
         if !self.is_full() {
-            self.ring_phones_or_number(key, &mut entry, now);
+            self.ring_phones_or_number(key, &mut entry, now).await;
         }
         let others = self.parts.xmpp.presences(&to.bare());
         let others_ring =

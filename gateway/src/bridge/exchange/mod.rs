@@ -18,6 +18,7 @@ mod early;
 mod entry;
 mod forward;
 mod index;
+mod introduce;
 mod jingle;
 mod jmi;
 mod line;
@@ -53,6 +54,7 @@ use super::call_desk::{CallDesk, Why};
 use super::contacts::Contacts;
 use super::domains::Domains;
 use super::numbers::Plan;
+use super::pictures::Links;
 use super::protection::Protection;
 use crate::audit::Audit;
 use crate::cluster::Bus;
@@ -112,6 +114,8 @@ pub struct Parts {
     pub calls: CallDesk,
     /// Whose phones have to be encrypted.
     pub protection: Protection,
+    /// Links to the pictures of callers.
+    pub pictures: Links,
     /// The way to whoever shows calls to others.
     pub bus: Arc<dyn Bus>,
     /// Stanzas on their way to XMPP, in order: as many as calls make.
@@ -199,7 +203,7 @@ impl Exchange {
                 Some(call) = stanzas.recv() => {
                     match call.is_taken {
                         true => self.handle_taken(&call, Instant::now()).await,
-                        false => self.handle_stanza(&call, Instant::now()),
+                        false => self.handle_stanza(&call, Instant::now()).await,
                     }
                     for wish in std::mem::take(&mut self.wishes) {
                         self.app_transfers(wish, Instant::now()).await;
@@ -330,6 +334,9 @@ impl Exchange {
             answering: answering::Wish::default(),
             diverted: Vec::new(),
             playing: None,
+            said_name: None,
+            known_name: None,
+            picture: None,
             payer: None,
             forwarded: Vec::new(),
             is_order: false,

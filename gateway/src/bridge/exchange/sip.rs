@@ -152,6 +152,7 @@ impl Exchange {
         entry.caller_codecs = codecs;
         entry.guest = guest;
         entry.is_hidden = is_hidden;
+        entry.said_name = self.said_name(&invited).filter(|_| !is_hidden);
         // What trunks and other domains ask for here is not heard.
         let wish = answering::Wish::of(&invited.headers);
         if invited.origin.is_account() {
@@ -305,10 +306,14 @@ impl Exchange {
             privacy::anonymous()
         } else {
             let abroad = self.parts.domains.shown(&entry.caller);
-            NameAddr::new(abroad.or_else(|| identity::jid_to_sip(&entry.caller.bare()).ok())?)
+            let uri = abroad.or_else(|| identity::jid_to_sip(&entry.caller.bare()).ok())?;
+            let name = entry.known_name.as_ref().or(entry.said_name.as_ref());
+            NameAddr::new(uri).with_display(name.map(String::as_str))
         };
         let mut headers = entry.diversions();
         headers.extend(self.answering(entry));
+        let picture = entry.picture.as_ref().map(|link| format!("<{link}>;purpose=icon"));
+        headers.extend(picture.map(|picture| ("Call-Info".to_owned(), picture)));
         headers.push(breadth::field(entry.max_breadth));
         let leg = self.parts.sip.invite(OutgoingInvite {
             target: Target::Binding(binding.clone()),

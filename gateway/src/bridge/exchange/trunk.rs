@@ -107,7 +107,12 @@ impl Exchange {
     }
 
     /// Rings what an app calls: phones, a number, or somebody of another domain.
-    pub(super) fn ring_phones_or_number(&mut self, call: CallKey, entry: &mut Entry, now: Instant) {
+    pub(super) async fn ring_phones_or_number(
+        &mut self,
+        call: CallKey,
+        entry: &mut Entry,
+        now: Instant,
+    ) {
         if self.parts.domains.is_abroad(&entry.callee) {
             let rung = self.ring_abroad(call, entry, &entry.caller.bare());
             entry.refused = rung.err();
@@ -115,6 +120,7 @@ impl Exchange {
         }
         if !self.parts.plan.is_number_domain(&entry.callee) {
             self.follow(entry);
+            self.introduce(entry).await;
             return self.ring_forwarded(call, entry, false, now);
         }
         let account = entry.caller.bare();
