@@ -362,10 +362,44 @@ fn callers_are_shown_by_name_and_picture() {
     assert!(fetched["body"].as_str().unwrap().contains("PNG"), "{fetched}");
     // A phone that says who it is, to an app that does not know it.
     let mut desk = raw("desk", "julia", "Julia at the desk");
+    carls.tell(json!({"cmd": "auto_answer", "tone": 860}));
     let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
     desk.tell(json!({
         "cmd": "send", "method": "INVITE", "to": "sip:carl@localhost", "type": "application/sdp", "body": sdp,
         "headers": "Contact: <sip:julia@127.0.0.1:9>\r\n",
     }));
     carls.want("incoming", &[("from", "julia@localhost"), ("nick", "Julia at the desk")]);
+}
+
+/// Both ends see how the other is protected, in the words of the record.
+#[test]
+fn both_ends_see_how_the_other_is_protected() {
+    let server =
+        Server::start_with("localhost", PEOPLE, "[sip]\nsecurity = \"optional\"\n").unwrap();
+    let log = Transcript::default();
+    let mut app = server.softphone("app", "carl", &log).unwrap();
+    app.tell(json!({"cmd": "auto_answer", "tone": 500}));
+    let secure = json!({"transport": "tls", "mediaenc": "srtp-mand"});
+    for (user, more, signalling, media) in
+        [("ana", json!({}), "clear", "clear"), ("julia", secure, "tls", "sdes-srtp")]
+    {
+        let mut phone = server.phone("phone", user, more, &log).unwrap();
+        phone.tell(json!({"cmd": "call", "to": "sip:carl@localhost"}));
+        phone.want("established", &[]);
+        app.want("protection", &[("signalling", signalling), ("media", media)]);
+        phone.tell(json!({"cmd": "hangup"}));
+        app.want("ended", &[]);
+    }
+    let mut phone = Peer::start("phone by hand", "rawphone.py", &log).unwrap();
+    phone.tell(json!({
+        "cmd": "start", "user": "ana", "password": "secret-ana", "domain": "localhost", "port": server.sip,
+    }));
+    phone.want("registered", &[("status", "200")]);
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+    phone.tell(json!({
+        "cmd": "send", "method": "INVITE", "to": "sip:carl@localhost", "type": "application/sdp", "body": sdp,
+        "headers": "Contact: <sip:ana@127.0.0.1:9>\r\n",
+    }));
+    let answered = phone.want("answer", &[("status", "200")])["headers"].to_string();
+    assert!(answered.contains("signalling=tls;media=dtls-srtp"), "{answered}");
 }

@@ -358,7 +358,8 @@ class Softphone:
                     call.early += candidates
             case "session-info":
                 for info in jingle:
-                    say(info.tag.partition("}")[2], sid=sid, **{"from": iq["from"].full})
+                    more = {key: info.get(key) for key in ("signalling", "media") if info.get(key)}
+                    say(info.tag.partition("}")[2], sid=sid, **{"from": iq["from"].full}, **more)
             case "session-terminate":
                 self._over("terminate", reason_of(jingle), text_of(jingle))
 

@@ -22,7 +22,7 @@ use crate::service::Gauges;
 pub(super) enum Command {
     Invite(LegId, Box<OutgoingInvite>),
     Ring(LegId, u16, Option<Bytes>),
-    Answer(LegId, Bytes),
+    Answer(LegId, Bytes, Vec<(String, String)>),
     Reject(LegId, u16, Option<String>, Vec<(String, String)>),
     HangUp(LegId, Option<String>),
     Reinvite(LegId, Bytes),
@@ -108,7 +108,12 @@ impl SipHandle {
 
     /// Answers a caller: with the answer to their offer, or with our offer where they made none.
     pub fn answer(&self, leg: LegId, sdp: Bytes) {
-        self.tell(Command::Answer(leg, sdp));
+        self.answer_with(leg, sdp, Vec::new());
+    }
+
+    /// The same with these header fields.
+    pub fn answer_with(&self, leg: LegId, sdp: Bytes, fields: Vec<(String, String)>) {
+        self.tell(Command::Answer(leg, sdp, fields));
     }
 
     /// Refuses a caller with a final status, a phrase (`None`: the usual one) and header fields.

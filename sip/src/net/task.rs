@@ -267,7 +267,10 @@ impl Task {
         match command {
             Command::Invite(leg, call) => core.invite(leg, *call, now),
             Command::Ring(leg, status, sdp) => core.ring(leg, status, sdp, now),
-            Command::Answer(leg, sdp) => core.accept(leg, sdp, now),
+            Command::Answer(leg, sdp, fields) => {
+                core.say_in_answer(leg, fields);
+                core.accept(leg, sdp, now);
+            }
             Command::Reject(leg, status, reason, headers) => {
                 core.reject(leg, status, reason.as_deref(), headers, now);
             }

@@ -43,6 +43,8 @@ pub(super) struct Called {
     pub(super) early: Option<Dialog>,
     /// What the caller has been told.
     pub(super) told: Told,
+    /// What the 200 says beside what it has to.
+    fields: Vec<(String, String)>,
 }
 
 impl Core {
@@ -101,6 +103,7 @@ impl Core {
             agreed,
             early: None,
             told: Told::default(),
+            fields: Vec::new(),
         };
         self.legs.insert(leg, Leg::Called(Box::new(called)));
         self.leg_of_invite.insert(tx, leg);
@@ -128,6 +131,13 @@ impl Core {
         }
     }
 
+    /// Header fields for the answer that comes.
+    pub fn say_in_answer(&mut self, leg: LegId, fields: Vec<(String, String)>) {
+        if let Some(Leg::Called(called)) = self.legs.get_mut(&leg) {
+            called.fields = fields;
+        }
+    }
+
     /// Answers a caller with our session description.
     pub fn accept(&mut self, leg: LegId, sdp: Bytes, now: Instant) {
         if self.accept_waits(leg, &sdp) {
@@ -142,12 +152,15 @@ impl Core {
             return self.outputs.push_back(Output::Leg(leg, LegEvent::Ended));
         };
         self.forget_invite(&called);
-        let Called { tx, invite, to_tag, flow, origin, agreed, told, .. } = *called;
+        let Called { tx, invite, to_tag, flow, origin, agreed, told, fields, .. } = *called;
         let user = invite.uri.user_decoded().unwrap_or_default();
         let mut response = invite.response(200, Some(&to_tag));
         response.headers.copy_from(&invite.headers, Name::RecordRoute);
         response.headers.push_typed(&self.contact(&user, flow));
         self.introduce(&mut response.headers);
+        for (name, value) in fields {
+            response.headers.push(name.as_str(), value);
+        }
         if let Some(agreed) = agreed {
             agreed.write(&mut response.headers);
         }

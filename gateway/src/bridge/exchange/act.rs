@@ -9,7 +9,7 @@ use tandem_xmpp::stanza::jmi::{Jmi, JmiAction};
 
 use super::audio::Security;
 use super::entry::{CallKey, Kind, Leg};
-use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi};
+use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, audio, jmi, protection};
 use crate::bridge::call::Action;
 use crate::bridge::tolls::Refused;
 use crate::telemetry::Telemetry;
@@ -145,6 +145,7 @@ impl Exchange {
         let preferred: Vec<_> =
             entry.legs.get(&target).and_then(|leg| leg.codec).into_iter().collect();
         let room = entry.media.id();
+        let shown = entry.legs.get(&target).and_then(protection::field);
         let mut leg = entry.legs.get_mut(&CALLER);
         let early = leg.as_mut().and_then(|leg| leg.early.take());
         let dialog = leg.as_ref().and_then(|leg| leg.kind.dialog());
@@ -160,7 +161,7 @@ impl Exchange {
         self.calls.insert(call, entry);
         match (dialog, answer) {
             (Some(dialog), Some(Ok(answer))) => {
-                self.parts.sip.answer(dialog, answer);
+                self.parts.sip.answer_with(dialog, answer, shown.into_iter().collect());
                 if has_offer {
                     self.input(call, Input::CallerUp, now);
                 }
@@ -249,6 +250,7 @@ impl Exchange {
                 let _ = self.parts.outbox.send(Outgoing::InCall(device, true));
             }
         }
+        self.show_protection(call, one, other);
     }
 
     /// Ends a leg, whatever it is doing.

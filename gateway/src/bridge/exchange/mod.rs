@@ -24,6 +24,7 @@ mod jmi;
 mod line;
 mod order;
 mod passing;
+mod protection;
 mod record;
 mod sip;
 mod transfer;

@@ -17,7 +17,9 @@ use tandem_xmpp::ports::StoreError;
 use super::act::Refusal;
 use super::audio::Security;
 use super::entry::{CallKey, Entry, Kind, Leg, PhoneAudio, Way};
-use super::{CALLER, Cause, Exchange, Input, LegKey, Outgoing, answering, audio, breadth};
+use super::{
+    CALLER, Cause, Exchange, Input, LegKey, Outgoing, answering, audio, breadth, protection,
+};
 use crate::bridge::{call_reason, echo, identity, sdp_webrtc, star_codes};
 
 impl Exchange {
@@ -312,6 +314,7 @@ impl Exchange {
         };
         let mut headers = entry.diversions();
         headers.extend(self.answering(entry));
+        headers.extend(entry.legs.get(&CALLER).and_then(protection::field));
         let picture = entry.picture.as_ref().map(|link| format!("<{link}>;purpose=icon"));
         headers.extend(picture.map(|picture| ("Call-Info".to_owned(), picture)));
         headers.push(breadth::field(entry.max_breadth));

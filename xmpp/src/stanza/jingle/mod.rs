@@ -44,6 +44,8 @@ pub const NS_ICE: &str = "urn:xmpp:jingle:transports:ice:0";
 pub const NS_DTLS: &str = "urn:xmpp:jingle:apps:dtls:0";
 /// DTMF in signalling.
 pub const NS_DTMF: &str = "urn:xmpp:jingle:dtmf:0";
+/// Ours: how the other end of a bridged call is protected.
+pub const NS_PROTECTION: &str = "urn:tandem:protection:0";
 /// XEP-0251.
 pub const NS_TRANSFER: &str = "urn:xmpp:jingle:transfer:0";
 
@@ -168,6 +170,13 @@ pub enum Info {
         to: String,
         /// In this session that the sender has with them.
         sid: Option<String>,
+    },
+    /// How the other end of a bridged call is protected, a matter of this server's.
+    Protection {
+        /// `tls` or `clear`.
+        signalling: Option<String>,
+        /// `dtls-srtp`, `sdes-srtp` or `clear`.
+        media: Option<String>,
     },
     /// Something that we do not know: the answer is `unsupported-info`.
     Unknown,
@@ -333,6 +342,11 @@ impl Info {
                 Element::new("transfer", NS_TRANSFER)
                     .with_attr("to", &**to)
                     .with_attr_opt("sid", sid.as_deref()),
+            ),
+            Self::Protection { signalling, media } => Some(
+                Element::new("protection", NS_PROTECTION)
+                    .with_attr_opt("signalling", signalling.as_deref())
+                    .with_attr_opt("media", media.as_deref()),
             ),
             Self::Unknown => None,
         }
