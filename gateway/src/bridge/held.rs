@@ -195,3 +195,67 @@ fn id_of(stanza: &Stanza, action: &str) -> Option<String> {
 fn owned(element: &Element, attribute: &str) -> Option<String> {
     element.attr(attribute).map(str::to_owned)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // an origin for virtual time
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn stanza(text: &str) -> Stanza {
+        Stanza::parse(Bytes::from(text.to_owned())).unwrap()
+    }
+
+    fn message(from: &str, action: &str, id: &str) -> Stanza {
+        stanza(&format!(
+            "<message xmlns='jabber:client' from='{from}' to='ana@d'><{action} xmlns='{JMI}' id='{id}'/></message>"
+        ))
+    }
+
+    fn initiate(sid: &str, content: &str) -> Stanza {
+        stanza(&format!(
+            "<iq xmlns='jabber:client' type='set' id='1' from='bob@e/x' to='ana@d/app'>\
+             <jingle xmlns='{JINGLE}' action='session-initiate' sid='{sid}'><content name='a' creator='initiator'>\
+             <description xmlns='{content}'/></content></jingle></iq>"
+        ))
+    }
+
+    #[test]
+    fn what_belongs_to_a_held_call_is_ours_until_its_last_words_have_come() {
+        let (held, now) = (Held::default(), Instant::now());
+        let result =
+            "<iq xmlns='jabber:client' type='result' id='s-1' from='bob@e/x' to='ana@d/app'/>";
+        assert_eq!(held.whose(&stanza(result)), Whose::Nobodys);
+        held.hold("s", &Jid::parse("bob@e/x").unwrap());
+        assert_eq!(held.whose(&stanza(result)), Whose::Held);
+        assert_eq!(held.whose(&message("bob@e/y", "ringing", "s")), Whose::Held);
+        assert_eq!(held.whose(&message("eve@e/y", "ringing", "s")), Whose::Nobodys);
+        held.release("s", &Jid::parse("bob@e").unwrap(), now);
+        assert_eq!(held.whose(&stanza(result)), Whose::Held, "it may be on its way");
+        held.release("other", &Jid::parse("bob@e").unwrap(), now + LINGER);
+        assert_eq!(held.whose(&stanza(result)), Whose::Nobodys);
+    }
+
+    #[test]
+    fn a_session_of_sound_needs_somebody_who_agreed_to_it() {
+        let held = Held::default();
+        assert_eq!(held.whose(&initiate("s", RTP)), Whose::Uninvited("s".to_owned()));
+        assert_eq!(
+            held.whose(&initiate("s", "urn:xmpp:jingle:apps:file-transfer:5")),
+            Whose::Nobodys
+        );
+        held.agreed(&message("ana@d/other", "proceed", "s"));
+        assert_eq!(
+            held.whose(&initiate("s", RTP)),
+            Whose::Uninvited("s".to_owned()),
+            "not this device"
+        );
+        held.agreed(&message("ana@d/app", "proceed", "s"));
+        assert_eq!(held.whose(&initiate("s", RTP)), Whose::Nobodys);
+        held.speak("t");
+        assert_eq!(held.whose(&initiate("t", RTP)), Whose::Own);
+        held.trace("t", Instant::now());
+        assert_eq!(held.whose(&message("bob@e/x", "propose", "t")), Whose::Trace);
+    }
+}

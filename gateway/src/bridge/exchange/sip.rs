@@ -143,11 +143,7 @@ impl Exchange {
         let known = guest.clone().or_else(|| device.clone()).unwrap_or_else(|| caller.clone());
         let is_web = is_web(&invited, offer.as_ref());
         let secure = invited.is_secure;
-        let strict = match &invited.origin {
-            Origin::Trunk(trunk) => self.parts.plan.is_encrypted(trunk),
-            Origin::Account => self.parts.protection.must_encrypt(&caller),
-            Origin::Foreign => self.parts.domains.is_encrypted(&caller),
-        };
+        let strict = self.must_encrypt(&invited.origin, &caller);
         let kind = Kind::SipCaller { leg, is_web, offer, audio: None, secure, strict };
         let leg_ = Leg::new(kind, device);
         let mut entry = self.new_entry(sid, known, callee.clone(), leg_, now);
@@ -197,6 +193,15 @@ impl Exchange {
         }
         self.begin(key, entry, false, now);
         Ok(())
+    }
+
+    /// Whether the media of a caller has to be encrypted.
+    fn must_encrypt(&self, origin: &Origin, caller: &Jid) -> bool {
+        match origin {
+            Origin::Trunk(trunk) => self.parts.plan.is_encrypted(trunk),
+            Origin::Account => self.parts.protection.must_encrypt(caller),
+            Origin::Foreign => self.parts.domains.is_encrypted(caller),
+        }
     }
 
     /// A phone takes the place of another leg (RFC 3891).
