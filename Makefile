@@ -29,9 +29,9 @@ soak: build-tools
 	cargo build --release -p tandem-gateway
 	TANDEM_SOAK_SECONDS=1200 TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem cargo test -p tandem-tests --test soak -- --nocapture
 
-# Us beside Prosody, ejabberd and Kamailio; the ratios are read, not asserted. BENCH=xmpp or BENCH=sip measures a part.
+# Us beside Prosody, ejabberd, Kamailio and coturn; the ratios are read, not asserted. BENCH=xmpp, sip or turn measures a part.
 bench: build-tools
-	@for p in prosody lua-dbi-sqlite3 ejabberd kamailio curl; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
+	@for p in prosody lua-dbi-sqlite3 ejabberd kamailio coturn curl; do dpkg -s $$p >/dev/null 2>&1 || { apt-get update && apt-get install -y --no-install-recommends $$p; } || exit 1; done
 	cargo build --release -p tandem-gateway -p tandem-tests
 	TANDEM_BIN=$(CARGO_TARGET_DIR)/release/tandem $(CARGO_TARGET_DIR)/release/bench $(BENCH)
 

@@ -7,6 +7,7 @@
 mod client;
 mod latency;
 mod parse;
+mod relay;
 mod scram;
 mod servers;
 mod xmpp;
@@ -66,7 +67,27 @@ async fn run() -> Result<()> {
         ));
     }
     figures.extend(sip_figures(is_alone, &wants).await?);
+    if wants("turn.relay") {
+        figures.extend(relay_figures().await?);
+    }
     report(figures)
+}
+
+/// Beside coturn.
+async fn relay_figures() -> Result<Vec<Figure>> {
+    let settings = "ChannelData over UDP with 160 bytes, both ways, packets that arrive; one relay thread each";
+    let mut figures = Vec::new();
+    for (name, allocations, is_saturated) in [
+        ("turn.relay.1", 1, true),
+        ("turn.relay.200", 200, true),
+        ("turn.relay.200_calls", 200, false),
+    ] {
+        let how = if is_saturated { "as fast as it goes" } else { "50 a second each way" };
+        let settings = format!("{settings}; {allocations} allocations, {how}");
+        let measured = relay::measure(allocations, is_saturated).await?;
+        figures.push(figure(name, "packets per CPU-second", "higher", &settings, &measured));
+    }
+    Ok(figures)
 }
 
 /// Beside Prosody and ejabberd, archive on at all three.

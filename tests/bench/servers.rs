@@ -66,6 +66,8 @@ pub(crate) struct Setup {
     pub(crate) https: u16,
     pub(crate) components: u16,
     pub(crate) metrics: u16,
+    /// The relay, over UDP and TCP.
+    pub(crate) turn: u16,
     /// Further sections of the configuration.
     pub(crate) sections: String,
 }
@@ -113,13 +115,14 @@ pub(crate) async fn start_tandem(accounts: usize, setup: Setup) -> Result<Runnin
         "domains = [\"{DOMAIN}\"]\ndata_dir = \"{}\"\nlog = \"warn\"\n[listen]\n\
              xmpp = [\"127.0.0.1:{port}\"]\nxmpps = []\ns2s = []\ns2s_tls = []\n\
              https = [{}]\nmetrics = [{}]\ncomponents = [{}]\n\
-             sip = [\"127.0.0.1:{sip}\"]\nsips = []\nmsrp = []\nmsrps = []\nturn = []\nturns = []\n[xmpp]\nscram_iterations = 4096\n\
+             sip = [\"127.0.0.1:{sip}\"]\nsips = []\nmsrp = []\nmsrps = []\nturn = [{}]\nturns = []\n[xmpp]\nscram_iterations = 4096\n\
              [sip]\nsecurity = \"optional\"\nmax_strangers_per_second = 1000000\nmax_messages_per_second = 1000000\nmax_contacts = 100\n\
              [media]\nwebrtc = \"127.0.0.1:0\"\nrtp = \"127.0.0.1\"\n{}",
         dir.path().join("data").display(),
         at(setup.https),
         at(setup.metrics),
         at(setup.components),
+        at(setup.turn),
         setup.sections
     );
     std::fs::write(&config, text)?;
@@ -323,7 +326,7 @@ async fn start_kamailio(
     Ok(server)
 }
 
-async fn running(
+pub(crate) async fn running(
     name: &'static str,
     mut process: Child,
     port: u16,
