@@ -2,7 +2,7 @@
 //!
 //! A shard's control queue holds 4096 commands; a full one refuses more ([`crate::MediaError::Busy`]).
 
-mod gather;
+mod datagrams;
 mod handle;
 mod ports;
 mod relay;

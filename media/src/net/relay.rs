@@ -1,7 +1,7 @@
 //! The TURN server's thread (RFC 8656): its sockets, and the connections that others hold for it. It decides nothing.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, IoSliceMut};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -11,11 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use quinn_udp::{BATCH_SIZE, RecvMeta};
 use sha2::{Digest, Sha256};
 
 use super::bind_udp;
-use super::gather::{Gather, Port};
+use super::datagrams::{BATCH, Inbox, Outbox, Port};
 use crate::error::MediaError;
 use crate::turn::stream::{Framer, padding};
 use crate::turn::{
@@ -25,12 +24,13 @@ use crate::turn::{
 
 /// Commands that may wait.
 const CONTROL_QUEUE: usize = 4_096;
-/// Room for one batch entry; the kernel may join datagrams of one sender.
-const BUFFER: usize = 65_535;
 /// Batches taken from one socket before others have their turn.
 const TURNS: usize = 4;
 /// Ports that are tried for one relayed address.
 const TRIES: usize = 64;
+/// Shortest time between two turns: under load what comes meanwhile is handled together, as cards moderate interrupts.
+/// Who comes after a pause does not wait.
+const TURN: Duration = Duration::from_micros(100);
 /// Between two looks at what happened.
 const PUBLISH: Duration = Duration::from_secs(1);
 const WAKE: Token = Token(0);
@@ -182,40 +182,45 @@ pub fn start_relay(config: RelayConfig, seed: [u8; 32]) -> Result<RelayHandle, M
     let now = Instant::now();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let counters = Arc::new(Mutex::new(Counters::default()));
-    let mut relay = Relay {
-        server: Server::new(config.settings, seed, now, wall),
-        poll,
-        listeners: Vec::new(),
-        relays: Vec::new(),
-        free: Vec::new(),
-        streams: HashMap::new(),
-        readable: Vec::new(),
-        buffer: vec![0; BUFFER * BATCH_SIZE],
-        out: Gather::default(),
-        scratch: Vec::new(),
-        control,
-        counters: counters.clone(),
-        published: now,
-        bind: config.bind,
-        advertised: config.advertised,
-        ports: config.ports,
-        seed,
-        drawn: 0,
-    };
+    let server = Server::new(config.settings, seed, now, wall);
     let mut addresses = Vec::new();
+    let mut listeners = Vec::new();
     for address in config.listen {
         let port = Port::new(bind_udp(address)?)?;
         addresses.push(port.local()?);
-        let token = Token(FIRST_LISTENER + relay.listeners.len());
-        relay.watch(&port, token)?;
-        relay.listeners.push(port);
+        watch(&poll, &port, Token(FIRST_LISTENER + listeners.len()))?;
+        listeners.push(port);
     }
-    std::thread::Builder::new().name("relay".into()).spawn(move || relay.run())?;
+    let published = counters.clone();
+    let run = move || {
+        let relay = Relay {
+            server,
+            poll,
+            listeners,
+            relays: Vec::new(),
+            free: Vec::new(),
+            streams: HashMap::new(),
+            readable: Vec::new(),
+            inbox: Some(Inbox::new()),
+            outbox: Outbox::new(),
+            scratch: Vec::new(),
+            control,
+            counters: published,
+            published: now,
+            bind: config.bind,
+            advertised: config.advertised,
+            ports: config.ports,
+            seed,
+            drawn: 0,
+        };
+        relay.run();
+    };
+    std::thread::Builder::new().name("relay".into()).spawn(run)?;
     let (queue, connections) = (Mutex::new(Some(queue)), AtomicU64::new(1));
     Ok(RelayHandle(Arc::new(Shared { addresses, queue, waker, counters, connections })))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Listener(u16),
     Relay(RelayId),
@@ -236,8 +241,9 @@ struct Relay {
     free: Vec<usize>,
     streams: HashMap<u64, Stream>,
     readable: Vec<Place>,
-    buffer: Vec<u8>,
-    out: Gather,
+    /// Taken while what it holds is looked at.
+    inbox: Option<Inbox>,
+    outbox: Outbox<Place>,
     scratch: Vec<u8>,
     control: Receiver<Control>,
     counters: Arc<Mutex<Counters>>,
@@ -252,12 +258,18 @@ struct Relay {
 impl Relay {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
+        let mut turn = Instant::now();
         loop {
+            let since = turn.elapsed();
+            if since < TURN {
+                std::thread::sleep(TURN - since);
+            }
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return tracing::error!(%error, "the relay ends"),
             }
+            turn = Instant::now();
             for event in &events {
                 let place = match event.token().0 {
                     token if token >= FIRST_RELAY => Place::Relay(RelayId(
@@ -277,6 +289,7 @@ impl Relay {
             }
             let mut readable = std::mem::take(&mut self.readable);
             readable.retain(|place| self.read(*place));
+            self.flush();
             // What was bound meanwhile is looked at next.
             readable.append(&mut self.readable);
             self.readable = readable;
@@ -284,6 +297,7 @@ impl Relay {
             if self.server.poll_timeout().is_some_and(|at| now >= at) {
                 self.server.handle_timeout(now);
                 self.act(now);
+                self.flush();
             }
             self.publish(now);
         }
@@ -335,7 +349,6 @@ impl Relay {
         let client = stream.client;
         let framed =
             stream.framer.handle(bytes, |message| self.take_from_client(client, message, now));
-        self.flush();
         if framed.is_err() {
             // The client speaks something else; dropping the sink closes the connection.
             self.server.handle_closed(&client);
@@ -354,18 +367,14 @@ impl Relay {
 
     /// True when there may be more to read.
     fn read(&mut self, place: Place) -> bool {
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let Some(mut inbox) = self.inbox.take() else { return false };
         let mut more = true;
         for _ in 0..TURNS {
-            let mut metas = [RecvMeta::default(); BATCH_SIZE];
-            let mut chunks = buffer.chunks_mut(BUFFER);
-            let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
             let Some(port) = self.port(place) else {
                 more = false;
                 break;
             };
-            let count = match port.recv(&mut slices, &mut metas) {
+            let count = match inbox.recv(port) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     more = false;
@@ -375,37 +384,28 @@ impl Relay {
                 Err(_) => continue,
             };
             let now = Instant::now();
-            for (meta, chunk) in metas.iter().zip(buffer.chunks(BUFFER)).take(count) {
-                let Some(received) = chunk.get(..meta.len) else { continue };
-                let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
-                for datagram in received.chunks(meta.stride.max(1)) {
-                    match place {
-                        Place::Listener(listener) => {
-                            let client =
-                                Client { listener, remote: from, transport: Transport::Udp };
-                            self.take_from_client(client, datagram, now);
-                        }
-                        Place::Relay(relay) => self.take_from_peer(relay, from, datagram, now),
+            for (from, datagram) in (0..count).filter_map(|index| inbox.get(index)) {
+                match place {
+                    Place::Listener(listener) => {
+                        let client = Client { listener, remote: from, transport: Transport::Udp };
+                        self.take_from_client(client, datagram, now);
                     }
+                    Place::Relay(relay) => self.take_from_peer(relay, from, datagram, now),
                 }
             }
-            self.flush();
             self.act(now);
             // Fewer than fit: the socket was empty, and what comes now wakes us.
-            if count < BATCH_SIZE {
+            if count < BATCH {
                 more = false;
                 break;
             }
         }
-        self.buffer = buffer;
+        self.inbox = Some(inbox);
         more
     }
 
     fn port(&self, place: Place) -> Option<&Port> {
-        match place {
-            Place::Listener(listener) => self.listeners.get(usize::from(listener)),
-            Place::Relay(relay) => self.relays.get(relay.0 as usize)?.as_ref(),
-        }
+        find(&self.listeners, &self.relays, place)
     }
 
     fn take_from_client(&mut self, client: Client, datagram: &[u8], now: Instant) {
@@ -413,7 +413,7 @@ impl Relay {
             self.server.handle_client(client, datagram, now)
             && let Some(payload) = datagram.get(payload)
         {
-            self.queue(Place::Relay(relay), peer, &[], payload);
+            self.queue(Place::Relay(relay), peer, [payload, &[]]);
         }
     }
 
@@ -433,7 +433,11 @@ impl Relay {
                 write_indication(&mut scratch, peer, payload, id);
                 match client.transport {
                     Transport::Udp => {
-                        self.queue(Place::Listener(client.listener), client.remote, &[], &scratch);
+                        self.queue(
+                            Place::Listener(client.listener),
+                            client.remote,
+                            [&scratch, &[]],
+                        );
                     }
                     Transport::Stream(number) => self.give(number, &[&scratch]),
                 }
@@ -443,7 +447,7 @@ impl Relay {
         };
         match client.transport {
             Transport::Udp => {
-                self.queue(Place::Listener(client.listener), client.remote, &header, payload);
+                self.queue(Place::Listener(client.listener), client.remote, [&header, payload]);
             }
             Transport::Stream(number) => {
                 let zeroes = [0; 3];
@@ -463,30 +467,16 @@ impl Relay {
         }
     }
 
-    /// Queues a datagram; those that follow to the same place go with it in one system call.
-    fn queue(&mut self, place: Place, to: SocketAddr, header: &[u8], payload: &[u8]) {
-        let key = match place {
-            Place::Listener(listener) => (0, u32::from(listener), to),
-            Place::Relay(relay) => (1, relay.0, to),
-        };
-        if !self.out.fits(key, header.len() + payload.len()) {
+    /// Queues a datagram: all that is read in one turn leaves together.
+    fn queue(&mut self, place: Place, to: SocketAddr, parts: [&[u8]; 2]) {
+        if self.outbox.push(place, to, parts) {
             self.flush();
         }
-        self.out.push(key, header, payload);
     }
 
     fn flush(&mut self) {
-        let Some((kind, number, _)) = self.out.key() else { return };
-        let mut out = std::mem::take(&mut self.out);
-        let place = match kind {
-            0 => Place::Listener(u16::try_from(number).unwrap_or(u16::MAX)),
-            _ => Place::Relay(RelayId(number)),
-        };
-        if let Some(port) = self.port(place) {
-            out.send(port);
-        }
-        out.clear();
-        self.out = out;
+        let Self { outbox, listeners, relays, .. } = self;
+        outbox.flush(|place| find(listeners, relays, place));
     }
 
     fn act(&mut self, now: Instant) {
@@ -494,8 +484,7 @@ impl Relay {
             match action {
                 Action::Answer { client, bytes } => match client.transport {
                     Transport::Udp => {
-                        self.queue(Place::Listener(client.listener), client.remote, &[], &bytes);
-                        self.flush();
+                        self.queue(Place::Listener(client.listener), client.remote, [&bytes, &[]]);
                     }
                     Transport::Stream(number) => self.give(number, &[&bytes]),
                 },
@@ -541,7 +530,7 @@ impl Relay {
         let port = Port::new(bind_udp(SocketAddr::new(ip, port)).ok()?).ok()?;
         let number = port.local().ok()?.port();
         let index = self.free.pop().unwrap_or(self.relays.len());
-        self.watch(&port, Token(FIRST_RELAY + index)).ok()?;
+        watch(&self.poll, &port, Token(FIRST_RELAY + index)).ok()?;
         if index == self.relays.len() {
             self.relays.push(Some(port));
         } else if let Some(slot) = self.relays.get_mut(index) {
@@ -579,9 +568,16 @@ impl Relay {
         drawn.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
         drawn
     }
+}
 
-    fn watch(&self, port: &Port, token: Token) -> std::io::Result<()> {
-        let descriptor = port.descriptor();
-        self.poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)
+fn find<'a>(listeners: &'a [Port], relays: &'a [Option<Port>], place: Place) -> Option<&'a Port> {
+    match place {
+        Place::Listener(listener) => listeners.get(usize::from(listener)),
+        Place::Relay(relay) => relays.get(relay.0 as usize)?.as_ref(),
     }
+}
+
+fn watch(poll: &Poll, port: &Port, token: Token) -> std::io::Result<()> {
+    let descriptor = port.descriptor();
+    poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)
 }

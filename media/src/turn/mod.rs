@@ -89,7 +89,7 @@ pub struct Client {
 }
 
 /// The driver's number of a relayed address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RelayId(pub u32);
 
 /// A relayed address that was bound: what it is called, and where peers find it.
