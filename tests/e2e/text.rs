@@ -187,3 +187,27 @@ fn what_waits_for_phones_is_given_once_in_order_with_its_time_and_as_edited() {
         phone.want("request", &[("body", "carl reacted 👍 to: \"number 12\"")]);
     }
 }
+
+/// RFC 3428 section 8: a phone that is gone without a word delays neither the other phone nor what the sender hears.
+#[test]
+fn a_phone_that_is_silent_keeps_nobody_waiting() {
+    let world = World::new();
+    let mut silent = world.phone("silent", "ana");
+    silent.tell(json!({"cmd": "answer", "status": 0}));
+    let mut awake = world.phone("awake", "ana");
+    let mut carl = world.phone("carl's phone", "carl");
+    let mut app = world.app("carl");
+    for body in ["one", "two", "three"] {
+        carl.tell(json!({"cmd": "send", "to": "sip:ana@localhost", "body": body}));
+        awake.want("request", &[("method", "MESSAGE"), ("body", body)]);
+        carl.want("answer", &[("status", "200")]);
+    }
+    app.tell(json!({"cmd": "message", "to": "ana@localhost", "body": "four", "id": "m4"}));
+    awake.want("request", &[("body", "four")]);
+    app.want("receipt", &[("id", "m4")]);
+    // It comes back: what waited for it is given in order.
+    silent.tell(json!({"cmd": "answer", "status": 200}));
+    for body in ["two", "three", "four"] {
+        silent.want("request", &[("method", "MESSAGE"), ("body", body)]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Chat across the bridge (RFC 7572, RFC 3428, RFC 5438, RFC 3994; `interop.md` parts 2 and 3).
 //!
 //! One queue per sender and account keeps messages in order, one on its way at a time (RFC 3428 section 8), to all phones
-//! of the account at once. A message that no phone takes goes to the account's store, or back to its sender as an error:
+//! of the account at once; a phone that is slow or gone holds up itself alone. A message that no phone takes goes to the account's store, or back to its sender as an error:
 //! never into silence.
 //!
 //! | file | duty |
@@ -10,6 +10,7 @@
 //! | `from_phone` | MESSAGE requests become stanzas |
 //! | `threads` | XMPP threads against Call-IDs |
 //! | `abroad` | texts to and from people of other SIP domains |
+//! | `lanes` | the order of what one phone gets |
 //! | `edits` | corrections and retractions of what still waits |
 //! | `waiting` | what waited for phones that were away |
 //! | `receipts` | XEP-0184 and XEP-0333 against IMDN |
@@ -19,6 +20,7 @@
 mod abroad;
 mod edits;
 pub(super) mod from_phone;
+mod lanes;
 mod receipts;
 mod threads;
 pub(super) mod to_phone;
@@ -42,6 +44,7 @@ use tandem_xmpp::xml::{Element, ns};
 use tokio::sync::{Notify, RwLock, oneshot};
 
 use self::edits::Pending;
+use self::lanes::Lane;
 use self::receipts::Receipts;
 use self::receipts::{FEW_IDS, Remembered};
 use self::threads::Threads;
@@ -91,6 +94,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     queues: HashMap<(Jid, Jid), VecDeque<Pending<Job>>>,
+    /// What is on its way to each phone.
+    lanes: HashMap<Jid, Lane>,
     /// Phones, by binding, that sent CPIM or typing states: only they are sent such.
     speaks_cpim: HashSet<String>,
     speaks_composing: HashSet<String>,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tandem_sip::msg::NameAddr;
 use tandem_sip::ports::{Binding, OutgoingMessage};
 use tandem_xmpp::jid::Jid;
 use tandem_xmpp::stanza::{Condition, Stanza, StanzaError};
 use tandem_xmpp::xml::ns;
+use tokio::sync::oneshot;
 
 use super::receipts::Sent;
 use super::waiting::sent_at;
@@ -37,6 +40,21 @@ pub(super) struct Taken {
     pub(super) wrapped: bool,
 }
 
+impl Taken {
+    pub(super) fn new(device: Jid, (status, reason, wrapped): (u16, String, bool)) -> Self {
+        Self { device, status, reason, wrapped }
+    }
+
+    fn is_taken(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Tells who waits for it, if anybody still does.
+    pub(super) fn tell(self, done: oneshot::Sender<Self>) {
+        let _ = done.send(self);
+    }
+}
+
 impl Chat {
     pub(super) async fn send(&self, letter: Letter) {
         if self.0.plan.is_number_domain(&letter.account) {
@@ -48,7 +66,7 @@ impl Chat {
         match self.shown(&letter) {
             PhoneText::Text(body) => {
                 self.state().typing.sent(&letter);
-                self.send_text(&letter, &body).await;
+                self.send_text(letter, &body).await;
             }
             PhoneText::Encrypted(hint) => self.send_unreadable(&letter, hint).await,
             PhoneText::Nothing => {
@@ -89,38 +107,61 @@ impl Chat {
         }
     }
 
-    async fn send_text(&self, letter: &Letter, body: &str) {
-        let results = self.send_to_all(letter, body).await;
-        let taken = results.iter().find(|taken| (200..300).contains(&taken.status));
-        if let Some(taken) = taken {
-            // 200 means that it reached the phone itself (RFC 3428 section 7); 202 does not.
-            if let Some(from) = letter.stanza.from()
-                && letter.stanza.has("request", RECEIPTS)
-                && taken.status == 200
-                && !taken.wrapped
-            {
-                self.receipt(&taken.device, from, letter.stanza.id(), "received").await;
+    /// The sender hears of it as soon as one phone has it; the others get theirs as they can.
+    async fn send_text(&self, letter: Letter, body: &str) {
+        let letter = Arc::new(letter);
+        let mut fates: FuturesUnordered<_> = self.post(&letter, body).into_iter().collect();
+        let mut refused: Vec<Taken> = Vec::new();
+        while let Some(fate) = fates.next().await {
+            let Ok(taken) = fate else { continue };
+            if !taken.is_taken() {
+                refused.push(taken);
+                continue;
             }
-            return self.answer(&letter.stanza, Answer::Delivered(taken.status));
+            self.answer(&letter.stanza, Answer::Delivered(taken.status));
+            if !self.confirm(&letter, &taken).await && letter.stanza.has("request", RECEIPTS) {
+                // Another may say more than that it is kept for it.
+                let chat = self.clone();
+                tokio::spawn(async move {
+                    while let Some(fate) = fates.next().await {
+                        if let Ok(taken) = fate
+                            && chat.confirm(&letter, &taken).await
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            return;
         }
         metrics::counter!("tandem_messages_to_phones_failed_total").increment(1);
-        let worst = results.iter().find(|t| !is_away(t.status)).or_else(|| results.first());
+        let worst = refused.iter().find(|t| !is_away(t.status)).or_else(|| refused.first());
         let (status, reason) = worst.map_or((480, ""), |taken| (taken.status, &*taken.reason));
-        self.failed(letter, status, reason).await;
+        self.failed(&letter, status, reason).await;
     }
 
-    /// Sends a text to all phones of a letter at once.
-    pub(super) async fn send_to_all(&self, letter: &Letter, body: &str) -> Vec<Taken> {
-        let sends = letter.devices.iter().map(|(device, binding)| async move {
-            let (status, reason, wrapped) = self.send_to(letter, device, binding, body).await;
-            Taken { device: device.clone(), status, reason, wrapped }
-        });
-        futures_util::future::join_all(sends).await
+    /// Tells who asked that a phone has the text: 200 means that it reached the phone itself (RFC 3428 section 7); 202
+    /// does not, and a phone that was asked says so itself.
+    async fn confirm(&self, letter: &Letter, taken: &Taken) -> bool {
+        let is_there = taken.status == 200 && !taken.wrapped;
+        if is_there
+            && let Some(from) = letter.stanza.from()
+            && letter.stanza.has("request", RECEIPTS)
+        {
+            self.receipt(&taken.device, from, letter.stanza.id(), "received").await;
+        }
+        is_there || taken.wrapped
+    }
+
+    /// Sends a text to all phones of a letter at once, and waits for all of them.
+    pub(super) async fn send_to_all(&self, letter: Letter, body: &str) -> Vec<Taken> {
+        let fates = self.post(&Arc::new(letter), body);
+        futures_util::future::join_all(fates).await.into_iter().flatten().collect()
     }
 
     /// Sends a text to one phone: wrapped where a notification is wanted and known, else as it is; what is too long as
     /// its beginning and a link. Status, phrase, and whether it was wrapped.
-    async fn send_to(
+    pub(super) async fn send_to(
         &self,
         letter: &Letter,
         device: &Jid,

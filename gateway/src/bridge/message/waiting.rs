@@ -66,7 +66,7 @@ impl Chat {
             edited: pending.edited,
         };
         let Some(text) = self.text_of(&letter) else { return Given::Unusable };
-        let Some(taken) = self.send_to_all(&letter, &text).await.into_iter().next() else {
+        let Some(taken) = self.send_to_all(letter, &text).await.into_iter().next() else {
             return Given::Away;
         };
         match taken.status {
