@@ -136,6 +136,8 @@ pub struct App {
     desk: presence::Line,
     chat: Chat,
     listeners: JoinSet<()>,
+    /// What follows the phones that come and go.
+    followers: JoinSet<()>,
 }
 
 impl App {
@@ -202,7 +204,8 @@ impl App {
         sip.runtime().spawn(presence.run(desk.clone()));
         let follow =
             follow_phones(xmpp.clone(), contacts.clone(), (chat.clone(), rooms), phone_events);
-        tokio::spawn(follow);
+        let mut followers = JoinSet::new();
+        followers.spawn(follow);
         let parts = (xmpp.clone(), sip.clone(), contacts, hub.bus.clone());
         let links = Links::new(&config.web_url(), store.secret("picture").await?);
         let rules = (plan, domains, handling.clone(), config.protection(), links.clone());
@@ -221,6 +224,7 @@ impl App {
             desk,
             chat,
             listeners: JoinSet::new(),
+            followers,
         };
         let pages = tandem_web::invite::router(node).merge(tandem_web::picture::router(album));
         let web = (site, pages);
@@ -250,6 +254,8 @@ impl App {
         }
         let _ = tokio::time::timeout(GOODBYE, self.desk.stop()).await;
         self.sip.shutdown().await;
+        // Who is greeted is greeted after the next start: what waits is kept until it is given.
+        self.followers.shutdown().await;
         self.chat.settle().await;
         if !net::stop(&self.xmpp, GOODBYE).await {
             tracing::warn!("some clients did not say goodbye in time");
@@ -620,7 +626,8 @@ async fn follow_phones(
     mut registrations: mpsc::UnboundedReceiver<hub::Registration>,
 ) {
     let (greet, greeted) = mpsc::unbounded_channel();
-    tokio::spawn(greet_phones(chat, rooms.clone(), greeted));
+    let mut greeter = JoinSet::new();
+    greeter.spawn(greet_phones(chat, rooms.clone(), greeted));
     while let Some((account, change)) = registrations.recv().await {
         rooms.unregistered();
         contacts::sync(&xmpp, &contacts, &change).await;
@@ -637,12 +644,14 @@ async fn greet_phones(
     mut phones: mpsc::UnboundedReceiver<(Jid, Jid)>,
 ) {
     const AT_ONCE: usize = 256;
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut greeted = JoinSet::new();
     while let Some((account, device)) = phones.recv().await {
-        let Ok(turn) = turns.clone().acquire_owned().await else { return };
+        while greeted.try_join_next().is_some() {}
+        if greeted.len() >= AT_ONCE {
+            greeted.join_next().await;
+        }
         let (chat, rooms) = (chat.clone(), rooms.clone());
-        tokio::spawn(async move {
-            let _turn = turn;
+        greeted.spawn(async move {
             chat.flush(&account, &device).await;
             rooms.registered(&device).await;
         });
