@@ -17,7 +17,7 @@ Commands and events, JSON, one per line; each command ends in done {cmd} or erro
 Unasked: incoming {from}, message {from, body}, dtmf {digit}, presence {from, status: Online|Offline|Busy|Unknown},
   codec {decoder, rate}, secure {how}, waiting {text}, described {how: offer|answer}, transferred {to}, transfer_failed {reason}, exited {code}.
 """
-import asyncio, glob, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, uuid
+import asyncio, contextlib, glob, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, uuid
 
 import numpy
 from lines import die_with_parent, follow, say
@@ -89,39 +89,54 @@ class Phone:
 
     async def start(self, user, password, domain, port, transport="udp", codecs=("PCMA/8000/1", "PCMU/8000/1"), mediaenc="", tone=440,
                     regint=300, answer="manual", contacts=(), watch=(), ca=None, mwi=False):
-        sip, control, console = free_ports()
         write(f"{self._dir}/tone.wav", tone, RATE, TONE_SECONDS)
         certify(self._dir)
-        found = glob.glob("/usr/lib/baresip/modules") + glob.glob("/usr/lib/*/baresip/modules")
-        config = CONFIG.format(host=HOST, sip=sip, dir=self._dir, rate=RATE, control=control, console=console, modules=found[0],
-                               cafile=f"sip_cafile {ca}" if ca else "")
-        config += "".join(f"module {name}.so\n" for name in MODULES) + "".join(f"module_app {name}.so\n" for name in APPS)
         account = (f"<sip:{user}@{domain};transport={transport}>;auth_user={user};auth_pass={password};regint={regint}"
                    f';outbound="sip:{HOST}:{port};transport={transport}";answermode={answer};audio_codecs={",".join(codecs)}')
         account += f";mediaenc={mediaenc}" if mediaenc else ""
         account += f";mwi={'yes' if mwi else 'no'}"
         people = [f'"" <{uri}>;presence=p2p\n' for uri in watch] + [f'"" <{uri}>\n' for uri in contacts if uri not in watch]
-        for name, text in (("config", config), ("accounts", ""), ("contacts", "".join(people)), ("uuid", str(uuid.uuid4()))):
+        for name, text in (("accounts", ""), ("contacts", "".join(people)), ("uuid", str(uuid.uuid4()))):
             with open(f"{self._dir}/{name}", "w") as file:
                 file.write(text)
-        log = open(f"{self._dir}/log", "w")
-        self._process = await asyncio.create_subprocess_exec("baresip", "-f", self._dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                             cwd=self._dir, preexec_fn=die_with_parent)
-        self._tasks = [asyncio.ensure_future(job) for job in (self._exited(), self._events(control), self._console(console), self._errors())]
-        await self._ready()
+        while (sip := await self._launch(ca)) is None:  # another program took a port between our look and baresip's
+            pass
         await self._do("uanew", account)  # only now, or we would not hear how the registration went
         await self._do("uanext")
         say("started", sip=f"{HOST}:{sip}")
         if watch:
             self._tasks.append(asyncio.ensure_future(self._watch()))
 
-    async def _ready(self):
+    async def _launch(self, ca):
+        """The port for SIP; nothing where another program had one of the ports first."""
+        sip, control, console = free_ports()
+        found = glob.glob("/usr/lib/baresip/modules") + glob.glob("/usr/lib/*/baresip/modules")
+        config = CONFIG.format(host=HOST, sip=sip, dir=self._dir, rate=RATE, control=control, console=console, modules=found[0],
+                               cafile=f"sip_cafile {ca}" if ca else "")
+        config += "".join(f"module {name}.so\n" for name in MODULES) + "".join(f"module_app {name}.so\n" for name in APPS)
+        with open(f"{self._dir}/config", "w") as file:
+            file.write(config)
+        log = open(f"{self._dir}/log", "w")
+        self._process = await asyncio.create_subprocess_exec("baresip", "-f", self._dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                             cwd=self._dir, preexec_fn=die_with_parent)
+        self._control = self._keys = None
+        self._tasks = [asyncio.ensure_future(job) for job in (self._exited(), self._events(control), self._console(console), self._errors())]
         for _ in range(100):
-            if getattr(self, "_control", None) and getattr(self, "_keys", None):
-                return
+            if "Address already in use" in self._log():
+                for task in self._tasks:
+                    task.cancel()
+                with contextlib.suppress(ProcessLookupError):  # without its port for SIP it ends by itself
+                    self._process.kill()
+                await self._process.wait()
+                return None
+            if self._control and self._keys:
+                return sip
             await asyncio.sleep(0.05)
-        with open(f"{self._dir}/log") as log:
-            raise RuntimeError("baresip does not start: " + log.read()[-500:])
+        raise RuntimeError("baresip does not start: " + self._log()[-500:])
+
+    def _log(self):
+        with open(f"{self._dir}/log", errors="replace") as log:
+            return log.read()
 
     async def _exited(self):
         say("exited", code=await self._process.wait())
