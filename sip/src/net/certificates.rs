@@ -106,6 +106,7 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::ExtendedKeyUsagePurpose::{self, ClientAuth, CodeSigning, ServerAuth};
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
     use super::*;
@@ -126,10 +127,20 @@ mod tests {
         uris: &[&str],
         names: &[&str],
     ) -> CertificateDer<'static> {
+        certificate_for(issuer, uris, names, &[])
+    }
+
+    fn certificate_for(
+        issuer: &Issuer<'_, KeyPair>,
+        uris: &[&str],
+        names: &[&str],
+        uses: &[ExtendedKeyUsagePurpose],
+    ) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
         let names = names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
         params.subject_alt_names = uris.chain(names).collect();
+        params.extended_key_usages = uses.to_vec();
         params.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
     }
 
@@ -169,6 +180,26 @@ mod tests {
         let broken = CertificateDer::from(b"no certificate".to_vec());
         for chain in [Some(&[own][..]), Some(&[broken][..]), Some(&[][..]), None] {
             assert_eq!(proven(chain, &roots), [""; 0]);
+        }
+    }
+
+    /// RFC 5922 section 7.1. A server shows what it has also where it calls: either of the two uses of TLS does for that.
+    #[test]
+    fn a_certificate_for_another_use_proves_nothing() {
+        let (issuer, roots) = authority();
+        let verifier =
+            DomainVerifier::new(roots.clone(), Arc::new(rustls::crypto::ring::default_provider()));
+        let asked = ServerName::try_from("a.example").unwrap();
+        for (uses, serves, calls) in [
+            (&[][..], true, true),
+            (&[ServerAuth][..], true, true),
+            (&[ClientAuth][..], false, true),
+            (&[CodeSigning][..], false, false),
+        ] {
+            let shown = certificate_for(&issuer, &["sip:a.example"], &[], uses);
+            let is_taken = verifier.verify_server_cert(&shown, &[], &asked, &[], UnixTime::now());
+            assert_eq!(is_taken.is_ok(), serves, "{uses:?}");
+            assert_eq!(!proven(Some(&[shown]), &roots).is_empty(), calls, "{uses:?}");
         }
     }
 }
