@@ -174,6 +174,8 @@ fn an_invite_takes_the_place_of_a_call_that_may_be_replaced() {
         tag(asked.headers.get("From")),
     );
     assert_eq!(invite(&mut world, &replaces(&up, "")), Ok(Some(leg)));
+    let required = format!("{}Require: replaces\r\n", replaces(&up, ""));
+    assert_eq!(invite(&mut world, &required), Ok(Some(leg)));
     assert_eq!(invite(&mut world, &replaces(&up, ";early-only")), Err(486));
     let two = format!("{}Replaces: x;to-tag=1;from-tag=2\r\n", replaces(&up, ""));
     assert_eq!(invite(&mut world, &two), Err(400));
