@@ -23,7 +23,7 @@ use crate::msg::{Limits, Message, ParseError, parse_datagram};
 use crate::ports::{Binding, MessageResult, Ports, Refusal};
 use crate::service::locate;
 use crate::service::{Core, Gauges, Job, JobId, JobResult, Output, Ticket};
-use crate::transport::{Backlog, Budgets, Class, Flow, Protocol};
+use crate::transport::{Backlog, Budgets, Class, Flow, Protocol, call_of_bytes};
 
 /// What the sockets tell the core.
 pub(super) enum Inbound {
@@ -190,6 +190,12 @@ impl Task {
         for socket in sockets {
             let take = |flow, datagram: Bytes| {
                 let class = Class::of_bytes(&datagram);
+                if datagram.starts_with(b"CANCEL ") {
+                    let call = call_of_bytes(&datagram);
+                    backlog.hasten(|from, other: &Bytes| {
+                        *from == flow && call_of_bytes(other) == call
+                    });
+                }
                 *lost += u64::from(!backlog.push(class, flow, datagram, now));
             };
             socket.read(|peer| budgets.admits(peer, now), take);
@@ -207,7 +213,7 @@ impl Task {
             self.datagram(flow, datagram, true, now);
         }
         for _ in 0..WORKED_ON {
-            let Some((flow, datagram)) = self.backlog.pop() else { break };
+            let Some((flow, datagram)) = self.backlog.pop(now) else { break };
             self.datagram(flow, datagram, false, now);
         }
     }

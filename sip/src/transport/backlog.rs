@@ -2,13 +2,17 @@
 //!
 //! A server that takes everything in turn does least when there is most to do: it works on calls whose callers have given up,
 //! while what would end the running ones waits behind them. So what goes on comes first, whatever is new waits, new calls last,
-//! and what waits longer than its sender does without asking again is to be refused, which is cheap.
+//! and what waits longer than its sender does without asking again is to be refused, which is cheap. While nothing waits
+//! for long, everything keeps the order in which it came, and a CANCEL never overtakes its call.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Flow;
 use crate::msg::{Message, Method, Name};
+
+/// While the oldest has waited for less, there is time for all: they keep their order.
+const CALM: Duration = Duration::from_millis(10);
 
 /// How urgent a message is, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,46 +132,88 @@ fn has_tag(line: &[u8]) -> bool {
     line.windows(5).any(|part| part.eq_ignore_ascii_case(b";tag="))
 }
 
+/// The Call-ID of a message that nobody has read yet.
+#[must_use]
+pub fn call_of_bytes(bytes: &[u8]) -> Option<&[u8]> {
+    let lines = bytes.split(|byte| *byte == b'\n').skip(1);
+    let mut header = lines.take_while(|line| !matches!(line, [] | [b'\r']));
+    let line = header.find(|line| names(line, b"call-id") || names(line, b"i"))?;
+    let colon = memchr::memchr(b':', line)?;
+    Some(line.get(colon + 1..)?.trim_ascii())
+}
+
 struct Waiting<T> {
+    /// Where it stands in the order of arrival.
+    order: u64,
     at: Instant,
     flow: Flow,
     what: T,
 }
 
 /// What has arrived and is not worked on yet.
-pub struct Backlog<T>([VecDeque<Waiting<T>>; Class::ALL.len()]);
+pub struct Backlog<T> {
+    /// A line for each class.
+    lines: [VecDeque<Waiting<T>>; Class::ALL.len()],
+    arrived: u64,
+}
 
 impl<T> Default for Backlog<T> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| VecDeque::new()))
+        Self { lines: std::array::from_fn(|_| VecDeque::new()), arrived: 0 }
     }
 }
 
 impl<T> Backlog<T> {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(VecDeque::is_empty)
+        self.lines.iter().all(VecDeque::is_empty)
     }
 
     /// Takes something in. False: too much waits already, and it is lost, as the network might have lost it.
     pub fn push(&mut self, class: Class, flow: Flow, what: T, now: Instant) -> bool {
-        let Some(line) = self.0.get_mut(class as usize) else { return false };
+        let Some(line) = self.lines.get_mut(class as usize) else { return false };
         let has_room = line.len() < class.most();
         if has_room {
-            line.push_back(Waiting { at: now, flow, what });
+            self.arrived += 1;
+            line.push_back(Waiting { order: self.arrived, at: now, flow, what });
         }
         has_room
     }
 
-    /// The next to work on: what runs, then what is new, the oldest first.
-    pub fn pop(&mut self) -> Option<(Flow, T)> {
-        let next = self.0.iter_mut().find_map(VecDeque::pop_front)?;
+    /// The calls that are meant are as urgent as what runs from now on: what ends them has come, and must not be worked
+    /// on before them (RFC 3261 section 9.2: a CANCEL that finds no call is answered 481, and the call would ring).
+    pub fn hasten(&mut self, is_meant: impl Fn(&Flow, &T) -> bool) {
+        let [running, _, proven, fresh] = &mut self.lines;
+        for line in [proven, fresh] {
+            let is_there = line.iter().any(|waiting| is_meant(&waiting.flow, &waiting.what));
+            if !is_there {
+                continue;
+            }
+            let (meant, others) = std::mem::take(line)
+                .into_iter()
+                .partition(|waiting| is_meant(&waiting.flow, &waiting.what));
+            *line = others;
+            running.extend::<VecDeque<_>>(meant);
+        }
+    }
+
+    /// The next to work on: what came first; and once something has waited, what runs, then what is new.
+    pub fn pop(&mut self, now: Instant) -> Option<(Flow, T)> {
+        let heads = self.lines.iter().enumerate();
+        let heads =
+            heads.filter_map(|(line, l)| l.front().map(|first| (first.order, first.at, line)));
+        let (_, at, oldest) = heads.min_by_key(|(order, ..)| *order)?;
+        let next = if now.saturating_duration_since(at) < CALM {
+            self.lines.get_mut(oldest).and_then(VecDeque::pop_front)?
+        } else {
+            self.lines.iter_mut().find_map(VecDeque::pop_front)?
+        };
         Some((next.flow, next.what))
     }
 
     /// The next that has waited too long, calls first.
     pub fn pop_late(&mut self, now: Instant) -> Option<(Flow, T)> {
-        for (class, line) in Class::ALL.into_iter().zip(&mut self.0).rev() {
+        for (class, line) in Class::ALL.into_iter().zip(&mut self.lines).rev() {
             if line.front().is_some_and(|first| class.is_late(first.at, now)) {
                 return line.pop_front().map(|late| (late.flow, late.what));
             }
@@ -222,9 +268,48 @@ mod tests {
             assert!(backlog.push(class, flow(), class, now));
         }
         let order: Vec<Class> =
-            std::iter::from_fn(|| backlog.pop()).map(|(_, what)| what).collect();
+            std::iter::from_fn(|| backlog.pop(now + CALM)).map(|(_, what)| what).collect();
         assert_eq!(order, [&Class::ALL[..], &[Class::Call]].concat());
         assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn while_nothing_waits_for_long_all_keep_their_order() {
+        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        let came = [Class::Call, Class::Running, Class::Other, Class::ProvenCall, Class::Running];
+        for class in came {
+            backlog.push(class, flow(), class, now);
+        }
+        let soon = now + CALM - Duration::from_millis(1);
+        let order: Vec<Class> =
+            std::iter::from_fn(|| backlog.pop(soon)).map(|(_, what)| what).collect();
+        assert_eq!(order, came);
+    }
+
+    /// RFC 3261 section 9.2.
+    #[test]
+    fn a_cancel_comes_after_its_call_however_long_both_waited() {
+        let (mut backlog, now) = (Backlog::default(), Instant::now());
+        backlog.push(Class::Call, flow(), "INVITE a", now);
+        backlog.push(Class::ProvenCall, flow(), "INVITE b", now);
+        backlog.hasten(|_, what| *what == "INVITE b");
+        backlog.push(Class::Running, flow(), "CANCEL b", now);
+        let late = now + Duration::from_secs(1);
+        // It is not refused for its age either: it is ended in a moment.
+        assert_eq!(backlog.pop_late(late).map(|(_, what)| what), Some("INVITE a"));
+        assert_eq!(backlog.pop_late(late).map(|(_, what)| what), None);
+        let order: Vec<&str> =
+            std::iter::from_fn(|| backlog.pop(late)).map(|(_, what)| what).collect();
+        assert_eq!(order, ["INVITE b", "CANCEL b"]);
+    }
+
+    #[test]
+    fn the_call_of_a_message_is_found_before_it_is_read() {
+        let of = |text: &'static str| call_of_bytes(text.as_bytes());
+        assert_eq!(of("INVITE sip:a@b SIP/2.0\r\nCall-ID: x y \r\n\r\n"), Some(&b"x y"[..]));
+        assert_eq!(of("CANCEL sip:a@b SIP/2.0\r\ni:x@h\r\n\r\n"), Some(&b"x@h"[..]));
+        assert_eq!(of("CANCEL sip:a@b SIP/2.0\r\n\r\nCall-ID: x\r\n"), None);
+        assert_eq!(of("CANCEL sip:a@b SIP/2.0\r\nCall-Id-Not: x\r\n\r\n"), None);
     }
 
     #[test]
@@ -239,7 +324,7 @@ mod tests {
             late.extend(backlog.pop_late(at).map(|(_, class)| (ms, class)));
         }
         assert_eq!(late, [(100, Class::Call), (250, Class::ProvenCall), (400, Class::Other)]);
-        assert_eq!(backlog.pop().map(|(_, class)| class), Some(Class::Running));
+        assert_eq!(backlog.pop(now + CALM).map(|(_, class)| class), Some(Class::Running));
     }
 
     /// Twice as many calls come as can be worked on, each with six more messages once it was taken. Those that are taken come
@@ -261,7 +346,7 @@ mod tests {
                 longest = longest.max(now - since);
             }
             for _ in 0..STEPS {
-                let Some((_, (step, since))) = backlog.pop() else { break };
+                let Some((_, (step, since))) = backlog.pop(now) else { break };
                 if step + 1 == STEPS {
                     completed += 1;
                 } else {

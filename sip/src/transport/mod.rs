@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::avoid::{Avoided, PAUSE};
-pub use self::backlog::{Backlog, Class};
+pub use self::backlog::{Backlog, Class, call_of_bytes};
 pub use self::budget::Budgets;
 pub use self::locate::{Found, Hop, Naptr, Question, Search, Srv};
 
