@@ -90,6 +90,7 @@ fn run(relay: &Relay, allocations: usize, is_saturated: bool) -> Result<f64> {
     let drain = drain(&pairs, stop.clone(), received.clone())?;
     let before = cpu_seconds(relay.server.pid)?;
     send(&pairs, is_saturated)?;
+    // What is on its way arrives, or never will.
     std::thread::sleep(Duration::from_millis(200));
     let used = cpu_seconds(relay.server.pid)? - before;
     stop.store(true, Ordering::Relaxed);

@@ -212,6 +212,7 @@ pub fn start_relay(config: RelayConfig, seed: [u8; 32]) -> Result<RelayHandle, M
             ports: config.ports,
             seed,
             drawn: 0,
+            indications: 0,
         };
         relay.run();
     };
@@ -253,6 +254,8 @@ struct Relay {
     ports: (u16, u16),
     seed: [u8; 32],
     drawn: u64,
+    /// Data indications sent.
+    indications: u64,
 }
 
 impl Relay {
@@ -429,7 +432,10 @@ impl Relay {
             }
             Wrap::Indication => {
                 let mut scratch = std::mem::take(&mut self.scratch);
-                let id = self.draw();
+                // Nobody answers an indication: its number only has to be another each time.
+                self.indications = self.indications.wrapping_add(1);
+                let mut id = [0; 12];
+                id.iter_mut().zip(self.indications.to_be_bytes()).for_each(|(to, b)| *to = b);
                 write_indication(&mut scratch, peer, payload, id);
                 match client.transport {
                     Transport::Udp => {
@@ -510,7 +516,8 @@ impl Relay {
                 let port = self.random_port(request.even);
                 let Some(first) = self.bind_one(*family, port) else { continue };
                 if request.reserve {
-                    let next = port.checked_add(1).and_then(|next| self.bind_one(*family, next));
+                    let next = port.checked_add(1).filter(|next| *next <= self.ports.1);
+                    let next = next.and_then(|next| self.bind_one(*family, next));
                     let Some(next) = next else {
                         self.release(first.id);
                         continue;
@@ -541,6 +548,8 @@ impl Relay {
     }
 
     fn release(&mut self, id: RelayId) {
+        // What waits leaves before somebody else has this number.
+        self.flush();
         let index = id.0 as usize;
         if let Some(port) = self.relays.get_mut(index).and_then(Option::take) {
             let _ = self.poll.registry().deregister(&mut SourceFd(&port.descriptor()));
@@ -554,7 +563,8 @@ impl Relay {
         let span = u32::from(last - first) + 1;
         let offset = u32::from(u16::from_be_bytes([a, b])) % span;
         let port = first.saturating_add(u16::try_from(offset).unwrap_or(0));
-        if even { port & !1 } else { port }.max(first)
+        // Below the first even one there is none.
+        if even { (port & !1).max(first.next_multiple_of(2)) } else { port }
     }
 
     fn draw(&mut self) -> [u8; 12] {

@@ -178,6 +178,16 @@ pub struct Writer(Vec<u8>);
 impl Writer {
     /// Starts one.
     pub fn new(method: u16, class: Class, transaction: &TransactionId) -> Self {
+        Self::over(Vec::with_capacity(160), method, class, transaction)
+    }
+
+    /// Starts one in the room of an empty vector.
+    pub(crate) fn over(
+        mut out: Vec<u8>,
+        method: u16,
+        class: Class,
+        transaction: &TransactionId,
+    ) -> Self {
         let class = match class {
             Class::Request => 0,
             Class::Indication => 0x0010,
@@ -185,7 +195,6 @@ impl Writer {
             Class::Error => 0x0110,
         };
         let kind = (method & 0x000f) | (method & 0x0070) << 1 | (method & 0x0f80) << 2 | class;
-        let mut out = Vec::with_capacity(160);
         out.extend(kind.to_be_bytes());
         out.extend([0, 0]);
         out.extend(COOKIE.to_be_bytes());
@@ -210,14 +219,25 @@ impl Writer {
         let transaction: TransactionId =
             self.0.get(8..HEADER).and_then(|t| t.try_into().ok()).unwrap_or_default();
         let mask = mask(&transaction);
-        let (family, ip) = match address.ip() {
-            IpAddr::V4(ip) => (1, ip.octets().to_vec()),
-            IpAddr::V6(ip) => (2, ip.octets().to_vec()),
+        let mut value = [0; 20];
+        let (head, ip) = value.split_at_mut(4);
+        let (family, length) = match address.ip() {
+            IpAddr::V4(v4) => {
+                ip.iter_mut()
+                    .zip(v4.octets().iter().zip(mask))
+                    .for_each(|(to, (b, m))| *to = b ^ m);
+                (1, 8)
+            }
+            IpAddr::V6(v6) => {
+                ip.iter_mut()
+                    .zip(v6.octets().iter().zip(mask))
+                    .for_each(|(to, (b, m))| *to = b ^ m);
+                (2, 20)
+            }
         };
-        let mut value = vec![0, family];
-        value.extend((address.port() ^ (COOKIE >> 16) as u16).to_be_bytes());
-        value.extend(ip.iter().zip(mask).map(|(b, m)| b ^ m));
-        self.attribute(kind, &value)
+        let [high, low] = (address.port() ^ (COOKIE >> 16) as u16).to_be_bytes();
+        head.copy_from_slice(&[0, family, high, low]);
+        self.attribute(kind, value.get(..length).unwrap_or_default())
     }
 
     /// Adds ERROR-CODE.

@@ -8,7 +8,7 @@ use super::bucket::{Bucket, network};
 use super::request::{
     ADDRESS_ERROR_CODE, LIFETIME, RESERVATION_TOKEN, Request, Wanted, XOR_RELAYED_ADDRESS,
 };
-use super::server::{NO_ALLOCATION, Order, Refusal, Server, lifetime};
+use super::server::{BAD_REQUEST, NAME, NO_ALLOCATION, Refusal, Server, lifetime};
 use super::{Action, BindRequest, Bound, Client, Family};
 use crate::stun::{Class, SOFTWARE, TransactionId, Writer, XOR_MAPPED_ADDRESS};
 
@@ -58,7 +58,7 @@ impl Server {
         match request.transport {
             Some(UDP) => {}
             Some(_) => return Err((442, "Unsupported Transport Protocol")),
-            None => return Err((400, "Bad Request")),
+            None => return Err(BAD_REQUEST),
         }
         let families = self.wanted(request)?;
         self.check_quota(&client, proof)?;
@@ -92,7 +92,7 @@ impl Server {
 
     /// The families of the addresses, and the combinations that are none (sections 7.2 and 18.5 to 18.11).
     fn wanted(&self, request: &Request<'_>) -> Result<Vec<Family>, Refusal> {
-        let bad = Err((400, "Bad Request"));
+        let bad = Err(BAD_REQUEST);
         let has_family = request.family.is_some() || request.additional.is_some();
         if request.token.is_some() && (request.even_port.is_some() || has_family) {
             return bad;
@@ -184,7 +184,7 @@ impl Server {
         *self.per_user.entry(owner).or_default() += 1;
         *self.per_address.entry(network(client.remote.ip())).or_default() += 1;
         self.counters.allocations += 1;
-        self.due.insert((allocation.expires, Order(client)));
+        self.due.insert((allocation.expires, client));
         let writer = allocated(&allocation, &transaction);
         self.allocations.insert(client, allocation);
         self.answer(client, writer, &proof);
@@ -220,5 +220,5 @@ fn allocated(allocation: &Allocation, transaction: &TransactionId) -> Writer {
         let number = u8::try_from(code % 100).unwrap_or(0);
         writer = writer.attribute(ADDRESS_ERROR_CODE, &[family.number(), 0, class, number]);
     }
-    writer.attribute(SOFTWARE, b"Tandem")
+    writer.attribute(SOFTWARE, NAME)
 }

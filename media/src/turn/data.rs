@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::request::{DATA, DATA_INDICATION, Request, XOR_PEER_ADDRESS};
 use super::{Client, Family, Inbound, RelayId, Server, Wrap};
-use crate::stun::{Class, Writer, be16};
+use crate::stun::{Class, TransactionId, Writer, be16};
 
 /// The first channel and the last (section 12), and the last that RFC 5766 had.
 const FIRST_CHANNEL: u16 = 0x4000;
@@ -105,10 +105,10 @@ impl Server {
     }
 }
 
-/// Writes a Data indication (section 11.6) over `out`.
-pub fn write_indication(out: &mut Vec<u8>, peer: SocketAddr, payload: &[u8], id: [u8; 12]) {
-    let writer = Writer::new(DATA_INDICATION, Class::Indication, &id);
-    let bytes = writer.address(XOR_PEER_ADDRESS, peer).attribute(DATA, payload).into_bytes();
+/// Writes a Data indication (section 11.6) over `out`, which keeps its room: nothing is allocated for a packet.
+pub fn write_indication(out: &mut Vec<u8>, peer: SocketAddr, payload: &[u8], id: TransactionId) {
     out.clear();
-    out.extend_from_slice(&bytes);
+    let mut writer = Writer::over(std::mem::take(out), DATA_INDICATION, Class::Indication, &id);
+    writer = writer.address(XOR_PEER_ADDRESS, peer).attribute(DATA, payload);
+    *out = writer.into_bytes();
 }

@@ -54,11 +54,11 @@ pub struct Settings {
     pub policy: Policy,
     /// Families that relayed addresses can be had of.
     pub families: Vec<Family>,
-    /// Most allocations: of all, of one name, of one address.
+    /// Most allocations in all: 508.
     pub max_allocations: usize,
-    /// Of one name, whatever its end: 486.
+    /// Most of one name, whatever its end: 486.
     pub max_per_user: usize,
-    /// Of one address or network of version 6: 486.
+    /// Most of one address or network of version 6: 486.
     pub max_per_address: usize,
     /// Bytes a second that one allocation carries, both ways together. What is more is dropped.
     pub bytes_per_second: u64,
@@ -69,7 +69,7 @@ pub struct Settings {
 }
 
 /// How a client reaches us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// Datagrams.
     Udp,
@@ -78,7 +78,7 @@ pub enum Transport {
 }
 
 /// The 5-tuple of a client (RFC 8656 section 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client {
     /// Which of our listeners.
     pub listener: u16,

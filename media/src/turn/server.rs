@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Attributes of one request that name peers.
 const MAX_PEERS: usize = 64;
 /// Told in answers to requests.
-const NAME: &[u8] = b"Tandem";
+pub(super) const NAME: &[u8] = b"Tandem";
 
 /// An answer that says no: code and reason phrase.
 pub(super) type Refusal = (u16, &'static str);
@@ -40,7 +40,7 @@ pub struct Server {
     pub(super) per_user: HashMap<Arc<str>, usize>,
     pub(super) per_address: HashMap<IpAddr, usize>,
     /// When to look at an allocation; it may have been refreshed since.
-    pub(super) due: BTreeSet<(Instant, Order)>,
+    pub(super) due: BTreeSet<(Instant, Client)>,
     pub(super) pending: HashMap<u64, allocate::Pending>,
     pub(super) reserved: HashMap<[u8; 8], allocate::Reserved>,
     pub(super) tickets: u64,
@@ -50,32 +50,6 @@ pub struct Server {
     wall: Duration,
     seed: [u8; 32],
     drawn: u64,
-}
-
-/// A client, in some order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order(pub(super) Client);
-
-impl Order {
-    fn key(&self) -> (std::net::SocketAddr, u16, u64) {
-        let connection = match self.0.transport {
-            Transport::Udp => 0,
-            Transport::Stream(number) => number,
-        };
-        (self.0.remote, self.0.listener, connection)
-    }
-}
-
-impl PartialOrd for Order {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Order {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
 }
 
 impl Server {
@@ -156,17 +130,17 @@ impl Server {
 
     /// Ends what has expired.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, order)) = self.due.first().copied()
+        while let Some((at, client)) = self.due.first().copied()
             && at <= now
         {
-            self.due.remove(&(at, order));
-            match self.allocations.get(&order.0).map(|allocation| allocation.expires) {
+            self.due.remove(&(at, client));
+            match self.allocations.get(&client).map(|allocation| allocation.expires) {
                 Some(expires) if expires > now => {
-                    self.due.insert((expires, order));
+                    self.due.insert((expires, client));
                 }
-                Some(_) => self.expire(&order.0, now),
-                None if order.0.transport != Transport::Udp => {
-                    self.actions.push_back(Action::Close(order.0));
+                Some(_) => self.expire(&client, now),
+                None if client.transport != Transport::Udp => {
+                    self.actions.push_back(Action::Close(client));
                 }
                 None => {}
             }
@@ -176,7 +150,7 @@ impl Server {
 
     /// A connection is there. It is closed when nothing is allocated over it in time.
     pub fn handle_opened(&mut self, client: Client, now: Instant) {
-        self.due.insert((now + IDLE, Order(client)));
+        self.due.insert((now + IDLE, client));
     }
 
     /// A connection is gone, and with it what was allocated over it.
@@ -297,22 +271,18 @@ impl Server {
         proof: &Proof,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let allocation = self.allocations.get_mut(&client).ok_or(NO_ALLOCATION)?;
+        self.of_client(&client).ok_or(NO_ALLOCATION)?;
         if request.peers.is_empty() || request.peers.len() > MAX_PEERS {
-            return Err((400, "Bad Request"));
+            return Err(BAD_REQUEST);
         }
         let mut peers = Vec::with_capacity(request.peers.len());
         for peer in &request.peers {
-            let ip = peer.ok_or((400, "Bad Request"))?.ip();
-            if allocation.relay(Family::of(ip)).is_none() {
-                return Err((443, "Peer Address Family Mismatch"));
-            }
-            if !self.settings.policy.allows_ip(ip) {
-                self.counters.forbidden += 1;
-                return Err(FORBIDDEN);
-            }
+            let ip = peer.ok_or(BAD_REQUEST)?.ip();
+            let is_allowed = self.settings.policy.allows_ip(ip);
+            self.judge(&client, ip, is_allowed)?;
             peers.push(ip);
         }
+        let allocation = self.of_client_mut(&client).ok_or(NO_ALLOCATION)?;
         if !allocation.permit(&peers, now) {
             return Err((508, "Insufficient Capacity"));
         }
@@ -329,27 +299,35 @@ impl Server {
         proof: &Proof,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let is_number = request.channel.is_some_and(|number| self.is_channel(number));
-        let allocation = self.allocations.get_mut(&client).ok_or(NO_ALLOCATION)?;
+        self.of_client(&client).ok_or(NO_ALLOCATION)?;
         let (Some(number), &[Some(peer)]) = (request.channel, &*request.peers) else {
-            return Err((400, "Bad Request"));
+            return Err(BAD_REQUEST);
         };
-        if !is_number {
-            return Err((400, "Bad Request"));
+        if !self.is_channel(number) {
+            return Err(BAD_REQUEST);
         }
-        if allocation.relay(Family::of(peer.ip())).is_none() {
-            return Err((443, "Peer Address Family Mismatch"));
-        }
-        if !self.settings.policy.allows(peer) {
-            self.counters.forbidden += 1;
-            return Err(FORBIDDEN);
-        }
+        let is_allowed = self.settings.policy.allows(peer);
+        self.judge(&client, peer.ip(), is_allowed)?;
+        let allocation = self.of_client_mut(&client).ok_or(NO_ALLOCATION)?;
         allocation.bind(number, peer, now).map_err(|unbound| match unbound {
             Unbound::Taken => (400, "Channel Or Peer Bound"),
             Unbound::Full => (508, "Insufficient Capacity"),
         })?;
         let writer = self.success(request);
         self.answer(client, writer, proof);
+        Ok(())
+    }
+
+    /// Whether an allocation reaches an address: of a family that it has, and one that policy allows.
+    fn judge(&mut self, client: &Client, ip: IpAddr, is_allowed: bool) -> Result<(), Refusal> {
+        let allocation = self.of_client(client).ok_or(NO_ALLOCATION)?;
+        if allocation.relay(Family::of(ip)).is_none() {
+            return Err((443, "Peer Address Family Mismatch"));
+        }
+        if !is_allowed {
+            self.counters.forbidden += 1;
+            return Err((403, "Forbidden"));
+        }
         Ok(())
     }
 
@@ -459,7 +437,7 @@ impl Server {
 }
 
 pub(super) const NO_ALLOCATION: Refusal = (437, "Allocation Mismatch");
-const FORBIDDEN: Refusal = (403, "Forbidden");
+pub(super) const BAD_REQUEST: Refusal = (400, "Bad Request");
 
 /// The seconds that a client gets (section 7.2): never fewer than the default, never more than the most.
 pub(super) fn lifetime(asked: Option<u32>) -> u32 {
